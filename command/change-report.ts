@@ -1,14 +1,14 @@
-/** What a subcommand that changes the node tells of it: the commands, what failed, what stays. */
+/** The report of a subcommand that changes the node: commands run, failures, and objects left in place. */
 
 import { type Block, text } from "./outcome.ts";
 
 export interface ChangeReport {
-  /** As an operator would type them; several lines where one has its input behind it. */
+  /** The commands as an operator would type them. A command with input on standard input takes several lines. */
   readonly commands: readonly string[];
   readonly failures: readonly string[];
   readonly left: readonly string[];
   readonly isDryRun: boolean;
-  /** Stands in place of the commands where there are none. */
+  /** Printed if there are no commands. */
   readonly nothing: string;
 }
 
@@ -19,7 +19,7 @@ export function changeBlocks({ commands, failures, left, isDryRun, nothing }: Ch
     ...(failures.length === 0
       ? []
       : [text({ text: "Failed:", tone: "bad" as const }), ...failures.map((each) => text(each, 2))]),
-    ...(left.length === 0 ? [] : [text("Stays:"), ...left.map((each) => text(each, 2))]),
+    ...(left.length === 0 ? [] : [text("Left in place:"), ...left.map((each) => text(each, 2))]),
     ...(isDryRun && commands.length > 0 ? [text("Nothing was changed.")] : []),
   ];
 }
@@ -30,6 +30,6 @@ function verbatim(command: string): Block {
 
 function headOf(commands: readonly string[], failures: readonly string[], isDryRun: boolean): string | undefined {
   if (commands.length === 0) return undefined;
-  if (isDryRun) return "Would be done:";
+  if (isDryRun) return "Would run:";
   return failures.length > 0 ? "Attempted:" : "Done:";
 }

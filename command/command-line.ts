@@ -1,4 +1,7 @@
-/** From words to a call of a subcommand, by the commander library; help and complaints come back as text. */
+/**
+ * Parses a command line into a call of a subcommand, with the commander library. Help and usage errors are returned as
+ * text.
+ */
 
 import {
   Command,
@@ -9,7 +12,7 @@ import {
 } from "commander";
 import { type Argument, type Example, flagOf, GROUPS, type Option, type Subcommand } from "./subcommand.ts";
 
-/** What a command line asks for. */
+/** The request that a command line makes. */
 export type CommandLineRequest =
   | {
       readonly kind: "run";
@@ -18,24 +21,24 @@ export type CommandLineRequest =
       readonly options: Readonly<Record<string, unknown>>;
       readonly output: "table" | "json";
     }
-  /** Help or the version was asked for. */
+  /** The user requested help or the version. */
   | { readonly kind: "tell"; readonly text: string }
   /** The command line is wrong. */
   | { readonly kind: "complain"; readonly text: string };
 
-/** What is common to all: the words around the subcommands. */
+/** Texts and settings that all subcommands share. */
 export interface Frame {
   readonly version: string;
   readonly about: string;
-  /** Behind the list of subcommands. */
+  /** Printed after the list of subcommands. */
   readonly more: string;
-  /** Of the first words of subcommands with two. */
+  /** Descriptions of the first words of two-word subcommands, by that word. */
   readonly families: Readonly<Record<string, string>>;
-  /** Of the terminal; lines of help are no longer. */
+  /** The width of the terminal. Lines of help are no longer than this. */
   readonly columns: number;
 }
 
-/** `words` are what stands behind the program's name. */
+/** Parses `words`, the arguments after the program's name. */
 export function readCommandLine(
   words: readonly string[],
   subcommands: readonly Subcommand[],
@@ -73,7 +76,7 @@ export function readCommandLine(
   return request;
 }
 
-/** `help ipam gc` is `ipam gc --help`; what is no subcommand stays as it is, and is complained about. */
+/** Turns `help ipam gc` into `ipam gc --help`. Unknown names are left for commander to report. */
 function withoutHelpWord(words: readonly string[], subcommands: readonly Subcommand[]): string[] {
   const [first, ...name] = words;
   if (first !== "help") return [...words];
@@ -93,11 +96,11 @@ function programOf(
   const program = new Command("weft")
     .description(frame.about)
     .version(frame.version, "-V, --version", "print version, build and commit")
-    .helpOption("-h, --help", "explain weft, or behind a subcommand that one")
+    .helpOption("-h, --help", "show help for weft, or for the subcommand before it")
     .addHelpCommand(
       new Command("help")
         .argument("[subcommand...]")
-        .description("explain a subcommand")
+        .description("show help for a subcommand")
         .helpOption(false)
         .helpGroup(`${GROUPS.at(-1)}:`),
     )
@@ -116,7 +119,7 @@ function programOf(
         family = new Command(first)
           .description(frame.families[first] ?? "")
           .usage("SUBCOMMAND [options]")
-          .helpOption("-h, --help", "explain it")
+          .helpOption("-h, --help", "show this help")
           .helpCommand(false)
           .helpGroup(`${group}:`);
         families.set(first, family);
@@ -132,9 +135,9 @@ function commandOf(word: string, subcommand: Subcommand, choose: (request: Comma
   const command = new Command(word)
     .summary(subcommand.summary)
     .description(subcommand.description.join("\n\n"))
-    .helpOption("-h, --help", "explain it")
+    .helpOption("-h, --help", "show this help")
     .allowExcessArguments(false)
-    .showHelpAfterError(`(weft ${subcommand.name} --help explains it)`)
+    .showHelpAfterError(`(see weft ${subcommand.name} --help)`)
     .addHelpText("after", `\n${examplesText(subcommand.examples)}`);
   const names = Object.keys(subcommand.arguments);
   for (const name of names) command.addArgument(argumentOf(subcommand.arguments[name] as Argument));
@@ -152,13 +155,16 @@ function commandOf(word: string, subcommand: Subcommand, choose: (request: Comma
   });
 }
 
-/** What options are that the command line does not name, and that have no default. */
+/** The values of options that are absent from the command line and have no default. */
 function notGiven({ options }: Subcommand): Record<string, unknown> {
   const ABSENT = { flag: false, list: [], text: undefined, number: undefined };
   return Object.fromEntries(Object.entries(options).map(([name, { kind }]) => [name, ABSENT[kind]]));
 }
 
-/** For commander --no-endpoints switches an option `endpoints` off; here it is a flag of its own, `noEndpoints`. */
+/**
+ * Renames negated options: commander parses --no-endpoints as `endpoints: false`, but weft declares a flag
+ * `noEndpoints`.
+ */
 function withNegations({ options }: Subcommand, given: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const all = { ...given };
   for (const name of Object.keys(options)) {
@@ -172,7 +178,7 @@ function withNegations({ options }: Subcommand, given: Readonly<Record<string, u
 }
 
 const OUTPUT = () =>
-  new CommanderOption("-o, --output <FORMAT>", "a table for people, or JSON for machines")
+  new CommanderOption("-o, --output <FORMAT>", "print a table, or JSON for scripts")
     .choices(["table", "json"])
     .default("table");
 
@@ -205,10 +211,10 @@ function optionOf(name: string, option: Option): CommanderOption {
   }
 }
 
-/** An empty word is a script's variable that was never set: it is no directory, and not what is meant by leaving it out. */
+/** Rejects an empty value. It usually comes from an unset shell variable, and must not be taken for the default. */
 function notEmpty(text: string): string {
   if (text !== "") return text;
-  throw new InvalidArgumentError("It is empty.");
+  throw new InvalidArgumentError("The value is empty.");
 }
 
 function wholeNumber(text: string, minimum: number, maximum: number): number {
@@ -219,13 +225,13 @@ function wholeNumber(text: string, minimum: number, maximum: number): number {
 
 function listOf(text: string, choices: readonly string[] | undefined): readonly string[] {
   const values = text.split(",").filter((value) => value !== "");
-  if (values.length === 0) throw new InvalidArgumentError("It names nothing.");
+  if (values.length === 0) throw new InvalidArgumentError("The list is empty.");
   const wrong = values.find((value) => choices !== undefined && !choices.includes(value));
   if (wrong === undefined) return values;
-  throw new InvalidArgumentError(`"${wrong}" is none of ${choices?.join(", ")}.`);
+  throw new InvalidArgumentError(`"${wrong}" is not one of ${choices?.join(", ")}.`);
 }
 
-/** A heading, and a line for each. */
+/** Returns a heading, and one line for each example. */
 export function examplesText(examples: readonly Example[]): string {
   const widest = Math.max(...examples.map(({ line }) => line.length));
   const lines = examples.map(({ line, about }) => `  weft ${line.padEnd(widest)}  ${about}`);

@@ -12,28 +12,28 @@ const EPERM = 1;
 const EBUSY = 16;
 const ENOSPC = 28;
 
-/** What it gets comes back as data, and decides how it goes. */
+/** Returns its input as data. The first argument selects how the run ends. */
 const echo = declareSubcommand({
   name: "echo",
-  group: "Look",
-  summary: "say it again",
+  group: "Inspect",
+  summary: "repeat the input",
   description: ["First paragraph.", "Second paragraph."],
   arguments: {
     what: { value: "WHAT", about: "what to say" },
     how: { value: "HOW", about: "how", isOptional: true, choices: ["loud", "low"] },
   },
   options: {
-    dryRun: { kind: "flag", about: "say nothing" },
+    dryRun: { kind: "flag", about: "print nothing" },
     dataDir: { kind: "text", value: "DIR", about: "where", default: "/data" },
     timeout: { kind: "number", value: "MS", about: "how long", default: 50, minimum: 1, maximum: 1000 },
     only: { kind: "list", value: "NAME,...", about: "which", choices: ["a", "b"] },
     mode: { kind: "text", short: "m", value: "MODE", about: "which way", choices: ["fast", "slow"] },
   },
-  examples: [{ line: "echo hello --dry-run", about: "says nothing" }],
+  examples: [{ line: "echo hello --dry-run", about: "prints nothing" }],
   printsData: true,
   run({ system, arguments: { what, how }, options, progress }) {
-    progress("at it");
-    if (what === "refuse") throw new CommandError("it is forbidden", { status: ExitStatus.refused, remedy: "Ask." });
+    progress("working");
+    if (what === "refuse") throw new CommandError("not allowed", { status: ExitStatus.refused, remedy: "Ask." });
     if (what === "full") throw new SystemError("write", "/data", ENOSPC);
     if (what === "forbidden") throw new NetlinkError(deleteLink("cni0"), EPERM, undefined, "this namespace");
     if (what === "unreadable") throw new SystemError("open", "/data", EPERM);
@@ -63,7 +63,7 @@ function call(words: string, options: ConstructorParameters<typeof FakeSystem>[0
   return { status, output: system.output, errorOutput: system.errorOutput };
 }
 
-test("arguments and options come with their types and defaults", () => {
+test("passes arguments and options with their types and defaults", () => {
   const { status, output } = call("echo hello -o json");
   expect(status).toBe(0);
   expect(JSON.parse(output)).toMatchObject({
@@ -97,9 +97,9 @@ test.each([
   ["echo a middling", "Allowed choices are loud, low"],
   ["echo a --timeout 0", "Expected a whole number from 1 to 1000."],
   ["echo a --timeout 1e2", "Expected a whole number from 1 to 1000."],
-  ["echo a --only a,c", '"c" is none of a, b.'],
+  ["echo a --only a,c", '"c" is not one of a, b.'],
   ["echo a -o yaml", "Allowed choices are table, json."],
-])("weft %s is refused with status 2, on standard error alone", (words, complaint) => {
+])("weft %s exits with status 2 and prints to standard error only", (words, complaint) => {
   const { status, output, errorOutput } = call(words);
   expect(errorOutput).toContain(complaint);
   expect(errorOutput).not.toContain("weft: Usage");
@@ -107,34 +107,34 @@ test.each([
 });
 
 test.each([
-  [["echo", ""], "It is empty."],
-  [["echo", "a", "--data-dir", ""], "It is empty."],
-  [["echo", "a", "--data-dir="], "It is empty."],
-  [["echo", "a", "--only", ""], "It names nothing."],
-  [["echo", "a", "--only", ","], "It names nothing."],
-])("an empty word is refused: %j", (words, complaint) => {
+  [["echo", ""], "The value is empty."],
+  [["echo", "a", "--data-dir", ""], "The value is empty."],
+  [["echo", "a", "--data-dir="], "The value is empty."],
+  [["echo", "a", "--only", ""], "The list is empty."],
+  [["echo", "a", "--only", ","], "The list is empty."],
+])("rejects an empty value: %j", (words, complaint) => {
   const system = new FakeSystem({ args: ["weft", ...words] });
   expect(runCommand(system, build, ALL)).toBe(ExitStatus.usage);
   expect(system.errorOutput).toContain(complaint);
   expect(system.output).toBe("");
 });
 
-test.each(["", "help", "--help", "-h"])("weft %s explains itself: groups, examples, exit statuses", (words) => {
+test.each(["", "help", "--help", "-h"])("weft %s prints groups, examples and exit statuses", (words) => {
   const { status, output, errorOutput } = call(words);
   expect({ status, errorOutput }).toEqual({ status: 0, errorOutput: "" });
   for (const part of [
-    "\nLook:\n",
+    "\nInspect:\n",
     "  echo",
-    "say it again",
+    "repeat the input",
     "  ipam",
-    "Exit status:\n  0  done",
+    "Exit status:\n  0  success",
     "Examples:",
     "NO_COLOR",
   ])
     expect(output).toContain(part);
 });
 
-test.each(["help echo", "echo --help", "echo -h"])("weft %s explains a subcommand", (words) => {
+test.each(["help echo", "echo --help", "echo -h"])("weft %s prints the help of a subcommand", (words) => {
   const { status, output } = call(words);
   expect(status).toBe(0);
   for (const part of [
@@ -142,37 +142,37 @@ test.each(["help echo", "echo --help", "echo -h"])("weft %s explains a subcomman
     "Second paragraph.",
     "--timeout <MS>",
     "default: 50",
-    "weft echo hello --dry-run  says",
+    "weft echo hello --dry-run  prints",
   ])
     expect(output).toContain(part);
 });
 
-test("weft help explains a family, and a subcommand of two words", () => {
+test("weft help accepts the first word of a subcommand, and both words", () => {
   expect(call("help ipam").output).toContain("Usage: weft ipam SUBCOMMAND");
   expect(call("help ipam gc").output).toContain("Usage: weft ipam gc");
 });
 
-test("help is as wide as COLUMNS says, else as the terminal", () => {
+test("help is as wide as COLUMNS, or as the terminal if COLUMNS is unset", () => {
   const widest = (text: string) => Math.max(...text.split("\n").map((line) => line.length));
   const { output } = call("echo --help", { environment: { COLUMNS: "70" } });
   expect(widest(output)).toBeLessThanOrEqual(70);
   expect(widest(call("echo --help", { terminal: { columns: 80 } }).output)).toBeLessThanOrEqual(80);
 });
 
-test("--version is one line with build and commit", () => {
+test("--version prints one line with build and commit", () => {
   expect(call("--version").output).toBe("weft 1.2.3 (build 0123456789abcdef, commit abc123)\n");
 });
 
-test("without a terminal a table is plain, and no line is broken", () => {
+test("prints tables without colours and line breaks if there is no terminal", () => {
   expect(call("echo hello").output).toBe(
     ["hello", "A     LAST", "日本  a rather long text in the last column", ""].join("\n"),
   );
 });
 
-test("a terminal gets colours, and the last column wrapped", () => {
+test("uses colours and wraps the last column on a terminal", () => {
   const terminal = { columns: 32 };
   const { output, errorOutput } = call("echo hello", { terminal, environment: { TERM: "xterm" } });
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is how colours begin
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colour sequences begin with this character
   expect(output.replace(/\u001b\[[0-9;]*m/g, "").split("\n")).toEqual([
     "hello",
     "A     LAST",
@@ -181,18 +181,18 @@ test("a terminal gets colours, and the last column wrapped", () => {
     "",
   ]);
   expect(output).toContain("\u001b[32mhello\u001b[0m");
-  expect(errorOutput).toBe("\r\u001b[Kat it\r\u001b[K");
+  expect(errorOutput).toBe("\r\u001b[Kworking\r\u001b[K");
 });
 
-test.each([{ NO_COLOR: "1", TERM: "xterm" }, { TERM: "dumb" }])("no colours with %j", (environment) => {
+test.each([{ NO_COLOR: "1", TERM: "xterm" }, { TERM: "dumb" }])("prints no colours with %j", (environment) => {
   expect(call("echo hello", { terminal: { columns: 80 }, environment }).output).not.toContain("\u001b");
 });
 
-test("what cannot be done is told with its remedy and status", () => {
+test("a failure is printed with its remedy and sets the exit status", () => {
   expect(call("echo refuse -o json")).toEqual({
     status: ExitStatus.refused,
     output: "",
-    errorOutput: "weft echo: it is forbidden\nAsk.\n",
+    errorOutput: "weft echo: not allowed\nAsk.\n",
   });
   expect(call("echo full")).toEqual({
     status: ExitStatus.failed,
@@ -208,16 +208,16 @@ test("what cannot be done is told with its remedy and status", () => {
 test.each([
   ["forbidden", "ip link del cni0 in this namespace"],
   ["unreadable", "open /data"],
-])("what only root may do (%s) is told with that", (what, attempted) => {
+])("a permission error (%s) advises to run as root", (what, attempted) => {
   expect(call(`echo ${what}`)).toEqual({
     status: ExitStatus.failed,
     output: "",
-    errorOutput: `weft echo: ${attempted}: operation not permitted (EPERM)\nRun it as root.\n`,
+    errorOutput: `weft echo: ${attempted}: operation not permitted (EPERM)\nRun the command as root.\n`,
   });
 });
 
-test("a runtime that found the file under a strange name gets a CNI error", () => {
+test("returns a CNI error if a runtime calls the file by an unknown plugin name", () => {
   const system = new FakeSystem({ args: ["/opt/cni/bin/calico"], environment: { CNI_COMMAND: "ADD" } });
   expect(runCommand(system, build, ALL)).toBe(1);
-  expect(JSON.parse(system.output)).toMatchObject({ code: 4, details: "it is: bridge, ptp" });
+  expect(JSON.parse(system.output)).toMatchObject({ code: 4, details: "this file contains: bridge, ptp" });
 });

@@ -1,23 +1,28 @@
 /**
- * The `weft` command: what an operator calls on a node. It lies in the same file as the plugins and is what that file does
- * when it is called by a name that is no plugin's. This is the only place that prints, and what it returns is the
+ * The `weft` command: the operator's tool on a node. It is part of the same executable as the plugins, and runs if the
+ * executable is called by a name that is not a plugin's. This file is the only one that prints. Its return value is the
  * exit status.
  *
- * How a subcommand is written:
+ * To add a subcommand:
  *
- * 1. A folder of its own, `command/<name>/main.ts`, exports a declaration made by `declareSubcommand` (subcommand.ts): name,
- *    group, summary, description, arguments, options, examples. Parsing, help, completion and docs/command.md come from it.
- *    `run(call)` gets `call.arguments` and `call.options` with the declared types; `--dry-run` is `dryRun`.
- * 2. It is added to the list in subcommands.ts.
- * 3. `run` asks the world through `call.system` alone, and returns an `Outcome` (outcome.ts): an exit status, blocks for
- *    people (tables and paragraphs), and with `printsData: true` the same as data for `-o json`. It prints nothing. What it
- *    cannot do it throws as a `CommandError` with a remedy; a `SystemError` or `NetlinkError` may pass through. Long work says what it is at
- *    by `call.progress`.
- * 4. What thinks is apart from what looks: observation in, verdicts or a plan out, with tests beside it. A test of the
- *    whole calls `runCommand(new FakeSystem({ args: ["weft", ...] }), build)` and looks at output and status.
+ * 1. Create `command/<name>/main.ts`. Export a declaration made by `declareSubcommand` (subcommand.ts): name, group,
+ *    summary, description, arguments, options, examples. Parsing, help, completion and docs/command.md are generated
+ *    from it. `run(call)` gets `call.arguments` and `call.options` with the declared types; `--dry-run` is `dryRun`.
  *
- * The script is loaded at each call, from bytecode: nothing heavy belongs at the top level of a module. QuickJS runs it:
- * no promises, no Date, no console; what is to be known of the system and is not yet in pkg/sys/system.ts is added there.
+ * 2. Add it to the list in subcommands.ts.
+ *
+ * 3. In `run`, access the system through `call.system` only. Return an `Outcome` (outcome.ts): an exit status, blocks
+ *    for people (tables and paragraphs), and with `printsData: true` the same as data for `-o json`. Print nothing.
+ *    Report failures as a `CommandError` with a remedy; let `SystemError` and `NetlinkError` pass. Report the current
+ *    step of long work through `call.progress`.
+ *
+ * 4. Separate decisions from observation: a pure function takes an observation and returns verdicts or a plan, with
+ *    tests in the same folder. To test the whole subcommand, call `runCommand(new FakeSystem({ args: ["weft", ...] }),
+ *    build)` and check output and status.
+ *
+ * The script is loaded from bytecode at each call, so do no expensive work at the top level of a module. QuickJS runs
+ * it: there are no promises, no Date and no console. If a subcommand needs a system call that pkg/sys/system.ts does
+ * not have, add it there.
  */
 
 import { ErrorCode } from "../pkg/cni/errors.ts";
@@ -34,15 +39,15 @@ import type { Build, Call, Example, Subcommand } from "./subcommand.ts";
 import { FAMILIES, SUBCOMMANDS } from "./subcommands.ts";
 import { versionText } from "./version/main.ts";
 
-/** Where there is no terminal: help is read by people even then. */
+/** The width of help if there is no terminal. People read help even then. */
 const USUAL_COLUMNS = 100;
 const ERASE_LINE = "\r\u001b[K";
 
 export const ABOUT =
-  `Looks after weft on this node: installs its plugins, shows what they and weftd have done, finds what
-keeps pods' traffic from flowing, and removes everything again.`.replace("\n", " ");
+  `Manages weft on this node: installs its plugins, shows the state of pods and Services, finds what breaks pods'
+traffic, and removes weft again.`.replace("\n", " ");
 
-/** Serves the command line that `system` has, and returns the exit status. */
+/** Runs the command line of `system`. Returns the exit status. */
 export function runCommand(system: System, build: Build, subcommands: readonly Subcommand[] = SUBCOMMANDS): number {
   const [calledBy = "weft", ...words] = system.args;
   if (isCalledAsPlugin(system, words)) return refusePlugin(system, calledBy, build);
@@ -107,13 +112,13 @@ function failureOf(error: unknown): { status: ExitStatus; lines: string[] } {
   }
   if (isSystemError(error) || isNetlinkError(error)) {
     const isForbidden = error.code === "EPERM" || error.code === "EACCES";
-    return { status: ExitStatus.failed, lines: [error.message, ...(isForbidden ? ["Run it as root."] : [])] };
+    return { status: ExitStatus.failed, lines: [error.message, ...(isForbidden ? ["Run the command as root."] : [])] };
   }
   const { message, stack = "" } = error instanceof Error ? error : new Error(String(error));
   return { status: ExitStatus.failed, lines: [`internal error: ${message}`, stack] };
 }
 
-/** A line on a terminal that each text overwrites; nothing elsewhere. */
+/** A line on a terminal that each new text overwrites. Prints nothing if there is no terminal. */
 class Progress {
   readonly #system: System;
   readonly #columns: number | undefined;
@@ -137,22 +142,25 @@ class Progress {
   }
 }
 
-/** https://no-color.org: any value but an empty one. */
+/** Follows https://no-color.org: any value but an empty one disables colours. */
 function isColoured(system: System): boolean {
   const { NO_COLOR = "", TERM = "dumb" } = system.environment;
   return system.terminalColumns("output") !== undefined && NO_COLOR === "" && TERM !== "dumb";
 }
 
-/** COLUMNS beats what the terminal says, and alone says it where there is none. */
+/** COLUMNS takes precedence over the size of the terminal, and applies without a terminal, too. */
 function widthFor(system: System): number | undefined {
   const asked = Number(system.environment.COLUMNS ?? "");
   if (Number.isInteger(asked) && asked > 0) return asked;
   const columns = system.terminalColumns("output");
-  // A terminal of unknown size says 0.
+  // A terminal of unknown size reports 0 columns.
   return columns === 0 ? undefined : columns;
 }
 
-/** A runtime found this file under a name that is no plugin's: it must not take help for a result. */
+/**
+ * True if a runtime called this file by a name that is not a plugin's. The runtime must not take the help text for a
+ * CNI result.
+ */
 function isCalledAsPlugin(system: System, words: readonly string[]): boolean {
   return words.length === 0 && (system.environment.CNI_COMMAND ?? "") !== "";
 }
@@ -162,8 +170,8 @@ function refusePlugin(system: System, calledBy: string, build: Build): number {
   const error = {
     cniVersion: "1.1.0",
     code: ErrorCode.invalidEnvironment,
-    msg: `${calledBy} is weft, called as the plugin "${name}", which it is not`,
-    details: `it is: ${build.pluginNames.join(", ")}`,
+    msg: `${calledBy} is weft, and weft has no plugin "${name}"`,
+    details: `this file contains: ${build.pluginNames.join(", ")}`,
   };
   system.writeOutput(encode(`${JSON.stringify(error, null, 4)}\n`));
   return ExitStatus.failed;
@@ -173,24 +181,24 @@ function encode(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** What a person does first, and most. */
+/** The commands that most operators run first. */
 const FIRST_STEPS: readonly Example[] = [
-  { line: "install /opt/cni/bin", about: "put the plugins where the runtime looks" },
-  { line: "ipam ls", about: "whose addresses are reserved, and for how long" },
-  { line: "cleanup --dry-run", about: "what removing weft from this node would do" },
-  { line: "help ipam gc", about: "explain one of them" },
+  { line: "install /opt/cni/bin", about: "install the plugins for the container runtime" },
+  { line: "ipam ls", about: "list reserved addresses, their pods and their age" },
+  { line: "cleanup --dry-run", about: "show what removing weft would change" },
+  { line: "help ipam gc", about: "show help for one subcommand" },
 ];
 
 export const ENVIRONMENT: Readonly<Record<string, string>> = {
-  NO_COLOR: "when not empty, takes the colours away",
-  COLUMNS: "how wide lines may be",
+  NO_COLOR: "disables colours, if not empty",
+  COLUMNS: "sets the maximum width of lines",
 };
 
 const MORE = [
   examplesText(FIRST_STEPS),
   "",
-  '"weft PLUGIN" calls a plugin, as a file of its name does: by the CNI, with a',
-  "configuration on standard input.",
+  '"weft PLUGIN" runs a plugin, as calling the executable by the plugin\'s name does.',
+  "The plugin reads the CNI environment variables, and a configuration from standard input.",
   "",
   "Environment:",
   ...Object.entries(ENVIRONMENT).map(([name, meaning]) => `  ${name.padEnd(8)}  ${meaning}`),

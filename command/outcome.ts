@@ -1,4 +1,4 @@
-/** What a subcommand hands back: data for machines, blocks for people, and how it went. Only main.ts prints it. */
+/** The result of a subcommand: data for programs, blocks for people, and an exit status. Only main.ts prints it. */
 
 /** The exit status. */
 export const ExitStatus = {
@@ -11,35 +11,37 @@ export const ExitStatus = {
 } as const;
 export type ExitStatus = (typeof ExitStatus)[keyof typeof ExitStatus];
 
-/** For operators; `weft --help` and docs/command.md show it. */
+/** Shown to operators in `weft --help` and docs/command.md. */
 export const EXIT_STATUS_MEANING: Readonly<Record<ExitStatus, string>> = {
-  [ExitStatus.done]: "done, or nothing to do",
-  [ExitStatus.failed]: "something was attempted and failed: the message says what",
-  [ExitStatus.usage]: "the command line is wrong: nothing was done",
-  [ExitStatus.refused]: "the node's state forbids it: nothing was done",
-  [ExitStatus.warnings]: "looked, and found what should be mended some day",
-  [ExitStatus.faults]: "looked, and found what breaks pods' traffic, or will",
+  [ExitStatus.done]: "success, or nothing to do",
+  [ExitStatus.failed]: "an operation failed; the message says which",
+  [ExitStatus.usage]: "the command line is wrong; nothing was changed",
+  [ExitStatus.refused]: "the state of the node does not allow it; nothing was changed",
+  [ExitStatus.warnings]: "found problems that do not break pods' traffic yet",
+  [ExitStatus.faults]: "found problems that break pods' traffic, or soon will",
 };
 
-/** How a text is meant; colours on a terminal, nothing elsewhere: never the only carrier of a meaning. */
+/**
+ * The meaning of a text. A terminal shows it as a colour, other outputs do not, so the text must be clear without it.
+ */
 export type Tone = "good" | "warning" | "bad" | "quiet" | "strong";
 
 export type Cell = string | { readonly text: string; readonly tone: Tone };
 
-/** A table as kubectl prints them. The last column is the one that may be long: on a terminal it is wrapped. */
+/** A table in the format of kubectl. Only the last column may be long: a terminal wraps it. */
 export interface Table {
   readonly kind: "table";
   readonly head: readonly string[];
   readonly rows: readonly (readonly Cell[])[];
 }
 
-/** A paragraph; wrapped on a terminal, with each further line indented as the first. */
+/** A paragraph. A terminal wraps it, and indents each line as the first. */
 export interface Paragraph {
   readonly kind: "text";
   readonly text: Cell;
-  /** Spaces in front of each line; none when left out. */
+  /** The number of spaces before each line. [0] */
   readonly indent?: number;
-  /** Never wrapped: for programs. */
+  /** True if lines are never wrapped, since programs read them. */
   readonly isVerbatim?: boolean;
 }
 
@@ -47,16 +49,16 @@ export type Block = Table | Paragraph;
 
 export interface Outcome {
   readonly status: ExitStatus;
-  /** For people. */
+  /** The output for people. */
   readonly blocks: readonly Block[];
-  /** The same for machines (`-o json`), for subcommands that declare `printsData`. */
+  /** The same as `blocks` for programs (`-o json`). Only for subcommands that declare `printsData`. */
   readonly data?: unknown;
 }
 
-/** Why a subcommand could not do what it was asked to. */
+/** The reason why a subcommand failed. */
 export class CommandError extends Error {
   readonly status: ExitStatus;
-  /** What to do about it. */
+  /** The advice to the operator. */
   readonly remedy: string | undefined;
 
   constructor(

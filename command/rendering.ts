@@ -1,9 +1,12 @@
-/** Blocks as text for a person: as wide as the terminal, coloured where that is wanted, plain and unbroken elsewhere. */
+/**
+ * Renders blocks as text for people: as wide as the terminal and coloured if enabled; without a terminal, plain and
+ * unwrapped.
+ */
 
 import type { Block, Cell, Paragraph, Table, Tone } from "./outcome.ts";
 
 export interface Look {
-  /** Of the terminal; `undefined` where there is none: nothing is wrapped then. */
+  /** The width of the terminal. Undefined if there is none; nothing is wrapped then. */
   readonly columns: number | undefined;
   readonly isColoured: boolean;
 }
@@ -11,12 +14,12 @@ export interface Look {
 /** Select Graphic Rendition (ECMA-48, 8.3.117). */
 const SGR: Readonly<Record<Tone, number>> = { good: 32, warning: 33, bad: 31, quiet: 2, strong: 1 };
 
-/** Between two columns. */
+/** The number of spaces between two columns. */
 const GAP = 2;
-/** A last column narrower than this is not wrapped: the terminal's own breaking reads better. */
+/** A last column narrower than this is not wrapped, since the terminal's own line breaks are easier to read. */
 const NARROWEST_LAST = 24;
 
-/** Ends with a newline, unless there is nothing. */
+/** The text ends with a newline, unless it is empty. */
 export function renderBlocks(blocks: readonly Block[], look: Look): string {
   return blocks.map((block) => (block.kind === "table" ? renderTable(block, look) : renderText(block, look))).join("");
 }
@@ -39,7 +42,7 @@ function renderTable({ head, rows }: Table, look: Look): string {
   return cells.flatMap((row) => layOut(row, widths, last, look).map((line) => `${line.trimEnd()}\n`)).join("");
 }
 
-/** What is left for the last column; `undefined` where it may be as wide as it is. */
+/** Returns the width that is left for the last column. Undefined if the column need not be wrapped. */
 function lastWidth(widths: readonly number[], columns: number | undefined): number | undefined {
   const last = widths.at(-1);
   if (columns === undefined || last === undefined) return undefined;
@@ -51,7 +54,7 @@ function widthBefore(widths: readonly number[]): number {
   return widths.slice(0, -1).reduce((sum, width) => sum + width + GAP, 0);
 }
 
-/** A row's lines. Nothing but widths is computed: thousands of rows take no time that a person notices. */
+/** Returns the lines of a row. Only widths are computed, so thousands of rows take no noticeable time. */
 function layOut(row: readonly Cell[], widths: readonly number[], last: number | undefined, look: Look): string[] {
   const front = row.slice(0, -1).map((cell, at) => {
     const plain = plainOf(cell);
@@ -63,14 +66,20 @@ function layOut(row: readonly Cell[], widths: readonly number[], last: number | 
   return parts.map((part, at) => (at === 0 ? `${front.join("")}${part}` : `${margin}${part}`));
 }
 
-/** Two columns wide on a terminal (Unicode's UAX #11, the blocks that are wide throughout). */
+/** Characters that take two columns of a terminal: the blocks of Unicode's UAX #11 in which all characters are wide. */
 const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/g;
 const PLAIN = /^[\x20-\x7e]*$/;
-/** C0, DEL and C1 (ECMA-48): a terminal would obey them, and cells hold what others wrote into files and links. */
+/**
+ * C0, DEL and C1 (ECMA-48). A terminal would obey them, and cells show text that other programs wrote into files and
+ * links.
+ */
 const CONTROL = /\p{Cc}/gu;
 const REPLACEMENT = "\ufffd";
 
-/** In columns of a terminal. Beyond the first plane a character of two columns has two units. */
+/**
+ * Returns the width in columns of a terminal. Outside the basic multilingual plane, a character of two columns has two
+ * UTF-16 units.
+ */
 function widthOf(text: string): number {
   return PLAIN.test(text) ? text.length : text.length + (text.match(WIDE)?.length ?? 0);
 }
@@ -79,7 +88,7 @@ function paint(text: string, tone: Tone | undefined, { isColoured }: Look): stri
   return tone === undefined || !isColoured || text === "" ? text : `\u001b[${SGR[tone]}m${text}\u001b[0m`;
 }
 
-/** Of a table: one line. */
+/** Returns the text of a table's cell: one line. */
 function plainOf(cell: Cell): string {
   return withoutControls(textOf(cell));
 }
@@ -96,7 +105,7 @@ function toneOf(cell: Cell): Tone | undefined {
   return typeof cell === "string" ? undefined : cell.tone;
 }
 
-/** Breaks at spaces; a longer word stays whole. */
+/** Breaks lines at spaces. A word longer than a line is not broken. */
 function wrap(line: string, columns: number | undefined): string[] {
   if (columns === undefined || line.length <= columns) return [line];
   const lines: string[] = [];

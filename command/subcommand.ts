@@ -1,42 +1,42 @@
-/** What a subcommand is: declared once, and from this come its parsing, its help, its completion and its reference. */
+/** The declaration of a subcommand. Parsing, help, completion and the reference in docs/ are generated from it. */
 
 import type { System } from "../pkg/sys/system.ts";
 import type { Outcome } from "./outcome.ts";
 
-/** What this file was built from. */
+/** Identifies the sources this file was built from. */
 export interface Build {
   readonly version: string;
   /** Equal for equal content. */
   readonly id: string;
-  /** The commit of the sources; empty where they lay in no repository. */
+  /** The commit of the sources. Empty if the sources were in no repository. */
   readonly commit: string;
-  /** The names the file answers to as a plugin. */
+  /** The names of the plugins that the file contains. */
   readonly pluginNames: readonly string[];
 }
 
-/** What a shell offers for a value. */
+/** The candidates that a shell offers for a value. */
 export type Completion = "file" | "directory" | readonly string[];
 
 export interface Argument {
-  /** As help shows it: DIR. */
+  /** The placeholder that help shows, such as DIR. */
   readonly value: string;
   readonly about: string;
   readonly isOptional?: boolean;
-  /** The only values it may have. */
+  /** The only allowed values. */
   readonly choices?: readonly string[];
   readonly completes?: Completion;
 }
 
-/** Absent is false. */
+/** An option without a value: false if absent. */
 export interface Flag {
   readonly kind: "flag";
   readonly about: string;
 }
 
-/** One value; `undefined` where there is no default. */
+/** An option with one value: `undefined` if absent and without a default. */
 export interface TextOption {
   readonly kind: "text";
-  /** As help shows it: DIR. */
+  /** The placeholder that help shows, such as DIR. */
   readonly value: string;
   readonly about: string;
   /** One letter. */
@@ -46,7 +46,7 @@ export interface TextOption {
   readonly completes?: Completion;
 }
 
-/** A whole number, of `minimum` or more and `maximum` or less. */
+/** A whole number between `minimum` and `maximum`, both included. */
 export interface NumberOption {
   readonly kind: "number";
   readonly value: string;
@@ -56,22 +56,22 @@ export interface NumberOption {
   readonly maximum: number;
 }
 
-/** Values with commas between them; none where it is not given. */
+/** A list of values separated by commas. Empty if absent. */
 export interface ListOption {
   readonly kind: "list";
-  /** As help shows it: NAME,... */
+  /** The placeholder that help shows, such as NAME,... */
   readonly value: string;
   readonly about: string;
   readonly choices?: readonly string[];
-  /** This file's plugins. */
+  /** Completes to the names of this file's plugins. */
   readonly completes?: "plugin";
 }
 
 export type Option = Flag | TextOption | NumberOption | ListOption;
 
-/** By their names in camel case: `dryRun` is --dry-run. */
+/** Options by their names in camel case: `dryRun` is --dry-run. */
 export type Options = Readonly<Record<string, Option>>;
-/** In the order of the command line. */
+/** Arguments in the order of the command line. */
 export type Arguments = Readonly<Record<string, Argument>>;
 
 type TextOf<O> = O extends { choices: readonly (infer C extends string)[] } ? C : string;
@@ -85,7 +85,7 @@ export type ValueOf<O extends Option> = O extends Flag
         ? TextOf<O>
         : TextOf<O> | undefined;
 
-/** What a subcommand is called with. */
+/** The input of a subcommand. */
 export interface Call<A extends Arguments = Arguments, O extends Options = Options> {
   readonly system: System;
   readonly build: Build;
@@ -93,48 +93,48 @@ export interface Call<A extends Arguments = Arguments, O extends Options = Optio
     readonly [Name in keyof A]: A[Name] extends { isOptional: true } ? string | undefined : string;
   };
   readonly options: { readonly [Name in keyof O]: ValueOf<O[Name]> };
-  /** Tells a person who waits what is being done; seen on a terminal only, and gone once there is an answer. */
+  /** Shows the current step to a waiting person. Shown on a terminal only, and erased before the result is printed. */
   readonly progress: (text: string) => void;
 }
 
 export interface Example {
-  /** Behind `weft `. */
+  /** The command line after `weft `. */
   readonly line: string;
   readonly about: string;
 }
 
-/** The headings of `weft --help`, in their order. */
-export const GROUPS = ["Look", "Change this node", "The command itself"] as const;
+/** The headings of `weft --help`, in this order. */
+export const GROUPS = ["Inspect", "Change this node", "Other"] as const;
 export type Group = (typeof GROUPS)[number];
 
 export interface Declaration<A extends Arguments, O extends Options> {
-  /** One word, or two: `ipam ls`. */
+  /** One word or two, such as `ipam ls`. */
   readonly name: string;
   readonly group: Group;
   /** One line, without a full stop. */
   readonly summary: string;
-  /** Paragraphs. */
+  /** One string for each paragraph. */
   readonly description: readonly string[];
   readonly arguments: A;
   readonly options: O;
   readonly examples: readonly Example[];
-  /** Has the option `-o table|json`: `Outcome.data` is then printed for machines. */
+  /** True if the subcommand has the option `-o table|json`, which prints `Outcome.data` as JSON. */
   readonly printsData: boolean;
-  /** Throws `CommandError`; what the kernel refuses (`SystemError`, `NetlinkError`) is told as it is. */
+  /** Throws `CommandError`. Errors of the kernel (`SystemError`, `NetlinkError`) are printed unchanged. */
   run(call: Call<A, O>): Outcome;
 }
 
-/** Any of them: its own types are known inside `run` alone. */
+/** Any subcommand. The types of its arguments and options are known inside `run` only. */
 export type Subcommand = Declaration<Arguments, Options>;
 
-/** Gives `run` the types that the declared arguments and options have. */
+/** Gives `run` the types of the declared arguments and options. */
 export function declareSubcommand<const A extends Arguments, const O extends Options>(
   declaration: Declaration<A, O>,
 ): Subcommand {
   return declaration as unknown as Subcommand;
 }
 
-/** --dry-run of `dryRun`. */
+/** Returns the flag of an option: --dry-run for `dryRun`. */
 export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }

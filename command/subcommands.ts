@@ -1,4 +1,4 @@
-/** All subcommands. */
+/** The list of all subcommands. */
 
 import { cleanup } from "./cleanup/main.ts";
 import { completions } from "./completions/main.ts";
@@ -27,7 +27,7 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
   version,
 ];
 
-/** First words that several subcommands share. */
+/** Descriptions of first words that several subcommands share. */
 export const FAMILIES: Readonly<Record<string, string>> = {
-  ipam: "Addresses that host-local has reserved on this node",
+  ipam: "Manage the addresses that host-local has reserved on this node",
 };

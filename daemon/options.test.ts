@@ -11,12 +11,12 @@ function parse(...args: string[]): Options {
   return quiet(optionsCommand()).parse(args, { from: "user" }).opts<Options>();
 }
 
-/** Throws instead of ending the process, and says nothing. */
+/** Parses with errors thrown and nothing printed, instead of ending the process. */
 function quiet(command: Command): Command {
   return command.exitOverride().configureOutput({ writeErr: () => undefined, writeOut: () => undefined });
 }
 
-test("with a node name alone, all else has its default", () => {
+test("every option but the node name has a default", () => {
   expect(parse("--node-name", "n1")).toEqual({
     nodeName: "n1",
     netConf: "/etc/weft/net-conf.json",
@@ -44,7 +44,7 @@ test("with a node name alone, all else has its default", () => {
   });
 });
 
-test("a flag beats its environment twin, which beats the default", () => {
+test("a flag overrides its environment variable, which overrides the default", () => {
   vi.stubEnv("NODE_NAME", "from-environment");
   vi.stubEnv("WEFTD_RUN_DIR", "/run/other");
   vi.stubEnv("WEFTD_METRICS_ADDRESS", ":9000");
@@ -56,12 +56,12 @@ test("a flag beats its environment twin, which beats the default", () => {
   expect(parse("--node-name", "from-flag").nodeName).toBe("from-flag");
 });
 
-test("networks that are not masqueraded are a list", () => {
+test("--non-masquerade-cidrs is a list", () => {
   const { nonMasqueradeCidrs } = parse("--node-name", "n1", "--non-masquerade-cidrs", "10.0.0.0/8, fd00::/8");
   expect(nonMasqueradeCidrs.map(formatPrefix)).toEqual(["10.0.0.0/8", "fd00::/8"]);
 });
 
-test("every flag has an environment twin and a description, and --help shows both", () => {
+test("every flag has an environment variable and a description, and --help shows both", () => {
   const command = optionsCommand();
   const help = command.helpInformation().replace(/\s+/g, " ");
   for (const option of command.options) {
@@ -80,7 +80,7 @@ test.each([
   [["--node-name", "n1", "--vxlan-from", "me"], /Allowed choices are nodes, anybody/],
   [["--node-name", "n1", "--nonsense"], /unknown option '--nonsense'/],
   [["--node-name", "n1", "stray"], /too many arguments/],
-])("%j is refused by name", (args, message) => {
+])("rejects %j and names the argument", (args, message) => {
   vi.stubEnv("NODE_NAME", undefined);
   expect(() => parse(...args)).toThrow(message);
 });
@@ -95,15 +95,18 @@ test.each([
   ["127.0.0.1:9468", { host: "127.0.0.1", port: 9468 }],
   ["[::1]:1", { host: "::1", port: 1 }],
   [":65535", { host: undefined, port: 65535 }],
-])("%s is a place to listen", (text, expected) => {
+])("parses %s as an address to listen on", (text, expected) => {
   expect(parseListenAddress(text)).toEqual(expected);
 });
 
-test.each(["9468", "::1:9468", "localhost:", "127.0.0.1:65536", "[::1]"])("%s is no place to listen", (text) => {
-  expect(() => parseListenAddress(text)).toThrow("Expected host:port");
-});
+test.each(["9468", "::1:9468", "localhost:", "127.0.0.1:65536", "[::1]"])(
+  "rejects %s as an address to listen on",
+  (text) => {
+    expect(() => parseListenAddress(text)).toThrow("Expected host:port");
+  },
+);
 
-test("the underlay's interface is described by networks, a pattern, or an address to reach", () => {
+test("networks, a pattern or a reachable address select the underlay's interface", () => {
   const { ifaceCidr, ifaceRegex, ifaceCanReach } = parse(
     ...["--node-name", "n1", "--iface-cidr", "10.0.0.0/8, fd00::/8"],
     ...["--iface-regex", "^(eth|ens)\\d", "--iface-can-reach", "198.51.100.1"],
@@ -117,6 +120,6 @@ test.each([
   [["--iface-cidr", "10.0.0.1/8"], /host bits set: expected .*10\.0\.0\.0\/8/],
   [["--iface-regex", "("], /Unterminated group/],
   [["--iface-can-reach", "everything"], /"everything"/],
-])("%s is refused", (args, message) => {
+])("rejects %s", (args, message) => {
   expect(() => parse("--node-name", "n1", ...args)).toThrow(message);
 });

@@ -1,6 +1,4 @@
-/**
- * weftd's command line. Every flag has an environment twin; a flag beats its twin.
- */
+/** weftd's command line. Every flag has an environment variable; the flag overrides it. */
 
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
@@ -20,41 +18,41 @@ import { type OutsideOptions, outsideFlags, outsideMistake } from "./outside-opt
 import { type ProxyPlaceOptions, proxyPlaceFlags } from "./proxy-place-options.ts";
 import { type ServiceOptions, serviceFlags } from "./service-options.ts";
 
-/** Which interface is the underlay's; nothing given: found by the Node's address. */
+/** Selects the underlay's interface. If none is given, the Node's address selects it. */
 export interface InterfaceOptions {
-  /** Its name, or an alternative one. */
+  /** The interface's name, or an alternative name of it. */
   readonly iface: string | undefined;
-  /** It has an address in one of these. */
+  /** The interface has an address in one of these networks. */
   readonly ifaceCidr: readonly Prefix[];
-  /** Its name, or one of its addresses, matches. */
+  /** Matches the interface's name or one of its addresses. */
   readonly ifaceRegex: RegExp | undefined;
-  /** Packets to this address leave by it, as the main routing table has it. */
+  /** The main routing table sends packets for this address through the interface. */
   readonly ifaceCanReach: Address | undefined;
 }
 
 export interface Options extends InterfaceOptions, ServiceOptions, ProxyPlaceOptions, OutsideOptions {
-  /** Undefined: the service account of the pod that weftd runs in. */
+  /** Undefined selects the service account of weftd's pod. */
   readonly kubeconfig: string | undefined;
-  /** URLs, in the order of preference; empty: the kubeconfig's, or the pod's environment's. */
+  /** URLs, in order of preference. If empty, the kubeconfig or the pod's environment names the server. */
   readonly apiserver: readonly string[];
-  /** Path of a file with all nodes, instead of an API server. */
+  /** The path of a file with all nodes, instead of an API server. */
   readonly nodes: string | undefined;
   readonly nodeName: string;
-  /** Path of net-conf.json. */
+  /** The path of net-conf.json. */
   readonly netConf: string;
-  /** What this node tells its peers to reach it by; at most one of a family. */
+  /** The addresses that this node announces to its peers; at most one of each family. */
   readonly publicIp: readonly Address[];
-  /** What ties a pod to the node. */
+  /** The plugin that attaches pods to the node. */
   readonly attach: AttachPlugin;
-  /** Networks beside the pods' own that see a pod's own address. */
+  /** Networks besides the pods' own to which pods send with their own addresses. */
   readonly nonMasqueradeCidrs: readonly Prefix[];
-  /** Whose VXLAN packets are taken. */
+  /** The senders whose VXLAN packets are accepted. */
   readonly vxlanFrom: "nodes" | "anybody";
   readonly cniConfDir: string;
   readonly runDir: string;
-  /** What outlives a reboot. */
+  /** The directory for state that outlives a reboot. */
   readonly stateDir: string;
-  /** The folder whose `net` holds this node's kernel settings. */
+  /** The directory whose `net` has this node's kernel settings. */
   readonly procSys: string;
   readonly metricsAddress: ListenAddress;
   readonly logLevel: LogLevel;
@@ -65,27 +63,27 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const EXAMPLES = `
 Examples:
-  weftd                                       in a pod of a DaemonSet with NODE_NAME set
+  weftd                                       run in a DaemonSet's pod with NODE_NAME set
   weftd --kubeconfig /etc/weft/kubeconfig --node-name n1
   weftd --apiserver https://192.0.2.10:6443,https://192.0.2.11:6443
-                                              without kube-proxy, a new node reaches no ClusterIP
+                                              without kube-proxy: a new node cannot reach ClusterIPs
   weftd --nodes /etc/weft/nodes.yaml --node-name n1
                                               without Kubernetes: each host has the same file
-  weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
-  weftd --iface-cidr 10.0.0.0/8,fd00::/8      the underlay is the interface with an address of these networks
-  weftd --service-proxy nftables              Services are weftd's, too: no kube-proxy runs on the node
-  weftd translate-kube-proxy-config FILE      prints a kube-proxy's configuration as these flags, and changes nothing
+  weftd --iface eth1                          use eth1 as underlay, regardless of the Node's InternalIP
+  weftd --iface-cidr 10.0.0.0/8,fd00::/8      use the interface with an address in these networks
+  weftd --service-proxy nftables              program Services, too, on a node without kube-proxy
+  weftd translate-kube-proxy-config FILE      print a kube-proxy's configuration as these flags
   weftd --service-proxy nftables --no-pods --kubeconfig /etc/weft/kubeconfig
-                                              on a host outside the cluster, which then reaches ClusterIPs
-  weftd --public-ip 203.0.113.7               peers reach this node through a NAT, by its Node's ExternalIP
+                                              give a host outside the cluster access to ClusterIPs
+  weftd --public-ip 203.0.113.7               make peers use the Node's ExternalIP, behind NAT
 
-Of --iface, --iface-cidr, --iface-regex and --iface-can-reach the first, in this order, that finds an interface decides.
+weftd tries --iface, --iface-cidr, --iface-regex and --iface-can-reach in this order and uses the first interface found.
 
-While it runs: /healthz, /readyz (why not, in words), /metrics and, for this node alone, /debug/state at
+weftd serves /healthz, /readyz (with reasons), /metrics and, for clients on this node only, /debug/state at
 --metrics-address.
-Stopping weftd, even by SIGKILL, leaves the data path and the conflist as they are.`;
+If weftd stops, even by SIGKILL, the data path and the conflist stay in place.`;
 
-/** Reads arguments (without the program's name) and environment. On --help or a bad value it prints and exits. */
+/** Parses arguments (without the program's name) and environment. Prints and exits on --help or an invalid value. */
 export function parseOptions(args: readonly string[]): Options {
   const command = optionsCommand().parse([...args], { from: "user" });
   const options = command.opts<Options>();
@@ -94,44 +92,55 @@ export function parseOptions(args: readonly string[]): Options {
   return options;
 }
 
-/** The command, apart from `parseOptions` so that a test can keep it from exiting. */
+/** Returns the command. It is separate from `parseOptions` so that a test can keep it from exiting. */
 export function optionsCommand(): Command {
   const command = new Command("weftd")
     .description(
-      "Connects this node's pods to those of all other nodes: watches Nodes, programs routes and VXLAN peers.",
+      "Connect this node's pods to the pods of all other nodes: watch Nodes, and program routes and VXLAN peers.",
     )
-    .addOption(flag("--kubeconfig <file>", "WEFTD_KUBECONFIG", "access to the API server (default: in-cluster)"))
+    .addOption(
+      flag(
+        "--kubeconfig <file>",
+        "WEFTD_KUBECONFIG",
+        "use this kubeconfig file for access to the API server (default: in-cluster)",
+      ),
+    )
     .addOption(
       flag(
         "--apiserver <urls>",
         "WEFTD_APISERVER",
-        "URLs of API servers, in place of the kubeconfig's or the pod environment's; commas between",
+        "use the API servers at these comma-separated URLs instead of the one in the kubeconfig or the pod's environment",
       )
         .argParser(parseUrls)
-        .default([], "the kubeconfig's, else KUBERNETES_SERVICE_HOST"),
+        .default([], "the kubeconfig's server; without one, KUBERNETES_SERVICE_HOST"),
     )
     .addOption(
-      flag("--nodes <file>", "WEFTD_NODES", "all nodes in YAML, watched, for hosts without Kubernetes").conflicts([
-        "kubeconfig",
-        "apiserver",
-      ]),
+      flag(
+        "--nodes <file>",
+        "WEFTD_NODES",
+        "read all nodes from this YAML file and watch it, on hosts without Kubernetes",
+      ).conflicts(["kubeconfig", "apiserver"]),
     )
-    .addOption(flag("--node-name <name>", "NODE_NAME", "name of this node's Node object").makeOptionMandatory())
+    .addOption(flag("--node-name <name>", "NODE_NAME", "set the name of this node's Node object").makeOptionMandatory())
     .addOption(
-      flag("--net-conf <file>", "WEFTD_NET_CONF", "network configuration, in flannel's form").default(DEFAULT_NET_CONF),
+      flag(
+        "--net-conf <file>",
+        "WEFTD_NET_CONF",
+        "read the network configuration, in flannel's format, from this file",
+      ).default(DEFAULT_NET_CONF),
     )
     .addOption(
       flag(
         "--iface <name>",
         "WEFTD_IFACE",
-        "interface, by its name or an alternative one, that carries traffic between nodes (default: the one that holds the Node's InternalIP, else the default route's)",
+        "use the interface with this name or alternative name for traffic between nodes (default: the interface with the Node's InternalIP; if none, that of the default route)",
       ),
     )
     .addOption(
       flag(
         "--iface-cidr <networks>",
         "WEFTD_IFACE_CIDR",
-        "that interface is one with an address in these; commas between",
+        "use an interface with an address in these comma-separated networks",
       )
         .argParser(parseNetworks)
         .default([], "any"),
@@ -140,30 +149,30 @@ export function optionsCommand(): Command {
       flag(
         "--iface-regex <pattern>",
         "WEFTD_IFACE_REGEX",
-        "that interface is the first whose name, else one of whose addresses, matches this regular expression",
+        "use the first interface whose name matches this regular expression; if none, the first with a matching address",
       ).argParser(parseRegex),
     )
     .addOption(
       flag(
         "--iface-can-reach <address>",
         "WEFTD_IFACE_CAN_REACH",
-        "that interface is the one that the main routing table sends this address's packets by",
+        "use the interface through which the main routing table sends packets for this address",
       ).argParser(parseOneAddress),
     )
     .addOption(
       flag(
         "--public-ip <addresses>",
         "WEFTD_PUBLIC_IP",
-        "address that peers reach this node by; one IPv4, one IPv6, or both with a comma between",
+        "announce this address to peers: one IPv4 address, one IPv6 address, or both, separated by a comma",
       )
         .argParser(parsePublicIp)
-        .default([], "the underlay's own"),
+        .default([], "the underlay's addresses"),
     )
     .addOption(
       flag(
         "--attach <plugin>",
         "WEFTD_ATTACH",
-        "what ties pods to the node; ptp has no limit of 1,024 pods as a bridge has",
+        "attach pods with this plugin; a bridge is limited to 1,024 pods, ptp is not",
       )
         .choices(["bridge", "ptp"])
         .default("bridge"),
@@ -172,28 +181,34 @@ export function optionsCommand(): Command {
       flag(
         "--non-masquerade-cidrs <networks>",
         "WEFTD_NON_MASQUERADE_CIDRS",
-        "networks that pods reach under their own addresses, since they know the way back; commas between",
+        "do not masquerade traffic from pods to these comma-separated networks, which have routes to the pods",
       )
         .argParser(parseNetworks)
-        .default([], "the cluster's pods alone"),
+        .default([], "the cluster's pods only"),
     )
     .addOption(
       flag(
         "--vxlan-from <whom>",
         "WEFTD_VXLAN_FROM",
-        "whose VXLAN packets are taken; nodes are known by the addresses of their Node objects",
+        "accept VXLAN packets from these senders; nodes are identified by the addresses of their Node objects",
       )
         .choices(["nodes", "anybody"])
         .default("nodes"),
     )
     .addOption(
-      flag("--cni-conf-dir <dir>", "WEFTD_CNI_CONF_DIR", "where the runtime looks for conflists").default(
-        DEFAULT_CNI_CONF_DIR,
-      ),
+      flag(
+        "--cni-conf-dir <dir>",
+        "WEFTD_CNI_CONF_DIR",
+        "write the conflist to this directory, from which the runtime reads it",
+      ).default(DEFAULT_CNI_CONF_DIR),
     )
     .addOption(
-      flag("--run-dir <dir>", "WEFTD_RUN_DIR", "node table and sign of life, read by the executables")
-        // The conflist names it, and its readers run elsewhere.
+      flag(
+        "--run-dir <dir>",
+        "WEFTD_RUN_DIR",
+        "keep the node table and the liveness socket for the executables in this directory",
+      )
+        // The conflist has this path, and its readers run in other directories.
         .argParser((path) => resolve(path))
         .default(DEFAULT_RUN_DIR),
     )
@@ -201,7 +216,7 @@ export function optionsCommand(): Command {
       flag(
         "--state-dir <dir>",
         "WEFTD_STATE_DIR",
-        "directory of what weftd keeps over a reboot: addresses of API servers",
+        "keep state that outlives a reboot, the addresses of API servers, in this directory",
       )
         .argParser((path) => resolve(path))
         .default(DEFAULT_STATE_DIR),
@@ -210,7 +225,7 @@ export function optionsCommand(): Command {
       flag(
         "--proc-sys <dir>",
         "WEFTD_PROC_SYS",
-        "where kernel settings are written: in a container, the folder in which the host's /proc/sys/net is mounted",
+        "write kernel settings below this directory; in a container, the one in which the host's /proc/sys/net is mounted",
       )
         .argParser((path) => resolve(path))
         .default(PROC_SYS),
@@ -219,13 +234,15 @@ export function optionsCommand(): Command {
       flag(
         "--metrics-address <host:port>",
         "WEFTD_METRICS_ADDRESS",
-        "where health and metrics are served; :PORT for all addresses",
+        "serve health and metrics at this address; :PORT for all addresses",
       )
         .argParser(parseListenAddress)
         .default(METRICS_LISTEN, `${METRICS_LISTEN.host}:${METRICS_LISTEN.port}`),
     )
     .addOption(
-      flag("--log-level <level>", "WEFTD_LOG_LEVEL", "least severe lines to log").choices(LOG_LEVELS).default("info"),
+      flag("--log-level <level>", "WEFTD_LOG_LEVEL", "log messages of this level and more severe ones")
+        .choices(LOG_LEVELS)
+        .default("info"),
     )
     .allowExcessArguments(false)
     .showHelpAfterError("(weftd --help explains the flags)")
@@ -234,7 +251,7 @@ export function optionsCommand(): Command {
   return command;
 }
 
-/** "192.0.2.1", "2001:db8::1", or one of each, separated by a comma. */
+/** Parses "192.0.2.1", "2001:db8::1", or one of each, separated by a comma. */
 export function parsePublicIp(text: string): readonly Address[] {
   const addresses = text.split(",").map(parseOneAddress);
   for (const family of [4, 6] as const) {
@@ -248,7 +265,7 @@ export function parsePublicIp(text: string): readonly Address[] {
   return addresses;
 }
 
-/** "https://192.0.2.1:6443,https://[2001:db8::1]:6443" */
+/** Parses a list such as "https://192.0.2.1:6443,https://[2001:db8::1]:6443". */
 export function parseUrls(text: string): readonly string[] {
   return text.split(",").map((part) => {
     const url = URL.parse(part.trim());

@@ -14,7 +14,7 @@ function parse(...args: string[]): Options {
   return command.parse(args, { from: "user" }).opts<Options>();
 }
 
-test("a host without pods needs no name; the machine's serves for the log", () => {
+test("a host without pods uses the machine's name unless --node-name is given", () => {
   vi.stubEnv("NODE_NAME", undefined);
   expect(parse("--no-pods")).toMatchObject({ pods: false, nodeName: hostname() });
   expect(parse("--no-pods", "--node-name", "edge").nodeName).toBe("edge");
@@ -22,7 +22,7 @@ test("a host without pods needs no name; the machine's serves for the log", () =
   expect(parse().pods).toBe(false);
 });
 
-test("a host without pods answers no load balancer and changes no settings, unless flags say so", () => {
+test("a host without pods serves no health check and changes no settings unless flags request it", () => {
   expect(parse("--no-pods")).toMatchObject({
     ...{ healthzBindAddress: "none", conntrackMaxPerCore: 0 },
     ...{ conntrackTcpTimeoutEstablished: 0, conntrackTcpTimeoutCloseWait: 0 },
@@ -34,12 +34,12 @@ test("a host without pods answers no load balancer and changes no settings, unle
   expect(parse("--node-name", "n1").conntrackMaxPerCore).toBe(32_768);
 });
 
-test("who forwards is named, or has an address", () => {
+test("--via takes a name or an address", () => {
   expect(parse("--no-pods", "--via", "n1.example").via).toEqual({ name: "n1.example" });
   expect(parse("--no-pods", "--via", "2001:db8::1").via).toEqual({ address: parseAddress("2001:db8::1") });
 });
 
-test("a node forwards for networks", () => {
+test("--outside-hosts takes networks", () => {
   const { outsideHosts } = parse("--node-name", "n1", "--outside-hosts", "198.51.100.0/24,2001:db8::/64");
   expect(outsideHosts.map(formatPrefix)).toEqual(["198.51.100.0/24", "2001:db8::/64"]);
 });
@@ -50,14 +50,14 @@ test.each([
   [["--no-pods", "--attach", "ptp"], /option '--no-pods' cannot be used with option '--attach <plugin>'/],
   [["--no-pods", "--iface", "eth1"], /cannot be used with option '--iface <name>'/],
   [["--node-name", "n1", "--outside-hosts", "198.51.100.1/24"], /host bits set/],
-])("%j is refused", (args, message) => {
+])("rejects %j", (args, message) => {
   expect(() => parse(...args)).toThrow(message);
 });
 
-test("flags that make no sense together are named", () => {
+test("rejects flags that exclude each other, and names them", () => {
   const mistake = (pods: boolean, serviceProxy: string, via?: string) =>
     outsideMistake({ pods, serviceProxy, via: via === undefined ? undefined : { name: via } });
-  expect(mistake(false, "none")).toMatch(/--no-pods needs --service-proxy/);
-  expect(mistake(true, "nftables", "n1")).toMatch(/--via is for hosts with --no-pods/);
+  expect(mistake(false, "none")).toMatch(/--no-pods requires --service-proxy/);
+  expect(mistake(true, "nftables", "n1")).toMatch(/--via requires --no-pods/);
   expect([mistake(false, "nftables", "n1"), mistake(true, "none")]).toEqual([undefined, undefined]);
 });

@@ -4,7 +4,7 @@ import { parseSeconds } from "./proxy-place-options.ts";
 
 afterEach(() => vi.unstubAllEnvs());
 
-/** Throws instead of ending the process, and says nothing. */
+/** Parses with errors thrown and nothing printed, instead of ending the process. */
 function parse(...args: string[]): Options {
   const command = optionsCommand()
     .exitOverride()
@@ -12,7 +12,7 @@ function parse(...args: string[]): Options {
   return command.parse(["--node-name", "n1", ...args], { from: "user" }).opts<Options>();
 }
 
-test("kube-proxy's flags have kube-proxy's meanings", () => {
+test("flags with kube-proxy's names take kube-proxy's values", () => {
   const given = parse(
     ...["--healthz-bind-address", "127.0.0.1:10256", "--conntrack-max-per-core", "0", "--conntrack-tcp-be-liberal"],
     ...["--conntrack-tcp-timeout-established", "24h0m0s", "--conntrack-udp-timeout-stream", "3m"],
@@ -25,7 +25,7 @@ test("kube-proxy's flags have kube-proxy's meanings", () => {
   expect(given.conntrackTcpTimeoutCloseWait).toBeUndefined();
 });
 
-test("none serves nothing", () => {
+test("the address none turns a server off", () => {
   vi.stubEnv("WEFTD_PROXY_METRICS_BIND_ADDRESS", "none");
   expect(parse("--healthz-bind-address", "none")).toMatchObject({
     ...{ healthzBindAddress: "none", proxyMetricsBindAddress: "none" },
@@ -37,7 +37,7 @@ test.each([
   ["0s", 0],
   ["90s", 90],
   ["1h30m", 5400],
-])("%s is %d seconds", (text, seconds) => expect(parseSeconds(text)).toBe(seconds));
+])("parses %s as %d seconds", (text, seconds) => expect(parseSeconds(text)).toBe(seconds));
 
 test.each([
   ["--conntrack-udp-timeout", "10", /Expected a duration/],

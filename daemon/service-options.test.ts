@@ -4,7 +4,7 @@ import { type Options, optionsCommand } from "./options.ts";
 
 afterEach(() => vi.unstubAllEnvs());
 
-/** Throws instead of ending the process, and says nothing. */
+/** Parses with errors thrown and nothing printed, instead of ending the process. */
 function parse(...args: string[]): Options {
   const command = optionsCommand()
     .exitOverride()
@@ -12,7 +12,7 @@ function parse(...args: string[]): Options {
   return command.parse(["--node-name", "n1", ...args], { from: "user" }).opts<Options>();
 }
 
-test("NodePort addresses are keywords and networks together", () => {
+test("--nodeport-addresses takes keywords and networks together", () => {
   const { nodeportAddresses } = parse("--nodeport-addresses", "primary, localhost,192.0.2.0/24,2001:db8::/32");
   expect({ ...nodeportAddresses, ranges: nodeportAddresses.ranges.map(formatPrefix) }).toEqual({
     ...{ hasPrimary: true, hasAll: false, hasLocalhost: true, ranges: ["192.0.2.0/24", "2001:db8::/32"] },
@@ -33,7 +33,7 @@ test.each([
   expect(() => parse(flag, ...(value === "" ? [] : [value]))).toThrow(message);
 });
 
-test("external addresses are all, none, or those in networks", () => {
+test("--external-ips takes all, none or networks", () => {
   expect(parse("--external-ips", "none").externalIps).toBe("none");
   const { externalIps } = parse("--external-ips", "203.0.113.0/24,2001:db8::/32");
   expect(externalIps).toHaveLength(2);
@@ -44,7 +44,7 @@ test.each([
   [["--masquerade-all=false"], "true", false],
   [[], "true", true],
   [[], "false", false],
-])("masquerading all of %j with the environment's %s is %s", (args, environment, expected) => {
+])("--masquerade-all with arguments %j and environment %s is %s", (args, environment, expected) => {
   if (environment !== undefined) vi.stubEnv("WEFTD_MASQUERADE_ALL", environment);
   expect(parse(...args).masqueradeAll).toBe(expected);
 });

@@ -1,27 +1,27 @@
-/** weftd's flags about Services. */
+/** weftd's flags for Services. */
 import { InvalidArgumentError, type Option } from "commander";
 import type { Prefix } from "../pkg/ip/prefix.ts";
 import { type NodePortSelection, PRIMARY_ONLY } from "../pkg/services/node-port-addresses.ts";
 import { flag, parseBoolean, parseNetworks } from "./flag.ts";
 
-/** Bits of a packet's mark. */
+/** The number of bits of a packet's mark. */
 const MARK_BITS = 32;
 
 const PROXIES = ["none", "nftables"] as const;
 
 export interface ServiceOptions {
-  /** What carries connections to Services. `none`: weftd neither programs Services nor watches them. */
+  /** The proxy for Services. `none` means that weftd neither programs nor watches Services. */
   readonly serviceProxy: (typeof PROXIES)[number];
   readonly nodeportAddresses: NodePortSelection;
-  /** Which of Services' externalIPs are served. */
+  /** The externalIPs of Services that are served. */
   readonly externalIps: ExternalIPs;
-  /** Connections to ClusterIPs are masqueraded whatever their source. */
+  /** Masquerades connections to ClusterIPs regardless of their source. */
   readonly masqueradeAll: boolean;
-  /** The bit of the packet mark that asks for masquerading. */
+  /** The bit of the packet mark that marks a connection for masquerading. */
   readonly masqueradeBit: number;
 }
 
-/** Those in these networks, or all, or none. */
+/** All externalIPs, none, or those in these networks. */
 export type ExternalIPs = "all" | "none" | readonly Prefix[];
 
 export function serviceFlags(): readonly Option[] {
@@ -29,28 +29,28 @@ export function serviceFlags(): readonly Option[] {
     flag(
       "--service-proxy <mode>",
       "WEFTD_SERVICE_PROXY",
-      "what carries connections to Services, in place of kube-proxy; none leaves Services to another program",
+      "program Services in this mode, instead of kube-proxy; none leaves Services to another program",
     )
       .choices(PROXIES)
       .default("none"),
     flag(
       "--nodeport-addresses <which>",
       "WEFTD_NODEPORT_ADDRESSES",
-      "addresses of the node that NodePorts answer on: primary, all, localhost, networks; commas between",
+      "serve NodePorts on these addresses of the node: primary, all, localhost, networks; comma-separated",
     )
       .argParser(parseNodePortSelection)
       .default(PRIMARY_ONLY, "primary"),
     flag(
       "--external-ips <which>",
       "WEFTD_EXTERNAL_IPS",
-      "Services' externalIPs to serve: all, none, or those in these networks; commas between",
+      "serve these externalIPs of Services: all, none, or those in these comma-separated networks",
     )
       .argParser(parseExternalIPs)
       .default("all"),
     flag(
       "--masquerade-all [boolean]",
       "WEFTD_MASQUERADE_ALL",
-      "masquerade every connection to a ClusterIP, also those of the node's own pods",
+      "masquerade every connection to a ClusterIP, including those from this node's pods",
     )
       .preset("true")
       .argParser(parseBoolean)
@@ -58,14 +58,14 @@ export function serviceFlags(): readonly Option[] {
     flag(
       "--masquerade-bit <number>",
       "WEFTD_MASQUERADE_BIT",
-      "bit of the packet mark, 0 to 31, that tells which connections to Services are masqueraded",
+      "use this bit of the packet mark, 0 to 31, to mark connections to Services for masquerading",
     )
       .argParser(parseMarkBit)
       .default(14),
   ];
 }
 
-/** "primary", "localhost,192.0.2.0/24" */
+/** Parses "primary" or "localhost,192.0.2.0/24". */
 export function parseNodePortSelection(text: string): NodePortSelection {
   const parts = text.split(",").map((part) => part.trim());
   const ranges = parts.filter((part) => !KEYWORDS.has(part)).flatMap(parseNodePortRange);
@@ -80,7 +80,7 @@ export function parseNodePortSelection(text: string): NodePortSelection {
 const KEYWORDS: ReadonlySet<string> = new Set(["primary", "all", "localhost"]);
 
 function parseNodePortRange(part: string): readonly Prefix[] {
-  // A word that is none of the keywords is more likely a mistake in one of them.
+  // A word that is not a keyword is more likely a misspelt keyword than a network.
   if (/^[A-Za-z]*$/.test(part))
     throw new InvalidArgumentError(`Expected primary, all, localhost or networks, got "${part}".`);
   return parseNetworks(part);

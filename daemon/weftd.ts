@@ -1,5 +1,5 @@
 /**
- * The daemon put together: options, the list of controllers, and what ends before what.
+ * Assembles the daemon: options, the list of controllers, and the order in which parts stop.
  *
  *     sources (Nodes, net-conf.json) ──┐
  *     kernel notifications, commits  ──┼──> runner ──> controllers ──> drivers ──> kernel, files, processes
@@ -45,30 +45,30 @@ import { NetConfHolder } from "./sources/net-conf.ts";
 import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
-/** `serviceHealth` publishes whose turn it is: without it nothing is programmed. */
+/** `serviceHealth` publishes whether weftd or kube-proxy serves this node. Without it no Services are programmed. */
 const OF_SERVICES: readonly ControllerFactory[] = [
   ...[services, serviceHealth, serviceConntrack, serviceLoopback, serviceLocalhost],
   ...[proxyLeftovers, conntrackSettings],
 ];
 
-/** One concern each. A new one is a folder below controllers/, and a line here. */
+/** One controller for each concern. To add one, create a folder below controllers/ and add a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
   ...[peers, attach, nodeRules, firewall, podRules, checksum],
   ...OF_SERVICES,
 ];
 
-/** Of a host that is no node (--no-pods). */
+/** The controllers of a host that is not a node (--no-pods). */
 const OUTSIDE_CONTROLLERS: readonly ControllerFactory[] = [outside, ...OF_SERVICES];
 
-/** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
+/** A rolling update may start this weftd while the old one is being stopped, for which a pod has 30 seconds. */
 const PREDECESSOR_LIMIT_MS = 45_000;
 
-/** From the first time that all is as it should be to when the garbage of the start is collected. */
+/** The time from the first readiness to the collection of the garbage from the start. */
 const START_GARBAGE_MS = 2000;
 
 /**
- * Runs `controllers` until `signal` aborts, then stops and leaves kernel and conflist as they are. Rejects when it cannot
- * start, or cannot go on.
+ * Runs `controllers` until `signal` aborts, then stops and leaves the kernel and the conflist in place. Rejects if it
+ * cannot start or cannot continue.
  */
 export async function runWeftd(
   options: Options,
@@ -100,7 +100,7 @@ async function start(
   const liveness = await claimRunDir(runDir, {
     waitMs: PREDECESSOR_LIMIT_MS,
     signal,
-    onWait: () => log.info({ runDir }, "another weftd serves this run directory: waiting for it to end"),
+    onWait: () => log.info({ runDir }, "another weftd serves this run directory; waiting for it to end"),
   });
   atEnd(() => liveness.close());
 
@@ -119,7 +119,7 @@ async function start(
   const firstReady = once(() => atEnd(clock.setTimer(START_GARBAGE_MS, releaseGarbage)));
   const runner = new Runner({
     ...{ clock, kernel: kernel.shared, metrics, log },
-    // A pass that fails for a single peer serves the others.
+    // A pass that fails for a single peer still serves the others.
     onPassEnd: () => {
       if (view.own === undefined || !health.readiness().isGood) return;
       cluster.serves(view.own);
@@ -129,7 +129,7 @@ async function start(
   atEnd(() => runner.stop());
   health.shows(() => runner.reports());
   metrics.shows(() => runner.reports());
-  // After the claim: a predecessor that is being stopped still holds the port.
+  // After the claim: a predecessor that is being stopped still occupies the port.
   const debugState = async () => toJson(await runner.debugState());
   const debugPage = async (name: string, query: URLSearchParams) => {
     const pieces = runner.debugPage(name, query);
@@ -165,7 +165,8 @@ async function start(
       return watch;
     },
   };
-  // All are made before one is started: what one publishes at its start, each of the others hears.
+  // All controllers are made before one is started, so that each receives the facts that another publishes at its
+  // start.
   const made: Runnable[] = [];
   for (const factory of controllers) {
     const controller = await factory(context);
@@ -186,13 +187,13 @@ async function start(
   await Promise.race([broken, aborted(signal)]);
 }
 
-/** What an operator hears of repairs. */
+/** Reports repairs by metric, log and Event. */
 function repairReport(metrics: Metrics, events: EventReporter, log: Logger): RepairListener {
   return {
     onRepair: ({ kind }) => metrics.repairs.inc({ kind: repairKind(kind) }),
     onContention: (_object, text) => {
-      log.warn({ object: text }, "another program undoes what weftd puts back: from now on weftd takes its time");
-      const message = `another program undoes again and again what weftd puts back: ${text}; weftd takes its time now`;
+      log.warn({ object: text }, "repair keeps being undone by another program; backing off");
+      const message = `another program keeps undoing weftd's repair of ${text}; weftd backs off`;
       events.report({ type: "Warning", reason: "RepairUndone", message });
     },
   };

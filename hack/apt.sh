@@ -1,25 +1,27 @@
-# Sourced by hack/setup: packages of another Debian suite, without touching the machine's apt. A scratch configuration is
-# made from the machine's own sources, whichever format they are in, so that its mirror, proxies and keys are used.
+# Sourced by hack/setup: fetches packages of another Debian suite without changing the machine's apt configuration. It
+# generates a scratch configuration from the machine's own sources, in either format, so that the machine's mirror,
+# proxies and keys are used.
 
 # shellcheck disable=SC2154
 scratch=$cache/apt
 
-# release_field NAME: of /etc/os-release, which is a shell script.
+# release_field NAME: prints a field of /etc/os-release, which is a shell script.
 release_field() (
 	# shellcheck disable=SC1091
 	. /etc/os-release
 	eval "printf '%s' \"\${$1:-}\""
 )
 
-# without_comments FILE...: their lines, those of each file apart from the next one's. What is missing is left out.
+# without_comments FILE...: prints the lines of the files, with an empty line after each file. Missing files are
+# skipped.
 without_comments() {
 	for file in "$@"; do
 		[ ! -r "$file" ] || { sed '/^#/d' "$file" && echo; }
 	done
 }
 
-# list_sources FOLDER: what sources.list(5) says, below /etc/apt, one line for each source: address, suites, components and
-# keys, parted by tabs.
+# list_sources FOLDER: prints the sources in FOLDER (such as /etc/apt; sources.list(5)), one line for each: address,
+# suites, components and keys, separated by tabs.
 list_sources() {
 	without_comments "$1/sources.list" "$1"/sources.list.d/*.list | awk -v OFS='\t' '
 		$1 == "deb" {
@@ -53,9 +55,10 @@ list_sources() {
 		}'
 }
 
-# debian_archives FOLDER RELEASE: what may be the Debian archive: a source of this release, with Debian's main component.
-# "ADDRESS KEYS" a line, "-" for no keys; the address that looks most like it first, since others publish for the same
-# releases. Cloud images name a list of mirrors: mirror+file:///etc/apt/mirrors/debian.list.
+# debian_archives FOLDER RELEASE: prints sources that may be the Debian archive: sources of this release with Debian's
+# main component. Each line is "ADDRESS KEYS", with "-" for no keys. The most likely address comes first, since other
+# publishers have sources for the same releases. Cloud images use a list of mirrors:
+# mirror+file:///etc/apt/mirrors/debian.list.
 debian_archives() {
 	list_sources "$1" | awk -F '\t' -v release="$2" '
 		{
@@ -68,7 +71,7 @@ debian_archives() {
 		}' | sort -s -k 1,1 | cut -d ' ' -f 2-
 }
 
-# The keys a source names, and Debian's own; none: what apt trusts anyway.
+# Prints the source's keys and Debian's own. Without any, apt uses its trusted keys.
 signed_by() {
 	keys=$1
 	[ "$keys" != - ] || keys=
@@ -84,7 +87,7 @@ scratch_apt() {
 	mkdir -p "$scratch/parts"
 	debian_archives /etc/apt "$(release_field VERSION_CODENAME)" >"$scratch/archives"
 	[ -s "$scratch/archives" ] || {
-		warn "no Debian archive of this release is named in /etc/apt/sources.list or /etc/apt/sources.list.d"
+		warn "found no Debian archive of this release in /etc/apt/sources.list or /etc/apt/sources.list.d"
 		return 1
 	}
 	while read -r archive keys; do
@@ -99,14 +102,15 @@ scratch_apt() {
 	done <"$scratch/archives"
 	tail -n 5 "$scratch/update.log" >&2
 	if grep -q 'NO_PUBKEY\|not signed' "$scratch/update.log"; then
-		warn "this machine has no key for Debian's suite $1: upgrade the package debian-archive-keyring"
+		warn "this machine has no key for Debian's suite $1; upgrade the package debian-archive-keyring"
 	else
-		warn "the machine's Debian archive does not give $3 of the suite $1"
+		warn "the machine's Debian archive does not provide $3 of the suite $1"
 	fi
 	return 1
 }
 
-# apt_scratch get|cache ARGUMENT...; packages are those of scratch_arch, where it is set.
+# apt_scratch get|cache ARGUMENT...: runs apt-get or apt-cache with the scratch configuration, for packages of
+# scratch_arch if it is set.
 apt_scratch() {
 	tool=apt-$1
 	shift
@@ -115,8 +119,8 @@ apt_scratch() {
 		-o "Dir::State::lists=$scratch/lists" -o "Dir::Cache=$scratch/cache" -o APT::Sandbox::User=root "$@"
 }
 
-# apt_in_turn ARGUMENT...: the machine's apt-get, and again for ten minutes while another one (a person's, or unattended
-# upgrades) holds its locks. What it waits for is said on descriptor 3, where that is open.
+# apt_in_turn ARGUMENT...: runs the machine's apt-get. Retries for ten minutes while another apt-get holds its locks,
+# such as a person's or unattended upgrades. Prints a message to descriptor 3, if it is open, while it waits.
 apt_in_turn() {
 	tries=${APT_TRIES:-300}
 	while :; do
@@ -128,14 +132,14 @@ apt_in_turn() {
 		*"Could not get lock"* | *"Unable to lock"* | *"Unable to acquire the dpkg frontend lock"*) ;;
 		*) return "$status" ;;
 		esac
-		[ "$tries" != "${APT_TRIES:-300}" ] || { printf 'setup: waiting for another apt-get to end ...\n' >&3; } 2>/dev/null || :
+		[ "$tries" != "${APT_TRIES:-300}" ] || { printf 'setup: waiting for another apt-get to finish ...\n' >&3; } 2>/dev/null || :
 		tries=$((tries - 1))
 		[ "$tries" -gt 0 ] || return "$status"
 		sleep "${APT_PAUSE:-2}"
 	done
 }
 
-# in_folder DIR COMMAND...: runs it there.
+# in_folder DIR COMMAND...: runs the command in that folder.
 in_folder() (
 	cd "$1" || exit
 	shift

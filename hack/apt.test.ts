@@ -1,4 +1,4 @@
-/** The set-up's reading of a machine's apt sources: hack/apt.sh, in the shell that runs it. */
+/** Tests how the set-up reads a machine's apt sources: hack/apt.sh, run by the shell. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What may be the Debian archive of a bookworm whose /etc/apt holds these files. */
+/** Returns the possible Debian archives of a bookworm machine whose /etc/apt has these files. */
 function archivesOf(files: Readonly<Record<string, string>>): string[] {
   for (const [name, content] of Object.entries(files)) {
     mkdirSync(join(folder, dirname(name)), { recursive: true });
@@ -40,24 +40,24 @@ Suites: bookworm-security
 Components: main
 `;
 
-test("one line a source: the release's archive, neither its security nor its sources", () => {
+test("one-line format: finds the release's archive, without security updates and source packages", () => {
   expect(archivesOf({ "sources.list": LINES })).toEqual(["http://mirror.example/debian -"]);
 });
 
-test("options of a line give its keys", () => {
+test("reads keys from the options of a line", () => {
   const line = "deb [ arch=amd64 signed-by=/etc/apt/keyrings/house.gpg ] http://mirror.example/debian/ bookworm main\n";
   expect(archivesOf({ "sources.list.d/house.list": line })).toEqual([
     "http://mirror.example/debian/ /etc/apt/keyrings/house.gpg",
   ]);
 });
 
-test("a paragraph a source, with comments inside: the same", () => {
+test("deb822 format: finds the same, with comments inside a paragraph", () => {
   expect(archivesOf({ "sources.list.d/debian.sources": PARAGRAPHS })).toEqual([
     "http://mirror.example/debian /usr/share/keyrings/debian-archive-keyring.gpg",
   ]);
 });
 
-test("several addresses on lines of their own, and keys written out in place", () => {
+test("deb822 format: accepts several addresses and embedded keys", () => {
   const paragraph = `types: deb deb-src
 uris:
  http://one.example/debian
@@ -75,11 +75,11 @@ signed-by:
   ]);
 });
 
-test("a source that is switched off is left out", () => {
+test("skips disabled sources", () => {
   expect(archivesOf({ "sources.list.d/a.sources": `Enabled: no\n${PARAGRAPHS}` })).toEqual([]);
 });
 
-test("others who publish for the release come after what looks like Debian's, or not at all", () => {
+test("lists other publishers' sources for the release after Debian's, or not at all", () => {
   const others = `deb https://tools.example bookworm main
 deb https://containers.example/linux/debian bookworm stable
 deb https://runtime.example/node_20.x nodistro main
@@ -90,7 +90,7 @@ deb https://runtime.example/node_20.x nodistro main
   ]);
 });
 
-test("files that end without a line's end, and files of comments alone, take nothing from the next", () => {
+test("accepts files without a final newline, and files with only comments", () => {
   const line = "deb http://mirror.example/debian bookworm main";
   expect(
     archivesOf({ "sources.list": "# moved", "sources.list.d/a.list": `${line} `, "sources.list.d/b.list": line }),
@@ -100,7 +100,7 @@ test("files that end without a line's end, and files of comments alone, take not
   ).toHaveLength(1);
 });
 
-test("a cloud image's list of mirrors is an archive like another", () => {
+test("accepts a cloud image's list of mirrors", () => {
   const paragraph = PARAGRAPHS.replaceAll("http://mirror.example/", "mirror+file:///etc/apt/mirrors/").replaceAll(
     /^URIs.*$/gm,
     "$&.list",
@@ -110,12 +110,14 @@ test("a cloud image's list of mirrors is an archive like another", () => {
   ]);
 });
 
-test("a machine without any source has no archive", () => {
+test("finds no archive without sources", () => {
   expect(archivesOf({})).toEqual([]);
 });
 
-describe("beside another apt-get", () => {
-  /** Runs `apt_in_turn` with an apt-get that fails `failures` times with `words`; returns status, calls, and what was said. */
+describe("while another apt-get runs", () => {
+  /**
+   * Runs `apt_in_turn` with an apt-get that fails `failures` times with `words`. Returns status, calls and messages.
+   */
   function inTurn(failures: number, words: string, tries = 5) {
     const calls = join(folder, "calls");
     const script = `#!/bin/sh\necho "$@" >>'${calls}'\n[ "$(wc -l <'${calls}')" -gt ${failures} ] || { echo '${words}' >&2; exit 100; }\n`;
@@ -132,19 +134,19 @@ describe("beside another apt-get", () => {
   }
   const LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)";
 
-  test("it is waited for, and that is said once", () => {
+  test("waits, and prints one message", () => {
     expect(inTurn(3, LOCKED)).toEqual({
       status: 0,
       calls: Array(4).fill("install -y thing"),
-      said: "setup: waiting for another apt-get to end ...\n",
+      said: "setup: waiting for another apt-get to finish ...\n",
     });
   });
 
-  test("the waiting ends", () => {
+  test("stops waiting after a time", () => {
     expect(inTurn(99, LOCKED)).toMatchObject({ status: 100, calls: { length: 5 } });
   });
 
-  test("any other failure ends it at once", () => {
+  test("fails at once on any other error", () => {
     expect(inTurn(99, "E: Unable to locate package thing")).toMatchObject({
       status: 100,
       calls: { length: 1 },

@@ -22,11 +22,11 @@ function stated(contents: Readonly<Record<string, unknown>>) {
   return readStated(new FakeSystem({ files }), FOLDER);
 }
 
-test.each(["05-weft.conflist", ".05-weft.conflist.removed"])("%s says where weft's things are", (name) => {
+test.each(["05-weft.conflist", ".05-weft.conflist.removed"])("reads the places of weft's objects from %s", (name) => {
   expect(stated({ [name]: WEFT })).toEqual({ bridge: "br7", runDirs: ["/run/other"], dataDirs: ["/data"], others: [] });
 });
 
-test("of others' files in use the bridges are known, weft's own is none of them", () => {
+test("finds the bridges of other networks' files, without weft's own", () => {
   const others = { "10-flannel.conflist": FLANNEL, "20-b.conf": { name: "b", type: "bridge", bridge: "br9" } };
   expect(stated({ ...others, "05-weft.conflist": WEFT, "30-x.conflist.weft-disabled": FLANNEL })).toMatchObject({
     bridge: "br7",
@@ -37,7 +37,7 @@ test("of others' files in use the bridges are known, weft's own is none of them"
   });
 });
 
-test("a conflist that says nonsense says nothing", () => {
+test("ignores invalid values in a conflist", () => {
   const plugins = [
     { type: "ptp", ipam: "none" },
     { type: "vxlan", runDir: "run/weft" },

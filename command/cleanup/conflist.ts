@@ -1,4 +1,7 @@
-/** What network configurations say of where weft's things are; weft's own says it even out of the runtime's sight. */
+/**
+ * Reads the places of weft's objects from network configurations. weft's own configuration is read even after it was
+ * renamed for removal.
+ */
 
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
@@ -7,12 +10,12 @@ import type { System } from "../../pkg/sys/system.ts";
 import { bridgeOf, readNetwork, readNetworks } from "../node/networks.ts";
 
 export interface Stated {
-  /** `undefined` where nothing of weft's names one. */
+  /** Undefined if weft's configuration names none. */
   readonly bridge: string | undefined;
   readonly runDirs: readonly string[];
-  /** host-local's. */
+  /** Directories of host-local. */
   readonly dataDirs: readonly string[];
-  /** Other networks' files in use, and their bridges. */
+  /** Files of other networks in use, and their bridges. */
   readonly others: readonly { readonly file: string; readonly bridge: string }[];
 }
 

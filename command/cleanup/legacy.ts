@@ -1,4 +1,7 @@
-/** weftd's rules in iptables-legacy's chain FORWARD: no part of nftables, and changed by iptables-legacy alone. */
+/**
+ * Reads weftd's rules in iptables-legacy's chain FORWARD. They are not part of nftables, and only iptables-legacy
+ * changes them.
+ */
 
 import { LEGACY_FORWARD_COMMENT } from "../../pkg/footprint.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -6,13 +9,13 @@ import { legacyProgram, readLegacyFamilies, runLegacy } from "../node/legacy.ts"
 
 export interface LegacyRules {
   readonly program: string;
-  /** `undefined` where that program is not on this node: whether there are any cannot be told then. */
+  /** Undefined if the program is not installed. Its rules are not known then. */
   readonly path: string | undefined;
-  /** Arguments that take one rule out each. */
+  /** Arguments that delete one rule each. */
   readonly deletions: readonly (readonly string[])[];
 }
 
-/** Of the families whose legacy tables are in use. */
+/** Reads the rules of the families whose legacy tables are in use. */
 export function readLegacyRules(system: System): LegacyRules[] {
   return readLegacyFamilies(system).map((family) => {
     const { name, path } = legacyProgram(system, family);
@@ -21,7 +24,7 @@ export function readLegacyRules(system: System): LegacyRules[] {
   });
 }
 
-/** Of `-S FORWARD`: `-A FORWARD -s 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT`. */
+/** Parses the output of `-S FORWARD`: `-A FORWARD -s 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT`. */
 export function parseDeletions(shown: string): string[][] {
   const marked = `--comment "${LEGACY_FORWARD_COMMENT}"`;
   return shown

@@ -1,6 +1,6 @@
 /**
- * The setting that weftd has switched on behind its guard of 127.0.0.1 (CVE-2020-8558): it goes off before the guard goes, and where
- * it cannot be switched off, the guard stays.
+ * Switches off route_localnet, which weftd has switched on together with its guard of 127.0.0.1 (CVE-2020-8558). The
+ * setting is switched off before the guard is removed. If that fails, the guard is kept.
  */
 import { isLoopbackGuard } from "../../pkg/foreign/forward-chains.ts";
 import { ensureSysctl } from "../../pkg/kernel/sysctl.ts";
@@ -8,12 +8,14 @@ import type { TablePlace } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { ROUTE_LOCALNET } from "../../pkg/tables/loopback-guard.ts";
 
-/** Where one of `tables` is the guard, and so the setting weftd's. Throws where it cannot be switched off. */
+/**
+ * Switches the setting off if one of `tables` is the guard, since the setting is weftd's then. Throws if that fails.
+ */
 export function closeLoopback(system: System, tables: readonly TablePlace[]): void {
   if (tables.some(isLoopbackGuard)) ensureSysctl(system, ROUTE_LOCALNET, "0");
 }
 
-/** The commands that would do the same. */
+/** Returns the commands that do the same by hand. */
 export function closingText(tables: readonly TablePlace[]): string[] {
   return tables.some(isLoopbackGuard) ? [`sysctl -w ${ROUTE_LOCALNET.join(".")}=0`] : [];
 }

@@ -1,4 +1,4 @@
-/** `weft cleanup`: removes from this node everything that weft has made, and nothing else. */
+/** `weft cleanup`: removes everything that weft created on this node, and nothing else. */
 
 import { BRIDGE_CALLS, FORWARDING } from "../../pkg/footprint.ts";
 import { readSysctl, type SysctlName } from "../../pkg/kernel/sysctl.ts";
@@ -21,32 +21,37 @@ import { cleanUpServices } from "./services.ts";
 export const cleanup = declareSubcommand({
   name: "cleanup",
   group: "Change this node",
-  summary: "remove everything that weft has made on this node, and nothing else",
+  summary: "remove everything that weft created on this node, and nothing else",
   description: [
-    "Removes weft's conflist, its rules (tables `inet weft`, `inet weft-services` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory, what weftd keeps over reboots, and host-local's index, also those that its conflist names in other places; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
-    "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network: for these `weft install --undo` is the way back to other plugins. --dry-run prints what would go, as the commands that do the same by hand.",
-    "It may be killed at any moment, or fail in part: the conflist is out of the runtime's sight first, and gone last, so that the next cleanup finishes the work.",
-    "--services is the way back to kube-proxy alone: it removes the rules of Services (table `inet weft-services`) and nothing else, while pods and a weftd with --service-proxy none go on. It refuses while a weftd programs Services. Start kube-proxy first: with both sets of rules no connection is lost, and those under way go on by the kernel's connection tracking.",
-    "What stays is told: a VXLAN device that another program's routes lead through, as flanneld's do after the way back; a bridge that others use, too; kernel settings such as net.ipv4.ip_forward, which others may need by now; addresses that host-local has reserved; the Node's annotations in the cluster.",
+    "Removes weft's conflist, its rules, routes (protocol 119), devices (by their alias), bridge, run directory and state directory, and host-local's index. Rules are the tables `inet weft`, `inet weft-services` and `weft_*`, and weft's marked rules in other programs' forward chains. If weft's conflist names other directories, cleans these, too. With --bin-dir, also removes the executables, and restores the files that `weft install` replaced.",
+    "Refuses to run while weftd is running, since weftd would restore everything, and while pods use weft, since they would lose their network. To return to other plugins while pods run, use `weft install --undo`. --dry-run prints the commands that do the same by hand.",
+    "The command may be killed at any moment, or fail in part. It hides the conflist from the runtime first and removes it last, so the next cleanup can finish the work.",
+    "--services removes only the rules of Services (table `inet weft-services`), to return to kube-proxy. Pods, and a weftd with --service-proxy none, keep running. It refuses to run while a weftd programs Services. Start kube-proxy first: no connection is lost while both sets of rules exist, and established connections continue by the kernel's connection tracking.",
+    "Lists what is left in place: a VXLAN device that another program's routes use, such as flanneld's; a bridge that is used by another network, too; kernel settings such as net.ipv4.ip_forward, which other programs may need; addresses that host-local has reserved; and the Node's annotations in the cluster.",
   ],
   arguments: {},
   options: {
-    dryRun: { kind: "flag", about: "print what would be done, and change nothing" },
-    pods: { kind: "flag", about: "even while pods hang on weft: they lose their network" },
-    force: { kind: "flag", about: "even while a weftd lives" },
-    services: { kind: "flag", about: "only the rules of Services: the way back to kube-proxy" },
-    restore: { kind: "flag", about: "put back configurations that weftd has put out of use (*.weft-disabled)" },
-    binDir: { kind: "text", value: "DIR", about: "remove the executables from there", completes: "directory" },
+    dryRun: { kind: "flag", about: "print the commands, and change nothing" },
+    pods: { kind: "flag", about: "run even if pods use weft; they lose their network" },
+    force: { kind: "flag", about: "run even if weftd is running" },
+    services: { kind: "flag", about: "remove only the rules of Services, to return to kube-proxy" },
+    restore: { kind: "flag", about: "restore configurations that weftd disabled (*.weft-disabled)" },
+    binDir: {
+      kind: "text",
+      value: "DIR",
+      about: "the plugin directory from which to remove the executables",
+      completes: "directory",
+    },
     runDir: RUN_DIR,
     stateDir: STATE_DIR,
     cniConfDir: CNI_CONF_DIR,
     dataDir: DATA_DIR,
   },
   examples: [
-    { line: "cleanup --dry-run", about: "what would go, as commands" },
-    { line: "cleanup --bin-dir /opt/cni/bin", about: "everything, with the executables" },
-    { line: "cleanup --services", about: "back to kube-proxy, which runs already; pods stay" },
-    { line: "cleanup --pods --restore --bin-dir /opt/cni/bin", about: "back to flannel, though pods still run" },
+    { line: "cleanup --dry-run", about: "print the commands of a cleanup" },
+    { line: "cleanup --bin-dir /opt/cni/bin", about: "remove everything, with the executables" },
+    { line: "cleanup --services", about: "return to kube-proxy, which is running; pods keep running" },
+    { line: "cleanup --pods --restore --bin-dir /opt/cni/bin", about: "return to flannel even if pods still run" },
   ],
   printsData: true,
   run({ system, build, options, progress }) {
@@ -54,7 +59,7 @@ export const cleanup = declareSubcommand({
       assertServicesAlone(options);
       return cleanUpServices(system, options);
     }
-    progress("looking at the node ...");
+    progress("reading the state of the node ...");
     const observed = observe(system, placesOf(options));
     const plan = planCleanup(observed, { restores: options.restore, pluginNames: build.pluginNames });
     if (!options.dryRun) {
@@ -69,7 +74,7 @@ export const cleanup = declareSubcommand({
       status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
       blocks: changeBlocks({
         ...{ commands, left, failures, isDryRun: options.dryRun },
-        nothing: "Nothing of weft's was found on this node.",
+        nothing: "Found no objects of weft on this node.",
       }),
       data: {
         dryRun: options.dryRun,
@@ -94,7 +99,7 @@ function assertServicesAlone({
   binDir: string | undefined;
 }) {
   if (!pods && !restore && binDir === undefined) return;
-  throw new CommandError("--services removes nothing else: leave out --pods, --restore and --bin-dir", {
+  throw new CommandError("--services cannot be combined with --pods, --restore or --bin-dir", {
     status: ExitStatus.usage,
   });
 }
@@ -117,22 +122,21 @@ function placesOf({
 
 function assertAllowed([alive]: readonly string[], pods: readonly string[]): void {
   if (alive !== undefined) {
-    throw new CommandError(`a weftd lives: it answers in ${alive}, and would put everything back`, {
+    throw new CommandError(`weftd is running (its socket is in ${alive}), and would restore everything`, {
       status: ExitStatus.refused,
       remedy:
-        "Nothing was changed. Stop it first (kubectl -n weft delete daemonset weftd, or the chart's release with helm uninstall, or systemctl stop weftd); --force does it nevertheless.",
+        "Nothing was changed. Stop weftd first (kubectl -n weft delete daemonset weftd, helm uninstall of the chart's release, or systemctl stop weftd), or use --force.",
     });
   }
   if (pods.length === 0) return;
   const some = pods.slice(0, 5).join(", ") + (pods.length > 5 ? ", ..." : "");
-  throw new CommandError(`${pods.length} pod${pods.length === 1 ? " hangs" : "s hang"} on weft (${some})`, {
+  throw new CommandError(`${pods.length} pod${pods.length === 1 ? " uses" : "s use"} weft (${some})`, {
     status: ExitStatus.refused,
-    remedy:
-      "Nothing was changed. Drain the node first; --pods does it nevertheless, and these pods lose their network.",
+    remedy: "Nothing was changed. Drain the node first, or use --pods; these pods then lose their network.",
   });
 }
 
-/** Goes on past what fails, but not to the closing steps, and returns what did. */
+/** Continues after failures, but skips the closing steps then. Returns the errors. */
 function carryOut({ steps, closing }: CleanupPlan, system: System): string[] {
   const failures = takeAll(steps, system);
   return failures.length > 0 ? failures : takeAll(closing, system);
@@ -174,13 +178,13 @@ function take(step: Step, system: System): void {
   }
 }
 
-/** What weftd and the plugins switch on where it is off. */
+/** Settings that weftd and the plugins switch on. */
 const SETTINGS: readonly SysctlName[] = [...Object.values(FORWARDING), ...Object.values(BRIDGE_CALLS)];
 
 function settingsThatStay(system: System): string[] {
   const on = SETTINGS.filter((name) => readSysctl(system, name) === "1");
   if (on.length === 0) return [];
   return [
-    `kernel settings that weft switches on where they are off: ${on.map((name) => `${name.join(".")}=1`).join(" ")}`,
+    `kernel settings that weft switches on if they are off: ${on.map((name) => `${name.join(".")}=1`).join(" ")}`,
   ];
 }

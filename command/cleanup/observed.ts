@@ -1,4 +1,4 @@
-/** What of weft's there is on this node, and what must be known beside it. Nothing is changed by looking. */
+/** Reads weft's objects on this node, and what else the cleanup depends on. Changes nothing. */
 
 import { HOST_LOCAL_INDEX, SOCKET_FILE } from "../../pkg/footprint.ts";
 import { FORWARD_OPTIONS } from "../../pkg/foreign/foreign-forward.ts";
@@ -19,23 +19,23 @@ import { namesIn } from "../node/networks.ts";
 import { readStated, type Stated } from "./conflist.ts";
 import { type LegacyRules, readLegacyRules } from "./legacy.ts";
 
-/** Where to look; weft's conflist may add a run directory and a data directory. */
+/** Places to read. weft's conflist may add a run directory and a data directory. */
 export interface Places {
   readonly runDir: string;
   readonly stateDir: string;
   readonly cniConfDir: string;
   readonly dataDir: string;
-  /** `undefined`: the executables stay. */
+  /** Undefined if the executables are not to be removed. */
   readonly binDir: string | undefined;
 }
 
-/** Of nf_tables. */
+/** The state of nf_tables. */
 export interface RulesSeen {
-  /** Before anything else was read. */
+  /** Read before everything else. */
   readonly generation: number | undefined;
   readonly tables: readonly TablePlace[];
   readonly forwarding: NftRuleset;
-  /** Those that `firewall` lets through, also by rules in CNI-FORWARD. */
+  /** Addresses that `firewall` accepts, also by rules in CNI-FORWARD. */
   readonly podAddresses: readonly Address[];
 }
 
@@ -53,16 +53,16 @@ export interface ObservedNode {
   readonly rules: RulesSeen;
   readonly legacy: readonly LegacyRules[];
   readonly stated: Pick<Stated, "bridge" | "others">;
-  /** Names in the runtime's folder. */
+  /** Names of the files in the runtime's folder. */
   readonly confFiles: readonly string[];
-  /** The run directories that are there, and the names in them. */
+  /** The existing run directories, and the names in them. */
   readonly runDirs: readonly FolderSeen[];
-  /** What weftd keeps over a reboot; undefined: the folder is not there. */
+  /** weftd's state directory. Undefined if it does not exist. */
   readonly state: FolderSeen | undefined;
-  /** All paths of host-local's indexes, each behind what is in it. */
+  /** All paths of host-local's indexes. A directory follows its content. */
   readonly indexPaths: readonly { readonly path: string; readonly isDirectory: boolean }[];
   readonly bin: BinDirectory | undefined;
-  /** How many addresses host-local has reserved, by data directory; without those that have none. */
+  /** The number of addresses that host-local has reserved, by data directory. Directories without any are omitted. */
   readonly reserved: readonly { readonly dataDir: string; readonly count: number }[];
 }
 
@@ -120,7 +120,7 @@ function observeRules(system: System): RulesSeen {
   }
 }
 
-/** What of nf_tables may be weft's. Throws where the kernel has no nf_tables. */
+/** Reads objects of nf_tables that may be weft's. Throws if the kernel does not support nf_tables. */
 export function lookAtRules(netfilter: BlockingNetlink): RulesSeen {
   const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   return {
@@ -131,7 +131,7 @@ export function lookAtRules(netfilter: BlockingNetlink): RulesSeen {
   };
 }
 
-/** A directory has one name here, however many slashes end it. */
+/** Removes trailing slashes, so that each directory has one name. */
 function distinct(paths: readonly string[]): string[] {
   return [...new Set(paths.map((path) => path.replace(/(?<=.)\/+$/, "")))];
 }
@@ -141,7 +141,7 @@ function countReserved(system: System, dataDir: string, confDir: string): number
 }
 
 function pathsBelow(system: System, path: string): { path: string; isDirectory: boolean }[] {
-  // What a symbolic link leads to is not the index's.
+  // The target of a symbolic link is not part of the index.
   if (system.readLink(path) !== undefined) return [{ path, isDirectory: false }];
   const kind = system.status(path)?.kind;
   if (kind !== "directory") return kind === undefined ? [] : [{ path, isDirectory: false }];

@@ -33,7 +33,7 @@ const EMPTY: ObservedNode = {
   bin: undefined,
   reserved: [],
 };
-const EXECUTABLES_STAY = "the executables: --bin-dir DIR removes them from the runtime's plugin directory";
+const EXECUTABLES_STAY = "the executables; use --bin-dir DIR to remove them from the runtime's plugin directory";
 
 function plan(observed: Partial<ObservedNode>, restores = false) {
   const whole = { ...EMPTY, ...observed };
@@ -42,7 +42,7 @@ function plan(observed: Partial<ObservedNode>, restores = false) {
   return { commands, left: left.filter((each) => each !== EXECUTABLES_STAY), pods };
 }
 
-test("where nothing of weft's is, there is nothing to do", () => {
+test("does nothing if there are no objects of weft", () => {
   const foreign = {
     links: [
       link(2, "eth0", ""),
@@ -63,7 +63,7 @@ test("where nothing of weft's is, there is nothing to do", () => {
   expect(plan(foreign)).toEqual({ commands: [], left: [], pods: [] });
 });
 
-test("everything that carries a mark goes, configuration first, devices behind what leads to them", () => {
+test("removes everything with weft's mark: configuration first, and devices after routes to them", () => {
   const { commands, pods, left } = plan({
     reserved: [{ dataDir: "/var/lib/cni/networks", count: 2 }],
     links: [
@@ -113,12 +113,12 @@ test("everything that carries a mark goes, configuration first, devices behind w
   ]);
   expect(pods).toEqual(["veth1"]);
   expect(left).toEqual([
-    "2 reserved addresses in /var/lib/cni/networks: pods' DEL, or weft ipam gc, frees them",
-    "what weftd has written to this node's Node: its annotations",
+    "2 reserved addresses in /var/lib/cni/networks: DEL of the pods, or weft ipam gc, frees them",
+    "the annotations that weftd has written to this node's Node",
   ]);
 });
 
-test("a VXLAN device that another program's routes lead through stays: flanneld goes on with it", () => {
+test("keeps a VXLAN device that another program's routes use, since flanneld continues to use it", () => {
   const { commands, left } = plan({
     links: [
       link(3, "flannel.1", "vxlan", { alias: "weft:vtep" }),
@@ -129,42 +129,42 @@ test("a VXLAN device that another program's routes lead through stays: flanneld 
   });
   expect(commands).toEqual(["ip route del 10.244.3.0/24 dev flannel.1 proto 119", "ip link del flannel-v6.1"]);
   expect(left).toEqual([
-    "vxlan flannel.1: another program's routes lead through it, such as 10.244.2.0/24 dev flannel.1 proto 3",
+    "vxlan flannel.1: another program's routes use it, such as 10.244.2.0/24 dev flannel.1 proto 3",
   ]);
 });
 
 test.each([
   [
-    "a stranger hangs on it",
+    "another program's port is attached to it",
     { links: [link(4, "cni0", "bridge"), link(7, "tap0", "tun", { masterIndex: 4 })] },
-    "tap0 hang on it",
+    "tap0: ports that weft did not create",
   ],
   [
     "it was taken over",
     { links: [link(4, "cni0", "bridge")], confFiles: ["10-f.conflist.weft-disabled"] },
-    "it was there before weft",
+    "it existed before weft",
   ],
   [
     "another network uses it, too",
     { links: [link(4, "cni0", "bridge")] },
-    "bridge cni0: 10-flannel.conflist puts pods on it, too",
+    "bridge cni0: 10-flannel.conflist attaches pods to it, too",
     [{ file: "10-flannel.conflist", bridge: "cni0" }],
   ],
-])("the bridge stays where %s", (_why, observed: Partial<ObservedNode>, reason, others = []) => {
+])("keeps the bridge if %s", (_why, observed: Partial<ObservedNode>, reason, others = []) => {
   const { commands, left } = plan({ ...observed, stated: { bridge: "cni0", others } });
   expect(commands).toEqual([]);
   expect(left.join("\n")).toContain(reason);
 });
 
-test("a bridge that nothing names any more is told, unless it is another network's", () => {
+test("reports a bridge that no configuration names, unless it is another network's", () => {
   const links = [link(4, "cni0", "bridge")];
-  const told = "bridge cni0: no configuration names it any more; if no program needs it, ip link del cni0";
+  const told = "bridge cni0: no configuration names it; if no program needs it, run ip link del cni0";
   expect(plan({ links })).toMatchObject({ commands: [], left: [told] });
   const others = [{ file: "10-flannel.conflist", bridge: "cni0" }];
   expect(plan({ links, stated: { bridge: undefined, others } })).toMatchObject({ commands: [], left: [] });
 });
 
-test("what is out of use comes back only when asked to, and in nobody's place", () => {
+test("restores disabled configurations only with --restore, and replaces no file", () => {
   const confFiles = ["05-weft.conflist", "10-a b.conflist.weft-disabled", "20-b.conf", "20-b.conf.weft-disabled"];
   expect(plan({ confFiles }).left).toHaveLength(2);
   expect(plan({ confFiles }, true)).toMatchObject({
@@ -173,24 +173,24 @@ test("what is out of use comes back only when asked to, and in nobody's place", 
       "mv '/etc/cni/net.d/10-a b.conflist.weft-disabled' '/etc/cni/net.d/10-a b.conflist'",
       "rm /etc/cni/net.d/.05-weft.conflist.removed",
     ],
-    left: ["/etc/cni/net.d/20-b.conf.weft-disabled: there is a 20-b.conf again"],
+    left: ["/etc/cni/net.d/20-b.conf.weft-disabled: 20-b.conf exists again"],
   });
 });
 
-test("a stranger's file in the run directory keeps the directory", () => {
+test("keeps the run directory if it contains another program's file", () => {
   expect(plan({ runDirs: [{ path: "/run/weft", files: ["stamp.json", "notes"] }] })).toMatchObject({
     commands: ["rm /run/weft/stamp.json"],
-    left: ["/run/weft/notes: not weft's"],
+    left: ["/run/weft/notes: not a file of weft"],
   });
 });
 
-test("what weftd kept over reboots goes, with its folder", () => {
+test("removes weftd's state directory", () => {
   expect(plan({ state: { path: "/var/lib/weft", files: ["apiserver.json", ".apiserver.json.new"] } }).commands).toEqual(
     ["rm /var/lib/weft/.apiserver.json.new", "rm /var/lib/weft/apiserver.json", "rmdir /var/lib/weft"],
   );
 });
 
-test("executables go, and what they replaced comes back, unless somebody else has put it there again", () => {
+test("removes executables and restores the files they replaced, unless another program has installed them again", () => {
   const file = (name: string, buildId?: string, identity = "1:1", isSymlink = false): [string, BinFile] => [
     name,
     { name, kind: "file", identity, isSymlink, mode: 0o755, buildId },
@@ -221,15 +221,15 @@ test("executables go, and what they replaced comes back, unless somebody else ha
       "rm /bin/weft",
     ],
     left: [
-      "/bin/.weft-replaced/vlan: another vlan stands in /bin by now",
-      "/bin/weft-1.0.bak: weft, under a name that weft install does not give",
-      "/bin/kubectl-weft: weft, under a name that weft install does not give",
+      "/bin/.weft-replaced/vlan: /bin has another vlan now",
+      "/bin/weft-1.0.bak: a copy of weft under a name that weft install does not use",
+      "/bin/kubectl-weft: a copy of weft under a name that weft install does not use",
     ],
     pods: [],
   });
 });
 
-test("of iptables-legacy's rules those with weftd's comment are taken out", () => {
+test("removes only iptables-legacy's rules with weftd's comment", () => {
   const shown = [
     "-P FORWARD DROP",
     '-A FORWARD -s 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT',

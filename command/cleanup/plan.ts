@@ -1,4 +1,7 @@
-/** What is removed from a node, in which order, and what stays. Pure: from what was observed to steps that print themselves. */
+/**
+ * Plans what is removed from a node, in which order, and what is left. Turns observations into steps that print as
+ * commands. Pure.
+ */
 
 import {
   CONFLIST_NAME,
@@ -33,33 +36,33 @@ import type { FolderSeen, ObservedNode, RulesSeen } from "./observed.ts";
 
 export type Step =
   | { readonly kind: "file"; readonly file: FileStep }
-  /** One of them that is gone already is no failure. */
+  /** A link or route that is gone already is not a failure. */
   | { readonly kind: "route"; readonly request: Request }
-  /** As one transaction of nf_tables; looked at anew when it is made. `tables` are all that there were. */
+  /** One transaction of nf_tables. It is planned again when it is made. `tables` are all tables that existed. */
   | { readonly kind: "rules"; readonly requests: readonly Request[]; readonly tables: readonly TablePlace[] }
   | { readonly kind: "legacy"; readonly path: string; readonly args: readonly string[] };
 
 export interface CleanupPlan {
   readonly steps: readonly Step[];
-  /** Only once all of `steps` are made: what the next cleanup needs to know until then. */
+  /** Steps that run only after all `steps` succeeded: until then, the next cleanup needs these objects. */
   readonly closing: readonly Step[];
-  /** What stays, and why; for an operator. */
+  /** Messages for an operator: what is left, and why. */
   readonly left: readonly string[];
-  /** Links of pods that live. */
+  /** Links of running pods. */
   readonly pods: readonly string[];
 }
 
 export interface CleanupOptions {
-  /** What was put out of use for weft comes back. */
+  /** True if configurations that weftd disabled are restored. */
   readonly restores: boolean;
-  /** Under which `weft install` puts links. */
+  /** Names of the links that `weft install` creates. */
   readonly pluginNames: readonly string[];
 }
 
 export function planCleanup(observed: ObservedNode, { restores, pluginNames }: CleanupOptions): CleanupPlan {
   const left: string[] = [];
   const steps = [
-    // First the configuration: the runtime makes no more pods by it.
+    // The configuration comes first, so that the runtime attaches no more pods with it.
     ...planConfiguration(observed, restores, left),
     ...planFilters(observed, left),
     ...observed.routes
@@ -73,11 +76,11 @@ export function planCleanup(observed: ObservedNode, { restores, pluginNames }: C
   ];
   left.push(
     ...observed.reserved.map(
-      ({ dataDir, count }) => `${count} reserved addresses in ${dataDir}: pods' DEL, or weft ipam gc, frees them`,
+      ({ dataDir, count }) => `${count} reserved addresses in ${dataDir}: DEL of the pods, or weft ipam gc, frees them`,
     ),
   );
   if (observed.runDirs.some(({ files }) => files.includes(TABLE_FILE)))
-    left.push("what weftd has written to this node's Node: its annotations");
+    left.push("the annotations that weftd has written to this node's Node");
   return {
     steps,
     closing: planClosing(observed),
@@ -86,7 +89,7 @@ export function planCleanup(observed: ObservedNode, { restores, pluginNames }: C
   };
 }
 
-/** What would do the same by hand. */
+/** Returns the commands that do the same by hand. */
 export function stepText(step: Step, observed: Pick<ObservedNode, "links">): string[] {
   switch (step.kind) {
     case "route":
@@ -119,7 +122,7 @@ function planConfiguration({ places, confFiles }: ObservedNode, restores: boolea
     .map((name) => (name === CONFLIST_NAME ? renaming(path(name), path(REMOVED_CONFLIST)) : removal(path(name))));
   const disabled = confFiles.filter((name) => name.endsWith(DISABLED_SUFFIX)).sort();
   if (!restores) {
-    left.push(...disabled.map((name) => `${path(name)}: out of use for weft's sake; --restore puts it back`));
+    left.push(...disabled.map((name) => `${path(name)}: weftd disabled it; --restore restores it`));
     return own;
   }
   return [
@@ -127,7 +130,7 @@ function planConfiguration({ places, confFiles }: ObservedNode, restores: boolea
     ...disabled.flatMap((name): Step[] => {
       const to = name.slice(0, -DISABLED_SUFFIX.length);
       if (!confFiles.includes(to)) return [renaming(path(name), path(to))];
-      left.push(`${path(name)}: there is a ${to} again`);
+      left.push(`${path(name)}: ${to} exists again`);
       return [];
     }),
   ];
@@ -138,7 +141,7 @@ function planClosing({ places, confFiles }: ObservedNode): Step[] {
   return isThere ? [removal(`${places.cniConfDir}/${REMOVED_CONFLIST}`)] : [];
 }
 
-/** Every rule of weft's, and its tables, as one transaction. */
+/** Removes all rules and tables of weft in one transaction. */
 export function planRules({ generation, tables, forwarding, podAddresses: addresses }: RulesSeen): Change {
   const isOurs = (owner: string) => owner.startsWith(MARK_START) || owner.startsWith(DAEMON_MARK);
   const own = tables.filter(({ table }) => isOurTable(table));
@@ -151,7 +154,10 @@ function planFilters({ rules, legacy }: ObservedNode, left: string[]): Step[] {
   left.push(
     ...legacy
       .filter(({ path }) => path === undefined)
-      .map(({ program }) => `rules in ${program}'s chain FORWARD, if any: there is no ${program} here to look with`),
+      .map(
+        ({ program }) =>
+          `rules in ${program}'s chain FORWARD, if any: ${program} is not installed, so they cannot be read`,
+      ),
   );
   return [
     ...(requests.length > 0 ? [{ kind: "rules", requests, tables: rules.tables } as const] : []),
@@ -167,7 +173,7 @@ function planLinks({ links, routes, stated: { bridge, others }, confFiles }: Obs
   left.push(
     ...marked.filter(isUsed).map((device) => {
       const [route] = strangersRoutes(device, routes).map((each) => withNames(describeRoute(each), { links }));
-      return `${device.kind} ${device.name}: another program's routes lead through it, such as ${route}`;
+      return `${device.kind} ${device.name}: another program's routes use it, such as ${route}`;
     }),
   );
   const unused = marked.filter((device) => !isUsed(device));
@@ -178,13 +184,13 @@ function planLinks({ links, routes, stated: { bridge, others }, confFiles }: Obs
   if (bridge === undefined) {
     if (other === undefined) {
       left.push(
-        `bridge ${device.name}: no configuration names it any more; if no program needs it, ip link del ${device.name}`,
+        `bridge ${device.name}: no configuration names it; if no program needs it, run ip link del ${device.name}`,
       );
     }
     return steps;
   }
   if (other !== undefined) {
-    left.push(`bridge ${device.name}: ${other.file} puts pods on it, too`);
+    left.push(`bridge ${device.name}: ${other.file} attaches pods to it, too`);
     return steps;
   }
   const strangers = links.filter(
@@ -192,20 +198,21 @@ function planLinks({ links, routes, stated: { bridge, others }, confFiles }: Obs
   );
   if (strangers.length > 0) {
     left.push(
-      `bridge ${device.name}: ${strangers.map(({ name }) => name).join(", ")} hang on it, which weft did not make`,
+      `bridge ${device.name}: attached to it are ${strangers.map(({ name }) => name).join(", ")}: ports that weft did not create`,
     );
     return steps;
   }
   if (confFiles.some((name) => name.endsWith(DISABLED_SUFFIX))) {
-    left.push(
-      `bridge ${device.name}: it was there before weft, and the network that it was taken over from may need it`,
-    );
+    left.push(`bridge ${device.name}: it existed before weft, and the network that weft took it over from may need it`);
     return steps;
   }
   return [...steps, { kind: "route", request: deleteLink(device.name) }];
 }
 
-/** Through `device`, neither weft's nor the kernel's own: who goes back to flannel has flanneld use the device as it is. */
+/**
+ * Returns routes through `device` that are neither weft's nor the kernel's. After a return to flannel, flanneld uses
+ * the device unchanged.
+ */
 function strangersRoutes({ index }: Link, routes: readonly ObservedRoute[]): ObservedRoute[] {
   return routes.filter(
     ({ outputIndex, protocol }) => outputIndex === index && protocol !== RTPROT_WEFT && protocol !== RTPROT_KERNEL,
@@ -214,7 +221,7 @@ function strangersRoutes({ index }: Link, routes: readonly ObservedRoute[]): Obs
 
 const RUN_FILES = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, SERVICES_SOCKET_FILE, LOCK_FILE];
 
-/** The files called as `known`, and the folder where nothing else is in it. */
+/** Removes the files with a name in `known`, and the folder if it contains nothing else. */
 function planFolder({ path, files }: FolderSeen, known: readonly string[], left: string[]): Step[] {
   const isOurs = (name: string) => known.some((each) => name === each || name === `.${each}.new`);
   const steps = files
@@ -223,7 +230,7 @@ function planFolder({ path, files }: FolderSeen, known: readonly string[], left:
     .map((name) => removal(`${path}/${name}`));
   const strangers = files.filter((name) => !isOurs(name));
   if (strangers.length === 0) return [...steps, removal(path, true)];
-  left.push(...strangers.map((name) => `${path}/${name}: not weft's`));
+  left.push(...strangers.map((name) => `${path}/${name}: not a file of weft`));
   return steps;
 }
 
@@ -233,7 +240,7 @@ function planExecutables(
   left: string[],
 ): Step[] {
   if (binDir === undefined || bin === undefined) {
-    left.push("the executables: --bin-dir DIR removes them from the runtime's plugin directory");
+    left.push("the executables; use --bin-dir DIR to remove them from the runtime's plugin directory");
     return [];
   }
   const restoration = planRestoration(bin, pluginNames);

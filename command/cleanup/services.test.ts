@@ -11,14 +11,14 @@ const OTHERS = [
   { family: NFPROTO.ip, table: "kube-proxy" },
 ];
 
-test("the table of Services goes, and nothing else", () => {
+test("removes only the table of Services", () => {
   expect(planServices({ tables: [...OTHERS, SERVICES] }).requests.map(({ text }) => text)).toEqual([
     "nft delete table inet weft-services",
   ]);
   expect(planServices({ tables: OTHERS }).requests).toEqual([]);
 });
 
-test("the guard of 127.0.0.1 goes, too, after the setting that it makes safe", () => {
+test("removes the guard of 127.0.0.1, too, after the setting that it protects", () => {
   const guard = { family: NFPROTO.inet, table: "weft-localhost" };
   expect(planServices({ tables: [guard, SERVICES] }).requests.map(({ text }) => text)).toEqual([
     "nft delete table inet weft-localhost",
@@ -32,7 +32,7 @@ test("reports whether another program serves Services", () => {
   const proxy = ["table ip kube-proxy (61 chains)"];
   expect(leftBehind({ tables: [SERVICES], proxy })[0]).toBe("kube-proxy's rules: table ip kube-proxy (61 chains)");
   expect(leftBehind({ tables: [SERVICES], proxy: [] })[0]).toMatch(
-    /^no rules of kube-proxy's: .* new connections to them fail/,
+    /^no rules of kube-proxy: .* new connections to Services fail/,
   );
   expect(leftBehind({ tables: OTHERS, proxy })).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** `weft cleanup --services`: the way back to kube-proxy. Removes the rules of Services, and nothing else. */
+/** `weft cleanup --services`: removes only the rules of Services, to return to kube-proxy. */
 
 import { SERVICES_SOCKET_FILE } from "../../pkg/footprint.ts";
 import { isServicesTable } from "../../pkg/foreign/forward-chains.ts";
@@ -22,7 +22,7 @@ export interface ServicesCleanup {
 
 interface SeenTables {
   readonly tables: readonly TablePlace[];
-  /** In words; empty where no other program serves Services by nf_tables. */
+  /** Descriptions of the rules of another program that serves Services with nf_tables. Empty if there are none. */
   readonly proxy: readonly string[];
 }
 
@@ -39,7 +39,7 @@ export function cleanUpServices(system: System, { runDir, cniConfDir, dryRun, fo
     status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
     blocks: changeBlocks({
       ...{ commands, left, failures, isDryRun: dryRun },
-      nothing: "No rules of weft's for Services were found on this node.",
+      nothing: "Found no rules of weft for Services on this node.",
     }),
     data: {
       dryRun,
@@ -53,26 +53,26 @@ export function cleanUpServices(system: System, { runDir, cniConfDir, dryRun, fo
 
 function assertUnused([alive]: readonly string[]): void {
   if (alive === undefined) return;
-  throw new CommandError(`a weftd programs Services: it answers in ${alive}, and would put everything back`, {
+  throw new CommandError(`weftd programs Services (its socket is in ${alive}), and would restore everything`, {
     status: ExitStatus.refused,
     remedy:
-      "Nothing was changed. Set --service-proxy none first (WEFTD_SERVICE_PROXY, or the chart's serviceProxy) and let weftd start anew, then start kube-proxy; --force does it nevertheless.",
+      "Nothing was changed. Set --service-proxy none first (WEFTD_SERVICE_PROXY, or the chart's serviceProxy), restart weftd, and start kube-proxy. Or use --force.",
   });
 }
 
-/** One transaction. */
+/** Removes the tables in one transaction. */
 export function planServices({ tables }: Pick<SeenTables, "tables">): Change {
   return { requests: tables.filter(isServicesTable).map(deleteTable), generation: undefined };
 }
 
-/** For an operator. */
+/** Messages for an operator. */
 export function leftBehind({ tables, proxy }: SeenTables): string[] {
   if (!tables.some(isServicesTable)) return [];
   const absent =
-    "no rules of kube-proxy's: until another program serves Services, new connections to them fail (iptables-legacy's tables were not looked at)";
+    "no rules of kube-proxy: until another program serves Services, new connections to Services fail (iptables-legacy's tables were not read)";
   return [
     proxy.length > 0 ? `kube-proxy's rules: ${proxy.join(", ")}` : absent,
-    "connections that are under way: the kernel's connection tracking knows their endpoints",
+    "established connections, which continue by the kernel's connection tracking",
     "settings of connection tracking (net.netfilter.nf_conntrack_*)",
   ];
 }

@@ -5,25 +5,25 @@ import { candidatesFor } from "./candidates.ts";
 const build = { version: "1", id: "x", commit: "", pluginNames: ["bridge", "ptp", "portmap"] };
 const offer = (line: string) => candidatesFor(line.split(" "), { subcommands: SUBCOMMANDS, families: FAMILIES, build });
 
-/** The values alone; what the shell lists by itself as "<kind>". */
+/** Returns the values, or "<kind>" if the shell lists the candidates itself. */
 function values(line: string): string[] {
   const offered = offer(line);
   return offered.kind === "values" ? offered.values.map(({ value }) => value) : [`<${offered.kind}>`];
 }
 
-test("names come first, with what they do", () => {
+test("offers names of subcommands with their summaries", () => {
   expect(values("")).toEqual(
     expect.arrayContaining(["install", "ipam", "cleanup", "completions", "help", "--version"]),
   );
   expect(offer("ins")).toEqual({
     kind: "values",
-    values: [{ value: "install", about: "put the plugins where the container runtime looks for them" }],
+    values: [{ value: "install", about: "install the plugins for the container runtime" }],
   });
   expect(values("--v")).toEqual(["--version"]);
   expect(values("nonsense ")).toEqual([]);
 });
 
-test("subcommands of two words, and help on each", () => {
+test("completes subcommands of two words, and their help", () => {
   expect(values("ipam ")).toEqual(["ls", "gc", "--help"]);
   expect(values("ipam g")).toEqual(["gc"]);
   expect(values("help ip")).toEqual(["ipam"]);
@@ -53,6 +53,6 @@ test.each([
   ["completions ", ["bash", "zsh", "fish"]],
   ["completions b", ["bash"]],
   ["version -", ["--output", "--help"]],
-])("behind weft %s", (line, expected) => {
+])("completes weft %s", (line, expected) => {
   expect(values(line)).toEqual(expected);
 });

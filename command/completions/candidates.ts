@@ -1,14 +1,14 @@
-/** What a shell may offer for the word that is being typed: from the subcommands' declarations. Pure. */
+/** Computes the candidates that a shell offers for the word being typed, from the declarations of subcommands. Pure. */
 
 import { type Build, type Completion, flagOf, type Option, type Subcommand } from "../subcommand.ts";
 
 export interface Candidate {
   readonly value: string;
-  /** Empty where there is nothing to say about it. */
+  /** Empty if there is no description. */
   readonly about: string;
 }
 
-/** "files" and "directories" are the shell's own to list. */
+/** For "files" and "directories", the shell lists the candidates itself. */
 export type Offer =
   | { readonly kind: "files" | "directories" }
   | { readonly kind: "values"; readonly values: readonly Candidate[] };
@@ -18,10 +18,10 @@ const OUTPUT: Option = {
   kind: "text",
   short: "o",
   value: "FORMAT",
-  about: "a table for people, or JSON for machines",
+  about: "print a table, or JSON for scripts",
   choices: ["table", "json"],
 };
-const HELP: Candidate = { value: "--help", about: "explain it" };
+const HELP: Candidate = { value: "--help", about: "show this help" };
 
 export interface Known {
   readonly subcommands: readonly Subcommand[];
@@ -29,12 +29,12 @@ export interface Known {
   readonly build: Build;
 }
 
-/** `words` are those behind the program's name, up to the one that is being typed, which may be empty. */
+/** Returns the candidates. `words` follow the program's name, and end with the word being typed, which may be empty. */
 export function candidatesFor(words: readonly string[], known: Known): Offer {
   const joined = withoutEquals(words);
   const typed = joined.at(-1) ?? "";
   const before = joined.slice(0, -1);
-  // "help ipam gc" is completed as "ipam gc" is, as far as names go.
+  // The names after "help" complete as without it.
   const isHelp = before[0] === "help";
   const names = isHelp ? before.slice(1) : before;
   const subcommand = known.subcommands.find(({ name }) => isSubcommand(names, name));
@@ -48,7 +48,7 @@ export function candidatesFor(words: readonly string[], known: Known): Offer {
   return { kind: "values", values: offer.values.filter(({ value }) => value.startsWith(typed)) };
 }
 
-/** bash parts "--data-dir=x" into three words. */
+/** Joins what bash splits: it passes "--data-dir=x" as three words. */
 function withoutEquals(words: readonly string[]): string[] {
   const kept = words.filter((word, at) => word !== "=" || !(words[at - 1] ?? "").startsWith("--"));
   return words.at(-1) === "=" && kept.length < words.length ? [...kept, ""] : kept;
@@ -58,7 +58,7 @@ function isSubcommand(words: readonly string[], name: string): boolean {
   return name.split(" ").every((part, at) => words[at] === part);
 }
 
-/** Names that may follow these words. */
+/** Returns names that may follow these words. */
 function namesBehind(words: readonly string[], { subcommands, families }: Known, isHelp: boolean): Offer {
   const next = new Map<string, string>();
   for (const { name, summary } of subcommands) {
@@ -73,7 +73,7 @@ function namesBehind(words: readonly string[], { subcommands, families }: Known,
     words.length > 0
       ? [HELP]
       : [
-          { value: "help", about: "explain a subcommand" },
+          { value: "help", about: "show help for a subcommand" },
           HELP,
           { value: "--version", about: "print version, build and commit" },
         ];
@@ -139,7 +139,9 @@ function prefixed(start: string, offer: Offer): Offer {
   return { kind: "values", values: offer.values.map(({ value, about }) => ({ value: start + value, about })) };
 }
 
-/** As the shells' scripts read it: the kind, then a line for each value, with its meaning behind a tab. */
+/**
+ * Formats the offer for the shells' scripts: the kind, then one line for each value, with its description after a tab.
+ */
 export function formatOffer(offer: Offer): string {
   const lines =
     offer.kind === "values"

@@ -1,9 +1,14 @@
-/** `weft completions`: what makes a shell complete weft's command line. The shell asks weft itself, so nothing gets old. */
+/**
+ * `weft completions`: prints the script that makes a shell complete weft's command line. The script queries weft
+ * itself, so it is never outdated.
+ */
 
 import { ExitStatus } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 
-/** The word by which the scripts ask; behind it the words of the line, up to the one being typed. */
+/**
+ * The word with which the scripts query candidates. The words of the command line follow, up to the one being typed.
+ */
 export const COMPLETE = "__complete";
 
 const BASH = `_weft() {
@@ -54,17 +59,17 @@ const SCRIPTS = { bash: BASH, zsh: ZSH, fish: FISH } as const;
 
 export const completions = declareSubcommand({
   name: "completions",
-  group: "The command itself",
-  summary: "print what makes a shell complete weft's command line",
+  group: "Other",
+  summary: "print a completion script for a shell",
   description: [
-    "Prints a script for the shell: subcommands, options and their values are then offered at the tabulator key. The script asks weft itself, so that it is right for whatever build is installed.",
+    "Prints a script that completes subcommands, options and their values at the Tab key. The script queries weft for candidates, so it always matches the installed build.",
   ],
-  arguments: { shell: { value: "SHELL", about: "which shell", choices: ["bash", "zsh", "fish"] } },
+  arguments: { shell: { value: "SHELL", about: "the shell", choices: ["bash", "zsh", "fish"] } },
   options: {},
   examples: [
-    { line: "completions bash >/etc/bash_completion.d/weft", about: "for all users of bash" },
-    { line: "completions zsh >/usr/share/zsh/site-functions/_weft", about: "of zsh" },
-    { line: "completions fish >/usr/share/fish/vendor_completions.d/weft.fish", about: "of fish" },
+    { line: "completions bash >/etc/bash_completion.d/weft", about: "install completion for all users of bash" },
+    { line: "completions zsh >/usr/share/zsh/site-functions/_weft", about: "install completion for zsh" },
+    { line: "completions fish >/usr/share/fish/vendor_completions.d/weft.fish", about: "install completion for fish" },
   ],
   printsData: false,
   run: ({ arguments: { shell } }) => ({

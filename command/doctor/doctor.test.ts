@@ -1,5 +1,5 @@
 /**
- * What test/live/doctor cannot plant: each of these facts, and nothing else, makes the finding.
+ * Tests the findings that test/live/doctor cannot provoke: each of these facts alone causes its finding.
  *
  * Longer than 400 lines: a table of facts, each with its finding.
  */
@@ -50,7 +50,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   "net.ipv4.ip_forward": "1",
 };
 
-/** Another program's, which has nothing here. */
+/** Services are another program's, which has no rules here. */
 const NO_SERVICES: Facts["services"] = {
   ...{ page: undefined, isOthers: true, hasTable: false, missingOptions: [], proxies: [], proxyRules: [] },
   ...{ isHealthPortTaken: false, processors: 2 },
@@ -64,7 +64,7 @@ const PAGE: ServicesPage = {
   },
   services: [],
 };
-/** weftd's, in health. */
+/** Services are weftd's, and all is well. */
 const served = (change: Partial<Facts["services"]> = {}) => ({
   services: { ...NO_SERVICES, page: PAGE, isOthers: false, hasTable: true, ...change },
 });
@@ -72,7 +72,7 @@ const paged = (change: Partial<ServicesPage>) => served({ page: { ...PAGE, ...ch
 const inState = (change: Partial<ServicesPage["state"]>) => paged({ state: { ...PAGE.state, ...change } });
 const placed = (address: string) => ({ kind: "ExternalIP", address, protocol: "TCP", port: 80 }) as const;
 
-/** A node by host-gw without peers, in health. */
+/** A healthy node with the backend host-gw and no peers. */
 function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, string | undefined>> = {}): Facts {
   const table = tableOf(HOST_GW);
   const observed = { links: [link(2, "eth0")], addresses: [], routes: [], neighbours: [], forwarding: [] };
@@ -124,7 +124,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
 }
 
 const observed = (change: Partial<Facts["observed"]>) => ({ observed: { ...facts().observed, ...change } });
-/** A pod of an earlier subnet, its gateway on the bridge. */
+/** A pod of an earlier subnet, with its gateway on the bridge. */
 const OUTSIDE = {
   ...observed({
     links: [
@@ -157,7 +157,7 @@ const peersAt = (count: number) =>
     addresses: [parseAddress(`192.0.${2 + (at >> 8)}.${at & 255}`)],
   }));
 
-test("a healthy node has no findings, and one line", () => {
+test("reports a healthy node in one line", () => {
   expect(judgeAll(CHECKS, facts(served()))).toEqual([]);
   const findings = judgeAll(CHECKS, facts());
   expect(findings).toEqual([]);
@@ -175,18 +175,18 @@ describe("without weftd's files", () => {
     return judgeAll(CHECKS, node).map(({ check, severity }) => `${severity} ${check}`);
   };
 
-  test("a node of the executables alone has no faults", () => {
+  test("a node with only the executables has no errors", () => {
     expect(found(false)).toEqual(["note weftd-alive"]);
   });
 
-  test("a node whose weftd is down has four", () => {
+  test("a node without its weftd has four errors", () => {
     expect(found(true)).toEqual([
       ...["error weftd-alive", "error node-table", "error node-table", "error conflist-first"],
     ]);
   });
 });
 
-describe("facts that no test can plant on a machine", () => {
+describe("facts that a live test cannot provoke", () => {
   const cases: [check: string, facts: Facts, seen: RegExp, run: string | undefined][] = [
     [
       "kernel-version",
@@ -197,7 +197,7 @@ describe("facts that no test can plant on a machine", () => {
     [
       "kernel-features",
       facts({ kernel: { release: "6.1.0", missingKinds: ["vxlan", "veth"], hasNetfilter: true } }),
-      /no veth/,
+      /does not support veth/,
       "modprobe veth",
     ],
     [
@@ -235,16 +235,16 @@ describe("facts that no test can plant on a machine", () => {
         { table: { ...tableOf(HOST_GW, ["192.0.0.1/16"]), peers: peersAt(1000) } },
         { "net.ipv4.neigh.default.gc_thresh3": "1024" },
       ),
-      /ends at 1024 entries, and this node has 1000 peers/,
+      /limited to 1024 entries, and this node has 1000 peers/,
       "sysctl -w net.ipv4.neigh.default.gc_thresh3=2048",
     ],
     [
       "connection-table",
       facts({}, { "net.netfilter.nf_conntrack_count": "262144", "net.netfilter.nf_conntrack_max": "262144" }),
-      /follows 262144 connections/,
+      /tracks 262144 connections/,
       "sysctl -w net.netfilter.nf_conntrack_max=524288",
     ],
-    ["bridge-ports", facts(observed({ links: ports(1000) })), /cni0 has 1000 ports/, undefined],
+    ["bridge-ports", facts(observed({ links: ports(1000) })), /cni0 has 1000 of at most 1023 ports/, undefined],
     ["outside-pods", facts(OUTSIDE), /\(10\.244\.1\.0\/24\): 10\.244\.9\.7$/, undefined],
     [
       "subnet-overlap",
@@ -283,7 +283,7 @@ describe("facts that no test can plant on a machine", () => {
     [
       "network-manager",
       facts({ networkManager: { isRunning: true, unmanaged: ["eth*", "flannel*"] } }),
-      /nothing of cni0/,
+      /does not exclude cni0/,
       "mkdir -p /etc/NetworkManager/conf.d && printf '[keyfile]\\nunmanaged-devices+=interface-name:cni0;interface-name:flannel*;interface-name:weft*;interface-name:veth*\\n' >/etc/NetworkManager/conf.d/50-weft.conf && nmcli general reload",
     ],
     [
@@ -314,18 +314,18 @@ describe("facts that no test can plant on a machine", () => {
       /failed to program Services: no buffer space/,
       undefined,
     ],
-    ["services-sync", facts(inState({ isSynced: false })), /waits for Services/, undefined],
+    ["services-sync", facts(inState({ isSynced: false })), /waiting for the lists of Services/, undefined],
     ["services-sync", facts(served({ hasTable: false })), /table inet weft-services is missing/, undefined],
     [
       "stale-services",
       facts({ services: { ...NO_SERVICES, hasTable: true } }),
-      /stands, and weftd has --service-proxy none/,
+      /exists, but weftd has --service-proxy none/,
       "/opt/cni/bin/weft cleanup --services",
     ],
     [
       "stale-services",
       facts(inState({ isOurs: false })),
-      /stands, and weftd waits for the end of the process that has kube-proxy's health port/,
+      /exists, but weftd is waiting for the process on kube-proxy's health port to end/,
       "/opt/cni/bin/weft cleanup --services",
     ],
     ["kube-proxy", facts(served({ proxies: ["4711"] })), /kube-proxy runs \(process 4711\)/, undefined],
@@ -338,7 +338,7 @@ describe("facts that no test can plant on a machine", () => {
           page: { ...PAGE, state: { ...PAGE.state, isOurs: false } },
         }),
       ),
-      /127\.0\.0\.1:10256 is answered by another process/,
+      /127\.0\.0\.1:10256 is in use by another process/,
       "ss -ltnp sport = :10256",
     ],
     ["kube-proxy", facts(served({ proxyRules: ["table ip kube-proxy"] })), /left: table ip kube-proxy/, undefined],
@@ -366,7 +366,7 @@ describe("facts that no test can plant on a machine", () => {
           ],
         }),
       ),
-      /a\/web has lost 203\.0\.113\.7:80\/tcp to b\/older; a\/api may not have 127\.0\.0\.1:80\/tcp: the address is loopback/,
+      /a\/web does not get 203\.0\.113\.7:80\/tcp, which belongs to b\/older; a\/api is not allowed to use 127\.0\.0\.1:80\/tcp: the address is loopback/,
       "/opt/cni/bin/weft services --no-endpoints",
     ],
     [
@@ -396,7 +396,7 @@ describe("facts that no test can plant on a machine", () => {
   });
 });
 
-test("a VTEP on which peers may still send the old way is no fault, until the table names it no more", () => {
+test("a VTEP that peers may still use is not reported until the node table drops it", () => {
   const kept = (vtepMacs: object) => {
     const table = tableOf(HOST_GW, undefined, vtepMacs);
     const local = Uint8Array.of(192, 0, 2, 1);
@@ -414,7 +414,7 @@ test("a VTEP on which peers may still send the old way is no fault, until the ta
   expect(kept({})).toMatchObject([{ check: "data-path", severity: "error", run: expect.stringContaining("link del") }]);
 });
 
-test("a configuration that weft's plugins do not take is an error where the runtime uses it", () => {
+test("a configuration that weft's plugins reject is an error if the runtime uses it, else a warning", () => {
   const complaint = (file: string) => ({ file, plugin: "portmap", text: "portmap: snat: expected a boolean" });
   const complaints = [complaint("05-weft.conflist"), complaint("87-other.conflist")];
   const found = judgeAll(CHECKS, facts({ complaints }));
@@ -424,7 +424,7 @@ test("a configuration that weft's plugins do not take is an error where the runt
   ]);
 });
 
-test("the pods' bridge that no pod needs any more is named as that, not as another program's route", () => {
+test("a pods' bridge without pods is reported as unused, not as another program's route", () => {
   const left = {
     links: [link(2, "eth0"), link(3, "cni0", { kind: "bridge" })],
     addresses: [{ index: 3, prefix: parsePrefix("10.244.1.1/24"), scope: 0, isTentative: false, isDuplicate: false }],
@@ -443,17 +443,21 @@ test("the pods' bridge that no pod needs any more is named as that, not as anoth
   expect(at("bridge")).toEqual([]);
 });
 
-test("pods whose rules cannot be put back are named, those without a result only where rules are missing", () => {
-  const obstacles = [{ owner: "cni:net/c1/eth0", part: "portmap" as const, reason: "another has the port" }];
+test("reports pods whose rules cannot be restored, and pods without a result only if rules are missing", () => {
+  const obstacles = [{ owner: "cni:net/c1/eth0", part: "portmap" as const, reason: "another pod has the port" }];
   const unknown = ["cni:net/c2/eth0"];
   expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles: [], unchecked: [], unknown } }))).toEqual([]);
   expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles, unchecked: [], unknown } }))).toMatchObject([
-    { severity: "error", seen: expect.stringMatching(/c1.*portmap.*another has the port$/), advice: "restart the pod" },
-    { severity: "warning", seen: "the runtime has no result of container c2, interface eth0, network net" },
+    {
+      severity: "error",
+      seen: expect.stringMatching(/c1.*portmap.*another pod has the port$/),
+      advice: "restart the pod",
+    },
+    { severity: "warning", seen: "the runtime has no cached result for container c2, interface eth0, network net" },
   ]);
 });
 
-test("rules of which nothing tells whether they are missing are no loss", () => {
+test("rules that cannot be checked are a warning", () => {
   const unchecked = [{ owner: "cni:net/c1/eth0", part: "portmap" as const, reason: "conditionsV4: unknown word" }];
   expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles: [], unchecked, unknown: [] } }))).toMatchObject([
     {
@@ -464,7 +468,7 @@ test("rules of which nothing tells whether they are missing are no loss", () => 
   ]);
 });
 
-test("a table nearly full is a warning, a full one an error", () => {
+test("a nearly full connection table is a warning, a full one an error", () => {
   const at = (count: string) =>
     judgeAll(CHECKS, facts({}, { "net.netfilter.nf_conntrack_count": count, "net.netfilter.nf_conntrack_max": "100" }));
   expect(at("89")).toEqual([]);
@@ -482,7 +486,7 @@ describe("other programs' settings", () => {
     return system;
   }
 
-  test("networkd: a drop-in beats the main file, and of one name only the first folder's counts", () => {
+  test("networkd: a drop-in overrides the main file, and the first folder with a drop-in's name wins", () => {
     const running = { "/run/systemd/netif/links/2": "" };
     expect(readNetworkd(withFiles({}))).toMatchObject({ isRunning: false });
     expect(readNetworkd(withFiles(running))).toEqual({
@@ -503,7 +507,7 @@ describe("other programs' settings", () => {
     });
   });
 
-  test("NetworkManager: patterns of all files count", () => {
+  test("NetworkManager: uses the patterns of all files", () => {
     const told = {
       "/run/NetworkManager/devices/2": "",
       "/etc/NetworkManager/NetworkManager.conf":
@@ -514,7 +518,7 @@ describe("other programs' settings", () => {
   });
 });
 
-test("the gateway of pods outside the subnets is not to be removed while they run", () => {
+test("advises to keep the gateway of pods outside the subnets while they run", () => {
   const [finding] = judgeAll(CHECKS, facts(OUTSIDE));
-  expect(finding).toMatchObject({ advice: expect.stringContaining("leave 10.244.9.1 on cni0 until then") });
+  expect(finding).toMatchObject({ advice: expect.stringContaining("until then, leave 10.244.9.1 on cni0") });
 });

@@ -1,4 +1,4 @@
-/** What doctor knows of a node: gathered in one go (gather.ts), judged without it (checks/). */
+/** Everything that doctor reads from a node. gather.ts reads it at once, and checks/ judge it without further reads. */
 
 import type { Renumbering } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
@@ -18,94 +18,96 @@ import type { Complaint } from "../node/trial.ts";
 import type { Readiness } from "../node/weftd.ts";
 
 export interface Facts {
-  /** Of this very file, to be run again. */
+  /** The path of this executable, for suggested commands. */
   readonly command: string;
-  /** Checks that cannot see what they look at, as in a container: by name, with the reason. */
+  /** Checks that cannot observe their subject, for example in a container: name -> reason. */
   readonly unseen: ReadonlyMap<string, string>;
   readonly kernel: KernelFacts;
   readonly run: RunDirectory;
-  /** False where nothing tells that a weftd ever ran here: the node has the executables alone. */
+  /** False if there is no sign that weftd ever ran here: the node uses only the executables. */
   readonly hasWeftd: boolean;
   /** The node table, if it is of this boot. */
   readonly table: KnownNodes | undefined;
-  /** Of this node's pods; those of `table`, else IPv4. */
+  /** Address families of this node's pods: those of `table`, or IPv4 without a table. */
   readonly families: ReadonlySet<Family>;
-  /** Undefined where no weftd lives. */
+  /** Undefined if weftd is not running. */
   readonly readiness: Readiness | undefined;
   readonly observed: KernelSnapshot;
-  /** What the kernel should hold; undefined without a table. */
+  /** The desired state of the kernel. Undefined without a table. */
   readonly desired: DesiredState | undefined;
-  /** A setting below /proc/sys; undefined where the kernel has none of that name. */
+  /** Reads a setting below /proc/sys. Undefined if the kernel has no such setting. */
   readonly sysctl: (name: SysctlName) => string | undefined;
   readonly rules: RuleFacts;
   readonly networks: NetworkFolder;
-  /** weftd's own file among them. */
+  /** weftd's own file among `networks`. */
   readonly own: NetworkFile | undefined;
-  /** What weft's plugins do not take of the networks' files. */
+  /** Errors that weft's plugins report for the network configurations. */
   readonly complaints: readonly Complaint[];
   readonly attachment: AttachSettings;
-  /** The host's ends of the pods that run. */
+  /** The host's ends of the running pods' links. */
   readonly ends: PodEnds;
-  /** IPv6 addresses for which the kernel answers in place of their hosts. */
+  /** IPv6 addresses for which the kernel answers in place of their hosts (proxy entries). */
   readonly proxies: readonly ObservedProxy[];
   readonly plugins: PluginFacts;
   readonly rooms: readonly { readonly path: string; readonly room: Room }[];
   readonly podRules: PodRuleFacts;
   readonly services: ServiceFacts;
   readonly leases: LeaseFacts;
-  /** Pods outside this node's subnets, and what is kept for them; undefined without a table. */
+  /** Pods outside this node's subnets, and the objects kept for them. Undefined without a table. */
   readonly renumbering: Renumbering | undefined;
   readonly networkd: NetworkdFacts;
   readonly networkManager: NetworkManagerFacts;
-  /** The devices to other nodes, and whether they leave checksums to the hardware. */
+  /** The devices to other nodes, and whether checksum offload is on. */
   readonly offloads: readonly { readonly device: string; readonly isOn: boolean }[];
   readonly probes: readonly Probe[];
 }
 
 export interface KernelFacts {
-  /** As `uname -r` says it. */
+  /** As `uname -r` prints it. */
   readonly release: string;
-  /** Kinds of devices that it cannot make. */
+  /** Kinds of devices that the kernel does not support. */
   readonly missingKinds: readonly string[];
   readonly hasNetfilter: boolean;
 }
 
 export interface RuleFacts {
   readonly ruleset: Ruleset;
-  /** All chains of IP packets. */
+  /** All chains for IP packets. */
   readonly chains: readonly NftChain[];
-  /** nft commands without which other programs' forward chains drop pods' packets. */
+  /**
+   * nft commands for rules that are missing in other programs' forward chains, which drop pods' packets without them.
+   */
   readonly missingAccepts: readonly string[];
   readonly legacy: readonly LegacyTable[];
 }
 
 export interface ServiceFacts {
-  /** What weftd says of Services; undefined where it says nothing. */
+  /** weftd's report of Services. Undefined if weftd does not answer. */
   readonly page: ServicesPage | undefined;
-  /** weftd lives, and leaves Services to another program. */
+  /** True if weftd runs, and leaves Services to another program. */
   readonly isOthers: boolean;
-  /** weftd's table of Services stands. */
+  /** True if weftd's table of Services exists. */
   readonly hasTable: boolean;
-  /** Options of the kernel's configuration that Services need and that are off: "NFT_NUMGEN". */
+  /** Kernel configuration options that Services need and that are off, such as "NFT_NUMGEN". */
   readonly missingOptions: readonly string[];
-  /** Process ids of kube-proxies of this network namespace. */
+  /** Process ids of kube-proxy in this network namespace. */
   readonly proxies: readonly string[];
-  /** A process of this node accepts connections at kube-proxy's health port. */
+  /** True if a process accepts connections at kube-proxy's health port. */
   readonly isHealthPortTaken: boolean;
-  /** kube-proxy's, as nft names them. */
+  /** kube-proxy's tables and chains, as nft names them. */
   readonly proxyRules: readonly string[];
-  /** Processors of the machine. */
+  /** The number of the machine's processors. */
   readonly processors: number;
 }
 
 /** Rules of single pods. */
 export interface PodRuleFacts {
   readonly missing: readonly OwnedPart[];
-  /** Of what is missing: what cannot be put back. */
+  /** Missing rules that cannot be restored. */
   readonly obstacles: readonly PodRulesObstacle[];
-  /** Of which nothing tells whether it is missing. */
+  /** Rules that cannot be checked. */
   readonly unchecked: readonly PodRulesObstacle[];
-  /** Marks of pods that the runtime has no result of. */
+  /** Marks of pods without a cached result of the runtime. */
   readonly unknown: readonly string[];
 }
 
@@ -113,19 +115,19 @@ export interface PodRuleFacts {
 export interface LegacyTable {
   readonly family: Family;
   readonly program: string;
-  /** What `iptables-legacy -S FORWARD` prints; undefined where there is no such program. */
+  /** The output of `iptables-legacy -S FORWARD`. Undefined if the program is not installed or fails. */
   readonly forward: string | undefined;
 }
 
 export interface PluginFacts {
   readonly directory: string;
-  /** By name; "other" is what this file answers to as well, and is not of its build. */
+  /** Plugins by name. "other" is a plugin that this executable contains, too, but of another build. */
   readonly files: ReadonlyMap<string, "own" | "other">;
 }
 
 export interface LeaseFacts {
   readonly dataDir: string;
-  /** False where some of the node's namespaces cannot be seen from here: none is taken for leaked then. */
+  /** False if some network namespaces of the node cannot be read from here; then no reservation counts as leaked. */
   readonly isComplete: boolean;
   /** Reservations without a pod, in all networks. */
   readonly leaked: readonly { readonly network: string; readonly address: string; readonly reason: string }[];
@@ -140,21 +142,21 @@ export interface NetworkdFacts {
 
 export interface NetworkManagerFacts {
   readonly isRunning: boolean;
-  /** Patterns of interfaces' names that it leaves alone. */
+  /** Patterns of interface names that NetworkManager does not manage. */
   readonly unmanaged: readonly string[];
 }
 
-/** What came of datagrams to closed ports of a peer. */
+/** The results of datagrams to closed ports of a peer. */
 export interface Probe {
   readonly peer: string;
   readonly address: string;
-  /** One of the size that the underlay's MTU promises, whole. */
+  /** The size of the full datagram, which the underlay's MTU allows without fragmentation, in bytes. */
   readonly fullBytes: number;
   readonly isFullAnswered: boolean;
-  /** Small ones, where that one was not answered. */
+  /** True if the peer answered the full datagram or a small one. */
   readonly isAnswered: boolean;
-  /** The largest that came through where the full one did not; bytes of the IP packet. */
+  /** The largest size that was answered if the full one was not; bytes of the IP packet. */
   readonly largestBytes: number | undefined;
-  /** Through the device that leads to it; undefined where the peer is reached by none. */
+  /** The probe through the tunnel device. Undefined if the peer is reached without one. */
   readonly tunnel: { readonly device: string; readonly address: string; readonly isAnswered: boolean } | undefined;
 }

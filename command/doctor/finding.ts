@@ -1,4 +1,4 @@
-/** What a check of doctor is. */
+/** The interface of doctor's checks. */
 import type { Finding } from "../../pkg/backend/inspection.ts";
 import type { Facts } from "./facts.ts";
 
@@ -14,11 +14,11 @@ export const CHECK_GROUPS = [
 ] as const;
 export type CheckGroup = (typeof CHECK_GROUPS)[number];
 
-/** From facts to findings: nothing is asked of the node here. */
+/** Turns facts into findings. Does not access the node. */
 export interface Check {
   readonly name: string;
   readonly group: CheckGroup;
-  /** What it looks at, for `--list`. */
+  /** The description for `--list`. */
   readonly about: string;
   readonly judge: (facts: Facts) => readonly Finding[];
 }

@@ -1,4 +1,4 @@
-/** Asks the node everything that the checks want to know. Nothing is changed by it. */
+/** Reads everything that the checks need from the node. Changes nothing. */
 
 import { BACKENDS } from "../../pkg/backend/backends.ts";
 import { type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
@@ -42,15 +42,15 @@ export interface GatherOptions {
   readonly cniBinDir: string;
   readonly metricsAddress: string;
   readonly timeoutMs: number;
-  /** Nothing is sent to other nodes. */
+  /** True if nothing is sent to other nodes. */
   readonly isQuiet: boolean;
   readonly build: Build;
 }
 
-/** What the kernel is asked by: open as long as the facts are looked at, since rules are read when a check needs them. */
+/** Sockets to the kernel. They stay open while the checks run, since rules are read when a check needs them. */
 export interface Sockets {
   readonly route: BlockingNetlink;
-  /** Undefined where the kernel has no nf_tables. */
+  /** Undefined if the kernel does not support nf_tables. */
   readonly netfilter: BlockingNetlink | undefined;
 }
 
@@ -79,7 +79,7 @@ export function gather(
   const plugins = lookAtPlugins(system, options.cniBinDir, options.build);
   const { leases, own: reserved } = readLeases(system, options.cniConfDir, attachment, table);
   const renumbering = readRenumbering(table, desired, { ...attachment, routed: ends.routed }, reserved, observed);
-  if (!options.isQuiet) progress("asking peers");
+  if (!options.isQuiet) progress("probing peers");
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
   return {
     command: system.executablePath,
@@ -102,7 +102,7 @@ export function gather(
   };
 }
 
-/** The plugins that read weftd's node table. */
+/** The types of plugins that read weftd's node table. */
 const NEEDING_WEFTD: readonly unknown[] = BACKENDS.flatMap(({ executable }) => executable ?? []);
 
 function needsWeftd({ files }: NetworkFolder): boolean {

@@ -1,4 +1,4 @@
-/** `weft doctor`: what keeps pods' traffic from flowing on this node, or will, and what to do about it. */
+/** `weft doctor`: finds problems with pods' traffic on this node, and suggests what to do. */
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import { lacksNetfilter, readGeneration } from "../../pkg/netlink/ruleset.ts";
@@ -12,19 +12,19 @@ import { judgeAll, reportBlocks, statusOf } from "./report.ts";
 
 export const doctor = declareSubcommand({
   name: "doctor",
-  group: "Look",
-  summary: "find what keeps pods' traffic from flowing, with the remedy for each",
+  group: "Inspect",
+  summary: "find problems with pods' traffic, and how to fix them",
   description: [
-    "Looks at the kernel, its settings and tables, weftd, the runtime's configuration, reserved addresses and other programs, and asks a few peers. Nothing is changed.",
-    "In weftd's container it has that container's rights: checks that cannot see what they look at are named, and left out. On the node itself, as root, it sees everything.",
-    "Each finding says what was seen, what comes of it, and the command that mends it. A healthy node is told in one line.",
-    "The exit status is 0 for a healthy node or notes alone, 4 for warnings, 5 for errors.",
+    "Checks the kernel, its settings and tables, weftd, the runtime's configuration, reserved addresses and other programs, and probes a few peers. Changes nothing.",
+    "Run it on the node as root to check everything. In weftd's container, checks that need more access are skipped and listed.",
+    "Each finding states what was seen, why it matters, and what to do, with a command if possible. A healthy node is reported in one line.",
+    "The exit status is 0 if the node is healthy or there are only notes, 4 if there are warnings, and 5 if there are errors.",
   ],
   arguments: {},
   options: {
-    list: { kind: "flag", about: "say what is checked, and check nothing" },
-    only: { kind: "list", value: "CHECK,...", about: "these checks alone", choices: CHECKS.map(({ name }) => name) },
-    quiet: { kind: "flag", about: "send nothing to other nodes" },
+    list: { kind: "flag", about: "list the checks, and run none" },
+    only: { kind: "list", value: "CHECK,...", about: "run only these checks", choices: CHECKS.map(({ name }) => name) },
+    quiet: { kind: "flag", about: "do not probe other nodes" },
     runDir: RUN_DIR,
     cniConfDir: CNI_CONF_DIR,
     cniBinDir: CNI_BIN_DIR,
@@ -32,9 +32,9 @@ export const doctor = declareSubcommand({
     timeout: TIMEOUT,
   },
   examples: [
-    { line: "doctor", about: "look at everything" },
-    { line: "doctor -o json", about: "for a machine" },
-    { line: "doctor --list", about: "what is looked at" },
+    { line: "doctor", about: "run all checks" },
+    { line: "doctor -o json", about: "print the findings as JSON" },
+    { line: "doctor --list", about: "list the checks" },
   ],
   printsData: true,
   run({ system, build, options, progress }) {
@@ -56,7 +56,7 @@ export const doctor = declareSubcommand({
       const peers = facts.table?.peers.length ?? 0;
       const node = facts.table?.node.name;
       return {
-        // Who asked for these alone must not take silence for health.
+        // If none of the requested checks could run, success would be misleading.
         status: checks.length === 0 && leftOut.length > 0 ? ExitStatus.refused : statusOf(findings),
         blocks: reportBlocks(findings, { node, checks: checks.length, peers, leftOut }),
         data: { node, checks: checks.length, peers, findings, leftOut },
@@ -71,7 +71,7 @@ function listed() {
     blocks: [
       {
         kind: "table" as const,
-        head: ["GROUP", "CHECK", "LOOKS WHETHER"],
+        head: ["GROUP", "CHECK", "CHECKS THAT"],
         rows: CHECKS.map(({ group, name, about }) => [group, name, about]),
       },
     ],
@@ -90,7 +90,7 @@ function withSockets<T>(system: System, work: (sockets: Sockets) => T): T {
   }
 }
 
-/** Undefined where the kernel has no nf_tables. */
+/** Undefined if the kernel does not support nf_tables. */
 function openWhereThere(system: System): BlockingNetlink | undefined {
   let netfilter: BlockingNetlink | undefined;
   try {

@@ -1,4 +1,4 @@
-/** From findings to what is shown: one line for a healthy node, else group by group, what is worst first. */
+/** Formats findings: one line for a healthy node, otherwise by group, and the most severe first within a group. */
 
 import type { Finding, Severity } from "../../pkg/backend/inspection.ts";
 import { type Block, ExitStatus, text } from "../outcome.ts";
@@ -13,7 +13,7 @@ export interface Reported extends Finding {
 const ORDER: readonly Severity[] = ["error", "warning", "note"];
 const TONE = { error: "bad", warning: "warning", note: "quiet" } as const;
 
-/** What the checks say, by group, and within one by severity. */
+/** Returns the findings of all checks, by group, and by severity within a group. */
 export function judgeAll(checks: readonly Check[], facts: Facts): Reported[] {
   const found = checks.flatMap((check) =>
     check.judge(facts).map((finding): Reported => ({ check: check.name, group: check.group, ...finding })),
@@ -32,10 +32,8 @@ export function reportBlocks(findings: readonly Reported[], summary: Summary): B
   const { node, checks, peers, leftOut } = summary;
   const name = node ?? "this node";
   const looked = `${checks} checks, ${peers} ${peers === 1 ? "peer" : "peers"}`;
-  const unseen = leftOut.map(({ check, reason }) =>
-    text({ text: `not looked at: ${check}: ${reason}`, tone: "quiet" }),
-  );
-  if (findings.length === 0 && checks === 0) return [...unseen, text(`${name}: nothing could be looked at from here`)];
+  const unseen = leftOut.map(({ check, reason }) => text({ text: `skipped: ${check}: ${reason}`, tone: "quiet" }));
+  if (findings.length === 0 && checks === 0) return [...unseen, text(`${name}: no check could run from here`)];
   if (findings.length === 0) return [...unseen, text({ text: `${name} is healthy: ${looked}`, tone: "good" })];
   const blocks: Block[] = [];
   let group: string | undefined;
@@ -46,7 +44,7 @@ export function reportBlocks(findings: readonly Reported[], summary: Summary): B
     blocks.push(text({ text: `${severity} (${check}): ${seen}`, tone: TONE[severity] }, 2), text(`why: ${why}`, 4));
     if (run !== undefined) blocks.push(text(`run: ${run}`, 4));
     if (advice !== undefined)
-      blocks.push(text(`${run === undefined ? "do" : "and"}: ${advice.replace(/^and /, "")}`, 4));
+      blocks.push(text(`${run === undefined ? "do" : "note"}: ${advice.replace(/^and /, "")}`, 4));
   }
   const counts = ORDER.map((severity) => ({
     severity,
@@ -58,10 +56,10 @@ export function reportBlocks(findings: readonly Reported[], summary: Summary): B
 }
 
 export interface Summary {
-  /** Its name, where it is known. */
+  /** The node's name, if it is known. */
   readonly node: string | undefined;
   readonly checks: number;
   readonly peers: number;
-  /** Checks that could not see what they look at, with the reason. */
+  /** Checks that could not observe their subject, with the reason. */
   readonly leftOut: readonly { readonly check: string; readonly reason: string }[];
 }

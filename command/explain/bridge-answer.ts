@@ -1,4 +1,4 @@
-/** Whether a bridge answers its pods for one that has a link of its own. Pure. */
+/** Checks whether a bridge answers its pods for a pod with its own link. Pure. */
 import type { Address } from "../../pkg/ip/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { type ObservedProxy, planProxies, proxySettings } from "../../pkg/kernel/neighbour-proxy.ts";
@@ -6,11 +6,11 @@ import type { SysctlName } from "../../pkg/kernel/sysctl.ts";
 
 export interface AnswerFacts {
   readonly sysctl: (name: SysctlName) => string | undefined;
-  /** Entries of the address's family; IPv4 needs none. */
+  /** The proxy entries of IPv6. IPv4 needs none. */
   readonly proxies: () => readonly ObservedProxy[];
 }
 
-/** The command without which it does not. */
+/** Returns the command that makes the bridge answer. Undefined if it answers. */
 export function missingAnswer({ sysctl, proxies }: AnswerFacts, bridge: Link, address: Address): string | undefined {
   const switches = proxySettings(bridge.name, address.family).filter(({ value }) => value === "1");
   for (const { name, value } of switches) {

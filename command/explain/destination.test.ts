@@ -18,11 +18,11 @@ test.each<[string, string, number | undefined, string | undefined]>([
 });
 
 test.each([
-  ["10.96.0.1:0", /ports are 1 to 65535/],
-  ["10.96.0.1:65536", /ports are 1 to 65535/],
-  ["10.96.0.1:443/http", /http is none of tcp, udp, sctp, icmp/],
+  ["10.96.0.1:0", /port must be between 1 and 65535/],
+  ["10.96.0.1:65536", /port must be between 1 and 65535/],
+  ["10.96.0.1:443/http", /http is not one of tcp, udp, sctp, icmp/],
   ["10.96.0.1:https", /expected IP, IP:PORT or IP:PORT\/PROTOCOL/],
   ["web:80", /web:80: "web" is not an IP address/],
-])("%s is refused", (text, message) => {
+])("rejects %s", (text, message) => {
   expect(() => parseDestination(text)).toThrow(message);
 });

@@ -1,4 +1,6 @@
-/** Where a packet goes, as it is written: IP, IP:PORT, IP:PORT/PROTO; an IPv6 address with a port in brackets. Pure. */
+/**
+ * Parses the destination argument: IP, IP:PORT or IP:PORT/PROTOCOL. An IPv6 address with a port is in brackets. Pure.
+ */
 import { type Address, AddressError, parseAddress } from "../../pkg/ip/address.ts";
 import { IPPROTO } from "../../pkg/packet-walk/packet.ts";
 import { CommandError, ExitStatus } from "../outcome.ts";
@@ -15,19 +17,20 @@ export interface Destination {
 const FORM =
   /^(?:\[(?<bracketed>[^\]]*)\]|(?<plain>[^:[\]/]*)|(?<bare>[^[\]/]*:[^[\]/]*:[^[\]/]*))(?::(?<port>\d+))?(?:\/(?<protocol>\w+))?$/;
 
-/** A port without a protocol is TCP's. Throws `CommandError` (wrong command line). */
+/** The protocol of a port is TCP by default. Throws `CommandError` (wrong command line). */
 export function parseDestination(text: string): Destination {
   const { bracketed, plain, bare, port: portText, protocol: name } = FORM.exec(text)?.groups ?? {};
   const host = bracketed ?? plain ?? bare;
   if (host === undefined) throw usage(`${text}: expected IP, IP:PORT or IP:PORT/PROTOCOL, such as 10.96.0.1:443/tcp`);
   const port = portText === undefined ? undefined : Number(portText);
-  if (port !== undefined && (port < 1 || port > 65_535)) throw usage(`${text}: ports are 1 to 65535`);
+  if (port !== undefined && (port < 1 || port > 65_535)) throw usage(`${text}: the port must be between 1 and 65535`);
   const protocol = PROTOCOLS.find((known) => known === name?.toLowerCase());
-  if (name !== undefined && protocol === undefined) throw usage(`${text}: ${name} is none of ${PROTOCOLS.join(", ")}`);
+  if (name !== undefined && protocol === undefined)
+    throw usage(`${text}: ${name} is not one of ${PROTOCOLS.join(", ")}`);
   return { address: readAddress(host, text), port, protocol: protocol ?? (port === undefined ? undefined : "tcp") };
 }
 
-/** `what` names it in the complaint. Throws `CommandError` (wrong command line). */
+/** Parses an address. `what` names the argument in the error. Throws `CommandError` (wrong command line). */
 export function readAddress(words: string, what: string): Address {
   try {
     return parseAddress(words);
@@ -37,7 +40,7 @@ export function readAddress(words: string, what: string): Address {
   }
 }
 
-/** The number that the IP header has for it (IANA, Protocol Numbers). */
+/** Returns the protocol number of the IP header (IANA, Protocol Numbers). */
 export function protocolNumber(name: ProtocolName | undefined, { family }: Address): number | undefined {
   if (name === "icmp") return family === 4 ? IPPROTO.icmp : IPPROTO.icmpv6;
   return name === undefined ? undefined : IPPROTO[name];

@@ -1,4 +1,4 @@
-/** What explain asks of a node; way.ts thinks about it without a kernel. */
+/** What explain reads from a node. way.ts follows the packet with it, without a kernel. */
 
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
@@ -12,38 +12,38 @@ import type { KnownNodes } from "../node/run-dir.ts";
 import type { ServicesPage } from "../node/services-page.ts";
 
 export interface Knowledge {
-  /** Undefined where weftd has not served since the node booted. */
+  /** Undefined if weftd has not run since the node booted. */
   readonly table: KnownNodes | undefined;
   readonly observed: KernelSnapshot;
   readonly desired: DesiredState | undefined;
   readonly attachment: AttachSettings;
-  /** The host's ends of the pods that run. */
+  /** The host's ends of the running pods' links. */
   readonly ends: PodEnds;
   readonly ruleset: Ruleset;
-  /** What weftd says of Services; undefined where it says nothing. */
+  /** weftd's report of Services. Undefined if weftd does not answer. */
   readonly services: ServicesPage | undefined;
-  /** Families with a table of iptables-legacy in use, whose rules are not seen here. */
+  /** Families with a table of iptables-legacy in use. Its rules are not read here. */
   readonly legacy: readonly Family[];
-  /** Whose address it is in host-local's directory; undefined where it is not reserved. */
+  /** Returns the owner of an address in host-local's directory. Undefined if it is not reserved. */
   readonly reservationOf: (address: Address) => Owner | undefined;
-  /** The command without which `bridge` does not answer for a pod that has a link of its own; undefined where it does. */
+  /** Returns the command that makes `bridge` answer for a pod with its own link. Undefined if it answers already. */
   readonly missingAnswer: (bridge: Link, address: Address) => string | undefined;
-  /** What the kernel answers; its errno's name where it refuses. */
+  /** Returns the kernel's route, or the name of its errno. */
   readonly routeTo: (destination: Address, question?: RouteQuestion) => ObservedRoute | string;
 }
 
 export interface Owner {
   readonly containerId: string;
   readonly ifName: string | undefined;
-  /** A path of the pod's network namespace, where it is known. */
+  /** A path of the pod's network namespace, if it is known. */
   readonly namespace: string | undefined;
 }
 
-/** What is asked: a packet to `destination`, of the node's own, or of the pod or host that has `source`. */
+/** The packet to follow: to `destination`, from the node itself, or from the pod or host with the address `source`. */
 export interface Question {
   readonly destination: Address;
   readonly source: Address | undefined;
-  /** Which of a Service's endpoints is followed. [the likeliest] */
+  /** The endpoint of a Service to follow. [the most likely] */
   readonly endpoint?: Address | undefined;
   readonly protocol: number | undefined;
   readonly port: number | undefined;

@@ -1,4 +1,4 @@
-/** The end of a packet's way on this node where it leaves for another: through a device of a backend, or by the link itself. */
+/** The last step of a packet that leaves this node for another: through a backend's device, or through a plain link. */
 import { BACKENDS, backendNamed } from "../../pkg/backend/backends.ts";
 import type { DeviceInspection } from "../../pkg/backend/inspection.ts";
 import type { Peer } from "../../pkg/backend/node.ts";
@@ -7,7 +7,7 @@ import type { Link } from "../../pkg/kernel/link.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { End, type Trace } from "./trace.ts";
 
-/** By a device of a backend's, which knows what becomes of the packet; else as it is. */
+/** Follows the packet through the backend's device if there is one, else to the neighbour on the link. */
 export function leaveForNode(trace: Trace, route: ObservedRoute, output: Link | undefined): void {
   const inspection = output === undefined ? undefined : inspectionOf(trace, output);
   if (output === undefined || inspection === undefined) {
@@ -28,7 +28,7 @@ export function leaveForNode(trace: Trace, route: ObservedRoute, output: Link | 
   leaveNode(trace, peer);
 }
 
-/** Of the backend whose device it is; else of one whose devices work as it does. */
+/** Returns the inspection of the backend that owns the device, or of a backend whose devices work the same way. */
 function inspectionOf({ knowledge }: Trace, link: Link): DeviceInspection | undefined {
   const own = knowledge.desired?.dataPath.devices.find(({ name }) => name === link.name);
   const inspections = BACKENDS.flatMap(({ inspection }) => inspection.devices ?? []);
@@ -47,7 +47,7 @@ function leaveByLink(trace: Trace, { gateway }: ObservedRoute, output: Link | un
     state: "goes",
     text:
       neighbour === undefined
-        ? `the hardware address of ${text} on ${output?.name} is not known yet, and asked for`
+        ? `the hardware address of ${text} on ${output?.name} is not known yet; the kernel resolves it first`
         : `${text} on ${output?.name} has the hardware address ${neighbour.mac}`,
     show: `ip neigh show ${text} dev ${output?.name}`,
   });
@@ -57,8 +57,6 @@ function leaveByLink(trace: Trace, { gateway }: ObservedRoute, output: Link | un
 function leaveNode(trace: Trace, peer: Peer | undefined): void {
   const { destination } = trace.question;
   const there =
-    peer === undefined
-      ? ""
-      : `: the rest of its way is ${peer.name}'s; there, weft explain ${formatAddress(destination)}`;
+    peer === undefined ? "" : `; to follow it on ${peer.name}, run weft explain ${formatAddress(destination)} there`;
   trace.say({ at: "leaves", state: "arrives", text: `the packet leaves this node${there}` });
 }

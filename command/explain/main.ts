@@ -1,4 +1,4 @@
-/** `weft explain`: the way of a packet to an address, hop by hop, and where it breaks. */
+/** `weft explain`: follows a packet to an address hop by hop, and shows where it is lost. */
 
 import type { Hop, HopState } from "../../pkg/backend/inspection.ts";
 import { CONFLIST_NAME } from "../../pkg/footprint.ts";
@@ -29,46 +29,49 @@ import { explainWay } from "./way.ts";
 
 export const explain = declareSubcommand({
   name: "explain",
-  group: "Look",
-  summary: "follow a packet to an address, hop by hop, and say where it breaks",
+  group: "Inspect",
+  summary: "follow a packet to an address, hop by hop, and show where it is lost",
   description: [
-    "Follows the first packet of a connection, of this node, of one of its pods or of another host, to an address: whose the address is, the route as the kernel answers it, the rules that it meets, neighbour, forwarding entry, the way over the underlay. Each hop comes with the command that shows it. Nothing is sent, and nothing is changed.",
-    "A connection to a Service is followed through the kernel's own rules: which frontend it meets, to which endpoints it may go and with what probability, whether it is masqueraded, or why it is refused; then to one of the endpoints.",
-    "What a rule asks of a packet that is not known here (a port, where none is given) is told as a rule that may treat it. Rules of iptables-legacy are not seen.",
-    "The exit status is 0 where the packet arrives or leaves this node as it should, 4 where that cannot be told, 5 where it ends or goes astray.",
+    "Follows the first packet of a connection to an address. The packet starts at this node, at one of its pods, or at another host (--from). Each line is a hop: the owner of the address, the kernel's route, the rules that the packet passes, the neighbour, the forwarding entry, and the link to the other node. Each hop has a command that shows the kernel's state. Sends nothing and changes nothing.",
+    "A connection to a Service is followed through the kernel's rules: the frontend, the endpoints with their probabilities, and masquerading, or the reason for a rejection. Then the packet is followed to one of the endpoints.",
+    "A rule may depend on a property of the packet that is not known here, such as a port that was not given. Such a rule is shown as one that may apply. Rules of iptables-legacy are not read.",
+    "The exit status is 0 if the packet arrives or leaves this node correctly, 4 if that is not known, and 5 if the packet is lost or takes a wrong route.",
   ],
   arguments: {
     destination: {
       value: "IP[:PORT[/PROTOCOL]]",
-      about: "where the packet goes; an IPv6 address with a port in brackets",
+      about: "the destination; write an IPv6 address with a port in brackets",
     },
   },
   options: {
     from: {
       kind: "text",
       value: "SOURCE",
-      about: "who sends it: an address, or NAMESPACE/POD of a pod of this node [this node]",
+      about: "the sender: an address, or NAMESPACE/POD for a pod of this node [this node]",
     },
-    protocol: { kind: "text", value: "NAME", about: "what it carries", choices: PROTOCOLS },
+    protocol: { kind: "text", value: "NAME", about: "the protocol of the packet", choices: PROTOCOLS },
     port: {
       kind: "number",
       value: "PORT",
-      about: "its destination port; 0 for none",
+      about: "the destination port; 0 for none",
       default: 0,
       minimum: 0,
       maximum: 65_535,
     },
-    endpoint: { kind: "text", value: "IP", about: "which of a Service's endpoints is followed [the likeliest]" },
+    endpoint: { kind: "text", value: "IP", about: "the endpoint of a Service to follow [the most likely]" },
     runDir: RUN_DIR,
     cniConfDir: CNI_CONF_DIR,
     metricsAddress: METRICS_ADDRESS,
     timeout: TIMEOUT,
   },
   examples: [
-    { line: "explain 10.244.2.7", about: "from this node to a pod" },
-    { line: "explain 10.244.2.7 --from 10.244.1.5", about: "from a pod of this node" },
-    { line: "explain 10.96.0.10:53/udp --from default/web-0", about: "from a pod to a Service" },
-    { line: "explain 192.0.2.1:30080 --from 198.51.100.7", about: "from outside to a NodePort of this node" },
+    { line: "explain 10.244.2.7", about: "follow a packet from this node to a pod" },
+    { line: "explain 10.244.2.7 --from 10.244.1.5", about: "start at a pod of this node" },
+    { line: "explain 10.96.0.10:53/udp --from default/web-0", about: "follow a connection from a pod to a Service" },
+    {
+      line: "explain 192.0.2.1:30080 --from 198.51.100.7",
+      about: "follow a connection from outside to a NodePort of this node",
+    },
   ],
   printsData: true,
   run({ system, arguments: { destination: words }, options, progress }) {
@@ -88,7 +91,7 @@ export const explain = declareSubcommand({
   },
 });
 
-/** An address, or the name of a pod. */
+/** Parses the sender: an address, or the name of a pod. */
 function readSource(system: System, words: string, { family }: Address): Address {
   const [, namespace, name] = /^([^/]+)\/([^/]+)$/.exec(words) ?? [];
   if (namespace === undefined || name === undefined) {
@@ -101,9 +104,9 @@ function readSource(system: System, words: string, { family }: Address): Address
   const source = addressOfPod(system, namespace, name, family);
   if (source !== undefined) return source;
   throw new CommandError(
-    `--from ${words}: the runtime of this node remembers no such pod with an IPv${family} address`,
+    `--from ${words}: this node's runtime has no cached result of such a pod with an IPv${family} address`,
     {
-      remedy: "Name the pod's address instead (kubectl get pod -o wide), on the pod's own node.",
+      remedy: "Run the command on the pod's node, and give the pod's address (kubectl get pod -o wide).",
     },
   );
 }
@@ -122,7 +125,7 @@ function blocksOf({ at, state, text: words, show, remedy }: Hop): Block[] {
   return [
     text(tone === undefined ? line : { text: line, tone }),
     ...(show === undefined ? [] : [text({ text: `show: ${show}`, tone: "quiet" }, WIDTH)]),
-    ...(remedy === undefined ? [] : [text(`mend: ${remedy}`, WIDTH)]),
+    ...(remedy === undefined ? [] : [text(`fix: ${remedy}`, WIDTH)]),
   ];
 }
 
@@ -171,7 +174,7 @@ function askRoute(route: BlockingNetlink, destination: Address, question: RouteQ
   return (message === undefined ? undefined : parseRoute(message)) ?? "no answer";
 }
 
-/** Read when they are first asked for. */
+/** Reads reservations at the first call. */
 function reservationsBy(system: System, { dataDir, network }: AttachSettings): (address: Address) => Owner | undefined {
   let found: ReadonlyMap<string, Owner> | undefined;
   return (address) => {

@@ -1,4 +1,4 @@
-/** Each kind of difference between the kernel and weftd's frontends is reported, and nothing else. */
+/** Tests that each kind of difference between the kernel and weftd's frontends is reported, and nothing else. */
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import type { Frontend } from "../../pkg/services/frontend.ts";
@@ -27,12 +27,16 @@ const deed = (change: Partial<Deed> = {}): Deed => ({
 
 describe("agrees", () => {
   const cases: [string, Outcome, Deed][] = [
-    ["all endpoints, in whatever order", toBoth(), deed({ targets: [B, A] })],
+    ["all endpoints, in any order", toBoth(), deed({ targets: [B, A] })],
     ["masqueraded on both sides", toBoth("it comes from outside"), deed({ isMasqueraded: true })],
-    ["not come to masquerading", toBoth("it comes from outside"), deed({ isMasqueraded: undefined })],
+    [
+      "the packet did not reach the masquerade rules",
+      toBoth("it comes from outside"),
+      deed({ isMasqueraded: undefined }),
+    ],
     ["a client that keeps its endpoint", toBoth(undefined, sticky), deed({ targets: [A] })],
     ["rejected on both sides", refused, deed({ targets: [], refusal: "reject" })],
-    ["left alone", untouched, deed({ targets: [] })],
+    ["not changed", untouched, deed({ targets: [] })],
   ];
   test.each(cases)("%s", (_name, outcome, does) => {
     expect(difference(outcome, does, A)).toBeUndefined();
@@ -45,30 +49,35 @@ describe("differs", () => {
       "an endpoint is missing",
       toBoth(),
       deed({ targets: [A] }),
-      /means it to go to .*5:8080, .*7:8080, and the kernel leads it to .*5:8080$/,
+      /expects it to go to .*5:8080, .*7:8080, but the kernel sends it to .*5:8080$/,
     ],
-    ["an endpoint is another", toBoth(), deed({ targets: [A, "10.244.9.9:8080"] }), /and the kernel leads it to/],
-    ["a client that is sent nowhere", toBoth(undefined, sticky), deed({ targets: [] }), /the kernel leaves it alone/],
-    ["it is refused", toBoth(), deed({ targets: [], refusal: "reject" }), /the kernel rejects it/],
+    ["an endpoint differs", toBoth(), deed({ targets: [A, "10.244.9.9:8080"] }), /but the kernel sends it to/],
     [
-      "it is not refused",
+      "a client is sent to no endpoint",
+      toBoth(undefined, sticky),
+      deed({ targets: [] }),
+      /the kernel does not change it/,
+    ],
+    ["it is rejected", toBoth(), deed({ targets: [], refusal: "reject" }), /the kernel rejects it/],
+    [
+      "it is not rejected",
       refused,
       deed(),
-      /means to reject it \(a\/web has no usable endpoint\), and the kernel leads it to/,
+      /expects a verdict of reject \(a\/web has no usable endpoint\), but the kernel sends it to/,
     ],
-    ["it is dropped, not rejected", refused, deed({ targets: [], refusal: "drop" }), /and the kernel drops it/],
+    ["it is dropped, not rejected", refused, deed({ targets: [], refusal: "drop" }), /but the kernel drops it/],
     [
-      "it is not left alone",
+      "it is changed",
       untouched,
       deed({ targets: [], refusal: "drop" }),
-      /Services to leave it alone, and the kernel drops it/,
+      /expects no change by Services, but the kernel drops it/,
     ],
     ["it is masqueraded", toBoth(), deed({ isMasqueraded: true }), /the kernel masquerades it/],
     [
       "it is not masqueraded",
       toBoth("it comes from outside"),
       deed(),
-      /to be masqueraded \(it comes from outside\), and the kernel does not/,
+      /expects it to be masqueraded \(it comes from outside\), but the kernel does not masquerade it/,
     ],
   ];
   test.each(cases)("%s", (_name, outcome, does, words) => {

@@ -1,6 +1,6 @@
 /**
- * What weftd means this node to do with a connection to a Service (pkg/services/outcome.ts), and whether the kernel's rules
- * do the same. Pure.
+ * What weftd expects this node to do with a connection to a Service (pkg/services/outcome.ts), compared with what the
+ * kernel's rules do. Pure.
  */
 import { formatAddress, isSameAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
@@ -10,16 +10,16 @@ import type { PageFrontend, PageService, ServicesPage } from "../node/services-p
 import { PROTOCOL_NUMBER } from "../services/sight.ts";
 import type { Trace } from "./trace.ts";
 
-/** What the rules of Services were seen to do with the packet. */
+/** What the kernel's rules for Services do with the packet. */
 export interface Deed {
-  /** Of the translation: "10.244.1.2:8080". */
+  /** The possible destinations after translation, such as "10.244.1.2:8080". */
   readonly targets: readonly string[];
   readonly refusal: "reject" | "drop" | undefined;
-  /** Undefined: it did not come to rules that masquerade. */
+  /** Undefined if the packet did not reach rules that masquerade. */
   readonly isMasqueraded: boolean | undefined;
 }
 
-/** Undefined where weftd says nothing, or the packet is not known well enough. */
+/** Returns the outcome that weftd expects. Undefined if weftd does not answer, or too little is known of the packet. */
 export function expected(trace: Trace, page: ServicesPage | undefined): Outcome | undefined {
   const { destination, protocol, port } = trace.asked;
   const source = trace.asked.source ?? trace.sender;
@@ -36,7 +36,10 @@ export function expected(trace: Trace, page: ServicesPage | undefined): Outcome 
   return outcomeOf(packet, frontendsAbout(page, formatAddress(destination)), { settings, isOwnAddress });
 }
 
-/** Those at the address, and those at addresses of their endpoints: no destination is translated twice. */
+/**
+ * Returns frontends at the address, and frontends at their endpoints' addresses. The latter block connections, since no
+ * destination is translated twice.
+ */
 function frontendsAbout({ services }: ServicesPage, address: string): Frontend[] {
   const all = services.flatMap((service) => (service.frontends ?? []).map((frontend) => ({ service, frontend })));
   const own = all.filter(({ frontend }) => frontend.address === address);
@@ -69,33 +72,33 @@ function frontendOf({ service, endpoints: all = [] }: PageService, told: PageFro
   };
 }
 
-/** How the kernel differs from what weftd means; undefined where it does not. */
+/** Describes how the kernel differs from what weftd expects. Undefined if they agree. */
 export function difference(outcome: Outcome, deed: Deed, followed: string | undefined): string | undefined {
   const does = deedText(deed);
   if (outcome.verdict !== "endpoints") {
     const refusal = outcome.verdict === "untouched" ? undefined : outcome.verdict;
     if (deed.refusal === refusal && deed.targets.length === 0) return undefined;
-    return `weftd means ${refusal === undefined ? "Services to leave it alone" : `to ${refusal} it (${outcome.reason})`}, and the kernel ${does}`;
+    return `weftd expects ${refusal === undefined ? "no change by Services" : `a verdict of ${refusal} (${outcome.reason})`}, but the kernel ${does}`;
   }
   const { choices, frontend } = outcome;
   const meant = choices.map(({ endpoint }) => targetOf(endpoint));
   const isSame =
     deed.targets.every((target) => meant.includes(target)) &&
-    // A client that keeps its endpoint has no other choice.
+    // A client with session affinity has only one choice.
     (deed.targets.length === new Set(meant).size || (frontend.affinity !== undefined && deed.targets.length > 0));
-  if (!isSame) return `weftd means it to go to ${meant.join(", ")}, and the kernel ${does}`;
+  if (!isSame) return `weftd expects it to go to ${meant.join(", ")}, but the kernel ${does}`;
   const choice = choices.find(({ endpoint }) => targetOf(endpoint) === followed);
   if (choice === undefined || choice.obstacle !== undefined) return undefined;
   if (deed.isMasqueraded === undefined || deed.refusal !== undefined) return undefined;
   if ((choice.masquerade !== undefined) === deed.isMasqueraded) return undefined;
   return deed.isMasqueraded
-    ? "the kernel masquerades it, and weftd does not mean it to"
-    : `weftd means it to be masqueraded (${choice.masquerade}), and the kernel does not`;
+    ? "the kernel masquerades it, but weftd does not expect that"
+    : `weftd expects it to be masqueraded (${choice.masquerade}), but the kernel does not masquerade it`;
 }
 
 function deedText({ refusal, targets }: Deed): string {
   if (refusal !== undefined) return `${refusal}s it`;
-  return targets.length === 0 ? "leaves it alone" : `leads it to ${targets.join(", ")}`;
+  return targets.length === 0 ? "does not change it" : `sends it to ${targets.join(", ")}`;
 }
 
 function targetOf({ address, port }: Endpoint): string {

@@ -1,4 +1,4 @@
-/** The end of a packet's way where a pod of this node gets it. */
+/** The last step of a packet to a pod of this node. */
 import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { addRoute } from "../../pkg/kernel/route.ts";
@@ -7,27 +7,27 @@ import { withNames } from "../node/kernel.ts";
 import type { Trace } from "./trace.ts";
 import { podText } from "./words.ts";
 
-/** The last step of a pod of this node. */
+/** Follows the packet to a pod of this node. */
 export function reachOwnPod(trace: Trace, output: Link | undefined): void {
   const { destination } = trace.question;
   const { reservationOf, observed, attachment, ends } = trace.knowledge;
   const text = formatAddress(destination);
   const owner = reservationOf(destination);
   if (owner === undefined)
-    trace.end({ at: "pod", text: `${text} is not reserved: no pod has it`, show: "weft ipam ls" });
+    trace.end({ at: "pod", text: `${text} is not reserved, so no pod has it`, show: "weft ipam ls" });
   const link = trace.podLink(owner);
   const who = podText(text, owner);
   if (link === undefined)
     trace.end({
       at: "pod",
-      text: `${who} has no link on this node: its address is left over`,
+      text: `${who} has no link on this node; its reservation is stale`,
       show: "weft ipam ls",
       remedy: "weft ipam gc",
     });
   if (!link.isUp)
     trace.end({
       at: "pod",
-      text: `${who} hangs on ${link.name}, which is down`,
+      text: `${who} is attached to ${link.name}, which is down`,
       show: `ip link show ${link.name}`,
       remedy: `ip link set ${link.name} up`,
     });
@@ -37,13 +37,13 @@ export function reachOwnPod(trace: Trace, output: Link | undefined): void {
       ends.ports.has(link.alias)
         ? {
             at: "pod",
-            text: `${who} hangs on ${link.name}, which is no port of ${output?.name}`,
+            text: `${who} is attached to ${link.name}, which is not a port of ${output?.name}`,
             show: `ip link show ${link.name}`,
             remedy: `ip link set ${link.name} master ${attachment.bridge} up`,
           }
         : {
             at: "pod",
-            text: `${who} has a link of its own, ${link.name}, and the route leads by ${output?.name}`,
+            text: `${who} has its own link ${link.name}, but the route uses ${output?.name}`,
             show: `ip route show dev ${link.name}`,
             remedy: withNames(addRoute(hostRoute(destination, link.index)).text, observed),
           },
@@ -52,7 +52,9 @@ export function reachOwnPod(trace: Trace, output: Link | undefined): void {
     ({ index, address }) => index === output?.index && isSameAddress(address, destination),
   );
   const mac =
-    neighbour === undefined ? "its hardware address is asked for" : `its hardware address is ${neighbour.mac}`;
+    neighbour === undefined
+      ? "the kernel resolves its hardware address first"
+      : `its hardware address is ${neighbour.mac}`;
   trace.say({
     at: "neighbour",
     state: "goes",
@@ -62,7 +64,7 @@ export function reachOwnPod(trace: Trace, output: Link | undefined): void {
   trace.say({
     at: "pod",
     state: "arrives",
-    text: `${who} gets it by ${link.name}${owner.namespace === undefined ? "" : ` (in ${owner.namespace})`}`,
+    text: `${who} receives it on ${link.name}${owner.namespace === undefined ? "" : ` (in ${owner.namespace})`}`,
     show: link.masterIndex === 0 ? `ip link show ${link.name}` : `bridge link show dev ${link.name}`,
   });
 }

@@ -4,7 +4,7 @@ import { formatAddress } from "../../pkg/ip/address.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { addressOfPod } from "./pod-name.ts";
 
-/** As libcni writes it after an ADD. */
+/** A cached result in the format of libcni. */
 const cached = (namespace: string, name: string, ...addresses: string[]) =>
   JSON.stringify({
     ...{ kind: "cniCacheV1", containerId: "c1", ifName: "eth0", networkName: "cbr0" },
@@ -16,7 +16,7 @@ const cached = (namespace: string, name: string, ...addresses: string[]) =>
     result: { cniVersion: "1.0.0", ips: addresses.map((address) => ({ address })) },
   });
 
-test("a pod's address is found by its name, in its family; files that are torn or of others are passed over", () => {
+test("finds a pod's address by name and family, and ignores incomplete files and files of other programs", () => {
   const system = new FakeSystem();
   const [directory = ""] = CACHE_DIRECTORIES;
   system.makeDirectory(directory);

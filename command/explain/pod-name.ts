@@ -1,16 +1,16 @@
-/** A pod's addresses by its name, from what the runtime remembers of its ADD (libcni's cached results). */
+/** Finds a pod's addresses by its name, in the results of ADD that the runtime caches (libcni). */
 import { CACHE_DIRECTORIES } from "../../pkg/footprint.ts";
 import { type Address, type Family, parseAddress } from "../../pkg/ip/address.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { namesIn } from "../node/networks.ts";
 
-/** Of a cached result, as far as it is read here. */
+/** The parts of a cached result that are read here. */
 interface Cached {
   readonly cniArgs?: readonly (readonly [string, string])[];
   readonly result?: { readonly ips?: readonly { readonly address?: string }[] };
 }
 
-/** The address of a pod of this node; undefined where the runtime remembers none of that name and family. */
+/** Returns the address of a pod of this node. Undefined if the runtime has no result with that name and family. */
 export function addressOfPod(system: System, namespace: string, name: string, family: Family): Address | undefined {
   for (const directory of CACHE_DIRECTORIES) {
     for (const file of namesIn(system, directory)) {
@@ -25,7 +25,7 @@ export function addressOfPod(system: System, namespace: string, name: string, fa
   return undefined;
 }
 
-/** Nothing of a file that is torn, or was just removed. */
+/** Returns an empty result if the file is incomplete or was just removed. */
 function readCached(system: System, path: string): Cached {
   try {
     const content: unknown = JSON.parse(new TextDecoder().decode(system.readFile(path)));

@@ -1,4 +1,4 @@
-/** Which route a packet takes, and whether that leads where weftd wants it to. */
+/** Finds the route of a packet, and checks that it is the one weftd programmed. */
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { contains, formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
@@ -9,14 +9,14 @@ import { isSameGateway } from "../status/peers.ts";
 import type { Trace } from "./trace.ts";
 import { BLOCKING, noRouteText } from "./words.ts";
 
-/** RTN_LOCAL for the node's own addresses. */
+/** Returns RTN_LOCAL for the node's own addresses, else RTN_UNICAST. */
 export function destinationType(trace: Trace, input: Link): number {
   const { destination, source } = trace.question;
   const answer = trace.knowledge.routeTo(destination, { source, inputIndex: input.index });
   return typeof answer !== "string" && answer.type === RTN_LOCAL ? RTN_LOCAL : RTN_UNICAST;
 }
 
-/** What the kernel answers, with the entry that it found. */
+/** Queries the kernel for the route, and for the entry that it matched. */
 export function takeRoute(trace: Trace, input: Link | undefined): readonly [route: ObservedRoute, type: number] {
   const { destination, source } = trace.question;
   const { routeTo, observed } = trace.knowledge;
@@ -25,13 +25,13 @@ export function takeRoute(trace: Trace, input: Link | undefined): readonly [rout
   const entry = routeTo(destination, { ...asked, isEntry: true });
   const answer = routeTo(destination, asked);
   if (typeof answer === "string") {
-    // What swallows or refuses has no entry in the kernel's answer.
+    // The kernel's answer has no entry for a route that drops or rejects the packet.
     const blocking = blockingRoute(trace);
     if (blocking !== undefined) {
       const { name, deed } = BLOCKING.get(blocking.type) ?? { name: "", deed: "" };
       const route = `${name} ${formatPrefix(blocking.destination)}`;
       const remedy = `ip route del ${route}`;
-      trace.end({ at: "route", text: `here the packet ends: the route "${route}" ${deed}`, show, remedy });
+      trace.end({ at: "route", text: `the packet ends here: the route "${route}" ${deed}`, show, remedy });
     }
     trace.end({
       at: "route",
@@ -47,7 +47,7 @@ export function takeRoute(trace: Trace, input: Link | undefined): readonly [rout
   if (output === undefined || !output.isUp)
     trace.end({
       at: "route",
-      text: `it leads by ${output?.name ?? "a device"}, which is ${output === undefined ? "gone" : "down"}`,
+      text: `it uses ${output?.name ?? "a device"}, which ${output === undefined ? "does not exist" : "is down"}`,
       show: `ip link show ${output?.name ?? ""}`,
       remedy: output === undefined ? undefined : `ip link set ${output.name} up`,
     });
@@ -55,7 +55,7 @@ export function takeRoute(trace: Trace, input: Link | undefined): readonly [rout
   return [answer, RTN_UNICAST];
 }
 
-/** The most specific route of the main table, where that is one that leads nowhere. */
+/** Returns the most specific route of the main table if it drops or rejects packets. */
 function blockingRoute(trace: Trace): ObservedRoute | undefined {
   const { destination } = trace.question;
   const matching = trace.knowledge.observed.routes
@@ -73,7 +73,7 @@ function missingRoute(trace: Trace): string | undefined {
   return route === undefined ? undefined : `ip route replace ${route.text}`;
 }
 
-/** A peer's pod by another way than weftd's is a packet that goes astray. */
+/** A packet to a peer's pod that does not take weftd's route goes astray. */
 function assertLeadsToPeer(trace: Trace, route: ObservedRoute, show: string, text: string): void {
   const { destination } = trace.question;
   const { desired, observed } = trace.knowledge;
@@ -81,8 +81,8 @@ function assertLeadsToPeer(trace: Trace, route: ObservedRoute, show: string, tex
   if (peer === undefined || desired === undefined) return;
   const wanted = desired.dataPath.routes.find((one) => contains(one.destination, destination));
   if (wanted === undefined) {
-    const reason = trace.entriesOf(peer)?.problems.join("; ") || "weftd knows no way to it";
-    trace.end({ at: "route", text: `this is no route to ${peer.name}: ${reason}`, show }, "astray");
+    const reason = trace.entriesOf(peer)?.problems.join("; ") || "weftd has no route to it";
+    trace.end({ at: "route", text: `this route does not lead to ${peer.name}: ${reason}`, show }, "astray");
   }
   const index =
     "device" in wanted.by
@@ -92,7 +92,7 @@ function assertLeadsToPeer(trace: Trace, route: ObservedRoute, show: string, tex
   trace.end(
     {
       at: "route",
-      text: `this does not lead to ${peer.name}: weftd's route is missing, or another one comes before it`,
+      text: `this route does not lead to ${peer.name}: weftd's route is missing, or another route takes precedence`,
       show,
       remedy: missingRoute(trace) ?? withNames(`ip route del ${text}`, observed),
     },

@@ -1,4 +1,4 @@
-/** What the rules of nf_tables do with a packet at one hook. */
+/** Follows a packet through the rules of nf_tables at one hook. */
 import { contains } from "../../pkg/ip/prefix.ts";
 import { placeText } from "../../pkg/nft/ruleset.ts";
 import type { Packet } from "../../pkg/packet-walk/packet.ts";
@@ -7,7 +7,7 @@ import { chosenEndpoint, goToEndpoint, type Refusal, refusalOfService } from "./
 import type { Trace } from "./trace.ts";
 import { deedText, endingText, showChain } from "./words.ts";
 
-/** All base chains of a hook. A rule there may give the packet another destination: then `trace.question` has it. */
+/** Runs all base chains of a hook. If a rule translates the destination, `trace.question` has the new one. */
 export function passRules(trace: Trace, hook: number, packet: Packet, name: string): void {
   const { ruleset, legacy } = trace.knowledge;
   if (name === "prerouting" || name === "output") trace.hasMetServices = true;
@@ -20,14 +20,14 @@ export function passRules(trace: Trace, hook: number, packet: Packet, name: stri
     trace.say({
       at: name,
       state: "note",
-      text: "iptables-legacy has rules, which are not seen here",
+      text: "iptables-legacy has rules, which are not read here",
       show: "iptables-legacy -S",
     });
   for (const possible of perhaps.slice(0, 3))
     trace.say({
       at: name,
       state: "note",
-      text: `${endingText(possible)} may ${deedText(possible)}: not all that it asks is known of this packet`,
+      text: `${endingText(possible)} may ${deedText(possible)}; the rule depends on properties of the packet that are not known here`,
       show: showChain(possible),
     });
   if (translation !== undefined) sayTranslation(trace, translation, name);
@@ -40,7 +40,7 @@ export function passRules(trace: Trace, hook: number, packet: Packet, name: stri
     trace.say({
       at: name,
       state: "goes",
-      text: `no rule masquerades it: its receiver sees ${trace.question.source === undefined ? "the address that the node chose" : "the sender's own address"}`,
+      text: `no rule masquerades it; the receiver sees ${trace.question.source === undefined ? "the address that the node chose" : "the sender's own address"}`,
       show: "nft list ruleset",
     });
 }
@@ -67,7 +67,7 @@ function sayTranslation(trace: Trace, translation: Ending, name: string): void {
     trace.end(
       {
         at: name,
-        text: `${endingText(translation)} gives it another destination, which cannot be told from the rule`,
+        text: `${endingText(translation)} translates the destination to an address that the rule does not show`,
         show: showChain(translation),
       },
       "note",
@@ -77,7 +77,7 @@ function sayTranslation(trace: Trace, translation: Ending, name: string): void {
   trace.say({
     at: name,
     state: "goes",
-    text: `${endingText(translation)} ${action === "masquerade" ? "gives it the node's own address as its source (masquerade)" : "gives it another source"}`,
+    text: `${endingText(translation)} ${action === "masquerade" ? "replaces its source by the node's own address (masquerade)" : "translates its source"}`,
     show: showChain(translation),
   });
 }

@@ -1,4 +1,4 @@
-/** What Services make of a packet: which frontend it meets, where the rules lead it, and why they refuse it. */
+/** What Services do with a packet: the frontend it matches, its endpoints, and why rules reject it. */
 import { SERVICES_TABLE } from "../../pkg/footprint.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, parsePrefix } from "../../pkg/ip/prefix.ts";
@@ -12,7 +12,7 @@ import { difference, expected } from "./model.ts";
 import type { Trace } from "./trace.ts";
 import { endingText, showChain } from "./words.ts";
 
-/** Says which Service answers at the destination; false where none does. */
+/** Reports the Service that answers at the destination. Returns false if there is none. */
 export function sayFrontend(trace: Trace): boolean {
   const { destination, protocol, port } = trace.question;
   const text = formatAddress(destination);
@@ -35,7 +35,7 @@ export function sayFrontend(trace: Trace): boolean {
     trace.say({
       at: "service",
       state: "note",
-      text: isKnown ? `${words}, and no other port` : `${words}: ask for one of them`,
+      text: isKnown ? `${words}; it has no other ports` : `${words}; give one of these ports`,
       show: `weft services ${first.service}`,
     });
     return true;
@@ -47,7 +47,7 @@ export function sayFrontend(trace: Trace): boolean {
   trace.say({
     at: "service",
     state: "note",
-    text: `${text} is in the range of ClusterIPs ${range}, and no Service has it`,
+    text: `${text} is in the range of ClusterIPs ${range}, but no Service has it`,
   });
   return true;
 }
@@ -61,14 +61,14 @@ const KIND_WORDS: Readonly<Record<string, string>> = {
 
 const PLACE = { family: NFPROTO.inet, table: SERVICES_TABLE };
 
-/** Without weftd nothing but the kernel's own table tells. */
+/** Without weftd, only the kernel's table shows frontends. */
 function sayHeldFrontend(trace: Trace, text: string): boolean {
   const { destination: address, protocol, port } = trace.question;
   const { services, ruleset } = trace.knowledge;
   if (services !== undefined || protocol === undefined || port === undefined) return false;
   const holds = (set: string, key: Bytes) => {
     const bytes = Array.from(key, (character) => character.charCodeAt(0));
-    // What cannot be told is undefined.
+    // The result is undefined if it is not known.
     return (ruleset.elementOf?.(PLACE, `${set}${address.family}`, bytes) ?? null) !== null;
   };
   if (!holds("connections", rowBytes({ address, protocol: protocol as Frontend["protocol"], port }))) return false;
@@ -76,7 +76,7 @@ function sayHeldFrontend(trace: Trace, text: string): boolean {
   trace.say({
     at: "service",
     state: "goes",
-    text: `${text}:${port} is ${what} in the kernel's table inet ${SERVICES_TABLE}; only weftd, which does not answer, knows of which Service`,
+    text: `${text}:${port} is ${what} in the kernel's table inet ${SERVICES_TABLE}; weftd does not answer, so the Service's name is not known`,
     show: "weft services",
   });
   return true;
@@ -100,7 +100,7 @@ function policyText({ policy, endpoints = [], localEndpoints = [], affinitySecon
   }
 }
 
-/** The packet goes on to one of the targets of a translation; false where none of them is known. */
+/** Follows the packet to one of a translation's targets. Returns false if none is known. */
 export function goToEndpoint(trace: Trace, translation: Ending, name: string): boolean {
   const targets = translation.targets.filter(isKnown);
   const followed = chosenEndpoint(trace, targets);
@@ -108,14 +108,14 @@ export function goToEndpoint(trace: Trace, translation: Ending, name: string): b
   trace.say({
     at: name,
     state: "goes",
-    text: `${endingText(translation)} leads it to ${targets.length === 1 ? "" : "one of "}${targets.map((target) => targetText(target, targets.length)).join(", ")}`,
+    text: `${endingText(translation)} sends it to ${targets.length === 1 ? "" : "one of "}${targets.map((target) => targetText(target, targets.length)).join(", ")}`,
     show: showChain(translation),
   });
   if (targets.length > 1)
     trace.say({
       at: "endpoint",
       state: "goes",
-      text: `followed here: ${choiceText(followed)} (--endpoint chooses another)`,
+      text: `following ${choiceText(followed)} (choose another with --endpoint)`,
     });
   if (translation.chain.table === SERVICES_TABLE) trace.targets = targets.map(choiceText);
   trace.translate(followed.address, followed.port);
@@ -128,7 +128,7 @@ function isKnown(choice: Choice): choice is KnownChoice {
   return choice.address !== undefined;
 }
 
-/** The one that was asked for; else the likeliest. */
+/** Returns the endpoint of the question, or the most likely one. */
 export function chosenEndpoint<C extends Choice>(trace: Trace, targets: readonly C[]): C | undefined {
   const { endpoint } = trace.question;
   const asked = targets.find(
@@ -154,7 +154,9 @@ export interface Refusal {
   readonly remedy: string | undefined;
 }
 
-/** Why a rule of weftd's table of Services refuses the packet; undefined for other tables' rules. */
+/**
+ * Explains why a rule in weftd's table of Services drops or rejects the packet. Undefined for rules of other tables.
+ */
 export function refusalOfService(trace: Trace, ending: Ending): Refusal | undefined {
   if (ending.chain.table !== SERVICES_TABLE) return undefined;
   trace.refusal = ending.action === "reject" ? "reject" : "drop";
@@ -173,12 +175,12 @@ export function refusalOfService(trace: Trace, ending: Ending): Refusal | undefi
   };
 }
 
-/** At the end of the way: says where the kernel's rules and what weftd means disagree. */
+/** Runs at the end, and reports differences between the kernel's rules and what weftd expects. */
 export function compareWithModel(trace: Trace): void {
   const outcome = expected(trace, trace.knowledge.services);
   if (outcome === undefined || !trace.hasMetServices) return;
   const { targets, refusal, isMasqueraded } = trace;
-  // What ended elsewhere never came to the rules that refuse it.
+  // A packet that ended elsewhere never reached the rules that reject it.
   const isOver = trace.hops.at(-1)?.state === "ends";
   if (outcome.verdict !== "endpoints" && isOver && refusal === undefined) return;
   const { destination, port } = trace.question;
@@ -188,8 +190,8 @@ export function compareWithModel(trace: Trace): void {
   trace.say({
     at: "compared",
     state: "astray",
-    text: `${words}: the table inet ${SERVICES_TABLE} is out of date, or another program's rules come first`,
+    text: `${words}: the table inet ${SERVICES_TABLE} is out of date, or another program's rules run first`,
     show: "weft services",
-    remedy: "look at weftd's log, and restart weftd: it compares the whole table",
+    remedy: "see weftd's log, and restart weftd, which compares the whole table",
   });
 }

@@ -1,4 +1,4 @@
-/** What the steps of a packet's way share: the question, what is known of the node, and what has been said so far. */
+/** The state that the steps share: the question, the knowledge of the node, and the hops so far. */
 
 import type { Hop } from "../../pkg/backend/inspection.ts";
 import type { Peer } from "../../pkg/backend/node.ts";
@@ -11,30 +11,30 @@ import { Scratch } from "../../pkg/packet-walk/scratch.ts";
 import { peerStates } from "../status/peers.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
 
-/** Thrown to end the way: what there is to say has been said. */
+/** Thrown to end the trace, after the last hop was added. */
 export class End extends Error {}
 
-/** A packet's way as far as it was followed. */
+/** The path of a packet, as far as it was followed. */
 export class Trace {
   readonly hops: Hop[] = [];
   readonly knowledge: Knowledge;
-  /** As it was asked. */
+  /** The question of the caller. */
   readonly asked: Question;
   /** What rules have written into the packet. */
   readonly scratch = new Scratch();
   #question: Question;
   #original: Packet["original"];
-  /** The packet was sent by a pod of this node. */
+  /** True if a pod of this node sent the packet. */
   isFromPod = false;
-  /** The source that the kernel chose for a packet of the node's own. */
+  /** The source that the kernel chose for the node's own packet. */
   sender: Address | undefined;
-  /** Where the rules of Services may lead it: "10.244.1.2:8080". */
+  /** Destinations to which the rules of Services may send the packet, such as "10.244.1.2:8080". */
   targets: readonly string[] = [];
-  /** What the rules of Services do with it in the end. */
+  /** The verdict of the rules of Services, if they drop or reject the packet. */
   refusal: "reject" | "drop" | undefined;
-  /** Some rule masquerades it; undefined while it has not come to those rules. */
+  /** True if a rule masquerades the packet. Undefined until the packet reaches those rules. */
   isMasqueraded: boolean | undefined;
-  /** The packet came to the hooks where destinations are translated. */
+  /** True if the packet passed the hooks that translate destinations. */
   hasMetServices = false;
 
   constructor(question: Question, knowledge: Knowledge) {
@@ -43,29 +43,29 @@ export class Trace {
     this.knowledge = knowledge;
   }
 
-  /** As the packet is now: its destination may be another than the one asked for. */
+  /** The question for the packet's current destination, which rules may have translated. */
   get question(): Question {
     return this.#question;
   }
 
-  /** The destination as the sender wrote it; undefined where it was not translated. */
+  /** The destination that the sender wrote. Undefined if it was not translated. */
   get original(): Packet["original"] {
     return this.#original;
   }
 
-  /** A rule has given the packet another destination. */
+  /** Records that a rule translated the destination. */
   translate(destination: Address, port: number | undefined): void {
     const { destination: before, port: portBefore } = this.#question;
     this.#original ??= { destination: before, port: portBefore };
     this.#question = { ...this.#question, destination, port: port ?? portBefore };
   }
 
-  /** Adds a step. */
+  /** Adds a hop. */
   say(hop: Hop): void {
     this.hops.push(hop);
   }
 
-  /** Adds the last step. Throws `End`. */
+  /** Adds the last hop. Throws `End`. */
   end(hop: Omit<Hop, "state">, state: "ends" | "astray" | "note" = "ends"): never {
     this.hops.push({ ...hop, state });
     throw new End();
@@ -75,24 +75,24 @@ export class Trace {
     return this.knowledge.observed.links.find((link) => link.index === index);
   }
 
-  /** The node whose pod subnets hold it. */
+  /** The node with a pod subnet that contains the address. */
   peerOf(address: Address): Peer | undefined {
     return this.knowledge.table?.peers.find(({ subnets }) => subnets.some((subnet) => contains(subnet, address)));
   }
 
-  /** True for addresses of this node's pod subnets. */
+  /** True if the address is in one of this node's pod subnets. */
   isOwnPod(address: Address): boolean {
     return this.knowledge.table?.node.subnets.some((subnet) => contains(subnet, address)) === true;
   }
 
-  /** The host's end of a pod's link: by its mark, or, for pods of others' plugins, not at all. */
+  /** The host's end of a pod's link, by its mark. Undefined for pods of other programs' plugins. */
   podLink({ containerId, ifName }: Owner): Link | undefined {
     const { observed, attachment } = this.knowledge;
     const mark = ownerMark({ network: attachment.network, containerId, ifName: ifName ?? "" });
     return observed.links.find(({ alias }) => (ifName === undefined ? alias.startsWith(mark) : alias === mark));
   }
 
-  /** Of a peer's pod: the route that weftd would make. */
+  /** The entries for a peer: the routes that weftd would program. */
   entriesOf(peer: Peer) {
     const { table, desired, observed } = this.knowledge;
     if (table === undefined || desired === undefined) return undefined;

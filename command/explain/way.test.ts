@@ -1,4 +1,4 @@
-/** What test/live/status-explain does not plant: each fact about a pod's own end, and what cannot be told. */
+/** Tests the cases that test/live/status-explain does not provoke: faults of a pod's own link, and unknown facts. */
 import { describe, expect, test } from "vitest";
 import { parseNodeTable } from "../../pkg/backend/node-table.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
@@ -12,7 +12,7 @@ import { explainWay } from "./way.ts";
 const POD = parseAddress("10.244.1.5");
 const OUTSIDE = parseAddress("203.0.113.9");
 
-/** Of a node whose pods are 10.244.1.0/24. */
+/** The table of a node with the pod subnet 10.244.1.0/24. */
 const TABLE = parseNodeTable(
   new TextEncoder().encode(
     JSON.stringify({
@@ -55,7 +55,7 @@ function knowledge(links: readonly Link[], change: Partial<Knowledge> = {}): Kno
 const fromPod = { destination: OUTSIDE, source: POD, protocol: undefined, port: undefined };
 const last = (given: Knowledge) => explainWay(fromPod, given).at(-1);
 
-test("without a node table the way is told as far as the kernel knows it", () => {
+test("without a node table, follows the packet with the kernel's state only", () => {
   const hops = explainWay(fromPod, knowledge([eth0, cni0, veth]));
   expect(hops[0]).toMatchObject({ at: "address", state: "note" });
   expect(hops.map(({ at }) => at)).toEqual([
@@ -70,47 +70,47 @@ test("without a node table the way is told as far as the kernel knows it", () =>
   expect(hops.at(-1)).toMatchObject({ state: "arrives" });
 });
 
-describe("a packet goes nowhere from a pod", () => {
+describe("reports that a pod's packet ends here:", () => {
   const cases: [string, Knowledge, RegExp, string | undefined][] = [
     [
-      "that nobody has",
+      "no pod has the address",
       knowledge([eth0, cni0, veth], { table: TABLE, reservationOf: () => undefined }),
       /no pod of this node has/,
       undefined,
     ],
-    ["whose link is gone", knowledge([eth0, cni0]), /has no link on this node/, undefined],
+    ["the link does not exist", knowledge([eth0, cni0]), /has no link on this node/, undefined],
     [
-      "whose link is down",
+      "the link is down",
       knowledge([eth0, cni0, { ...veth, isUp: false }]),
       /veth1, which is down/,
       "ip link set veth1 up",
     ],
     [
-      "whose bridge is down",
+      "the bridge is down",
       knowledge([eth0, { ...cni0, isUp: false }, veth]),
       /cni0, which is down/,
       "ip link set cni0 up",
     ],
     [
-      "that is unplugged",
+      "the link is not a port",
       knowledge([eth0, cni0, { ...veth, masterIndex: 0 }]),
-      /no port of cni0/,
+      /not a port of cni0/,
       "ip link set veth1 master cni0 up",
     ],
     [
-      "whose source is refused",
+      "reverse path filtering refuses the source",
       knowledge([eth0, cni0, veth], { routeTo: () => "EXDEV" }),
       /reverse path filtering of cni0/,
       "weft doctor",
     ],
     [
-      "that has no route",
+      "there is no route",
       knowledge([eth0, cni0, veth], { routeTo: () => "ENETUNREACH" }),
-      /no route leads there/,
+      /no route to the destination/,
       "weft doctor",
     ],
     [
-      "whose way out is down",
+      "the uplink is down",
       knowledge([{ ...eth0, isUp: false }, cni0, veth]),
       /eth0, which is down/,
       "ip link set eth0 up",
@@ -123,7 +123,7 @@ describe("a packet goes nowhere from a pod", () => {
   });
 });
 
-test("rules of iptables-legacy are named as not seen", () => {
+test("reports that rules of iptables-legacy are not read", () => {
   const hops = explainWay(fromPod, knowledge([eth0, cni0, veth], { legacy: [4] }));
   expect(hops.find(({ at }) => at === "forward")).toMatchObject({ state: "note", show: "iptables-legacy -S" });
 });
@@ -131,7 +131,7 @@ test("rules of iptables-legacy are named as not seen", () => {
 describe("an address of the pods' network", () => {
   const nobody = { ...fromPod, destination: parseAddress("10.244.77.5") };
 
-  test("that no node's subnet holds is where the way ends", () => {
+  test("ends the trace if no node's subnet contains it", () => {
     const hops = explainWay(nobody, knowledge([eth0, cni0, veth], { table: TABLE }));
     expect(hops.at(-1)).toMatchObject({
       at: "subnet",
@@ -140,7 +140,7 @@ describe("an address of the pods' network", () => {
     });
   });
 
-  test("is followed where it is the node's own, or nothing is known of nodes", () => {
+  test("is followed if it is the node's own, or there is no node table", () => {
     const own = { ...route, type: 2 };
     const ends = (change: Partial<Knowledge>) =>
       explainWay(nobody, knowledge([eth0, cni0, veth], change)).some(({ state }) => state === "ends");

@@ -1,4 +1,4 @@
-/** The way of a packet from this node, step by step, to where it arrives, leaves the node, or ends. Pure. */
+/** Follows a packet from this node, step by step, until it arrives, leaves the node, or ends. Pure. */
 
 import type { Hop } from "../../pkg/backend/inspection.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
@@ -30,9 +30,9 @@ export function explainWay(question: Question, knowledge: Knowledge): Hop[] {
 }
 
 function follow(trace: Trace): void {
-  sayWhose(trace);
+  sayOwner(trace);
   const input = comeIn(trace);
-  // What comes in meets the rules before a route is looked for, and may get another destination there.
+  // A packet that arrives passes the prerouting rules before the route lookup, and they may translate its destination.
   if (input !== undefined)
     passRules(
       trace,
@@ -50,7 +50,7 @@ function follow(trace: Trace): void {
       packetAt(trace, input, trace.linkOf(route.outputIndex), type, sender),
       "output",
     );
-    // What got another destination is routed again, under the source that it has.
+    // If the destination was translated, the kernel routes the packet again, with the source that it has.
     if (trace.original !== undefined) [route, type] = takeRoute(trace, input);
   }
   const output = trace.linkOf(route.outputIndex);
@@ -61,7 +61,7 @@ function follow(trace: Trace): void {
     trace.say({
       at: "arrives",
       state: "arrives",
-      text: `${formatAddress(destination)} is an address of this node itself`,
+      text: `${formatAddress(destination)} is an address of this node`,
       show: `ip address show to ${formatAddress(destination)}`,
     });
     return;
@@ -69,9 +69,9 @@ function follow(trace: Trace): void {
   if (isUnassigned(trace, destination)) {
     trace.end({
       at: "subnet",
-      text: `no node has a subnet that holds ${formatAddress(destination)}: the packet leaves this node, and no pod gets it`,
+      text: `no node has a subnet that contains ${formatAddress(destination)}, so the packet leaves this node and no pod receives it`,
       show: "weft status",
-      remedy: "ask by the address that the pod has now; where its node is missing in weft status, start weftd there",
+      remedy: "check that the pod still has this address; if weft status does not list its node, start weftd there",
     });
   }
   if (input !== undefined) passRules(trace, NF_INET_HOOK.forward, packet, "forward");
@@ -81,8 +81,8 @@ function follow(trace: Trace): void {
   else leaveForNode(trace, route, output);
 }
 
-/** What the destination is to the cluster. */
-function sayWhose(trace: Trace): void {
+/** Reports what the destination is in the cluster. */
+function sayOwner(trace: Trace): void {
   const { destination } = trace.question;
   const { table } = trace.knowledge;
   const text = formatAddress(destination);
@@ -91,7 +91,7 @@ function sayWhose(trace: Trace): void {
     trace.say({
       at: "address",
       state: "note",
-      text: `no node table of this boot tells whose ${text} is: weftd has not served here`,
+      text: `the owner of ${text} is unknown: there is no node table of this boot, so weftd has not run`,
     });
     return;
   }
@@ -102,26 +102,31 @@ function sayWhose(trace: Trace): void {
     trace.say({
       at: "address",
       state: "goes",
-      text: `${text} is of this node's own pods (${table.node.name}, ${subnetText(subnet)})`,
+      text: `${text} is in the pod subnet of this node (${table.node.name}, ${subnetText(subnet)})`,
     });
   else if (peer !== undefined)
     trace.say({
       at: "address",
       state: "goes",
-      text: `${text} is of ${peer.name}'s pods (${subnetText(subnet)}), a node at ${peer.addresses.map(formatAddress).join(", ") || "no known address"}`,
+      text: `${text} is in the pod subnet of ${peer.name} (${subnetText(subnet)}), a node at ${peer.addresses.map(formatAddress).join(", ") || "no known address"}`,
     });
   else if (node !== undefined)
-    trace.say({ at: "address", state: "goes", text: `${text} is the node ${node.name} itself` });
+    trace.say({ at: "address", state: "goes", text: `${text} is an address of the node ${node.name}` });
   else if (table.conf.networks.some((network) => contains(network, destination)))
     trace.say({
       at: "address",
       state: "note",
-      text: `${text} is in the pods' network, and no node that is known has that subnet`,
+      text: `${text} is in the pods' network, but no known node has a subnet that contains it`,
     });
-  else trace.say({ at: "address", state: "goes", text: `${text} is no pod's: a service's, or outside of the cluster` });
+  else
+    trace.say({
+      at: "address",
+      state: "goes",
+      text: `${text} is not a pod's address: it is a Service's, or outside the cluster`,
+    });
 }
 
-/** Of the pods' network, and of no node's subnet. */
+/** True if the address is in the pods' network, but in no node's subnet. */
 function isUnassigned(trace: Trace, address: Address): boolean {
   const { table } = trace.knowledge;
   if (table === undefined || trace.isOwnPod(address) || trace.peerOf(address) !== undefined) return false;
@@ -137,7 +142,7 @@ function packetAt(
   preferredSource?: Address,
 ): Packet {
   const { destination, source = preferredSource, protocol, port } = trace.question;
-  // The node's own packet to itself has one address at both ends.
+  // If the node sends to itself, source and destination are the same address.
   return {
     source: source ?? destination,
     destination,
@@ -157,7 +162,7 @@ function sayMtu(trace: Trace, { mtu }: ObservedRoute, output: Link | undefined):
   trace.say({
     at: "device",
     state: "goes",
-    text: `out by ${output.name}, which takes packets of ${bytes} bytes`,
+    text: `leaves on ${output.name}, which takes packets of up to ${bytes} bytes`,
     show: `ip -d link show ${output.name}`,
   });
 }

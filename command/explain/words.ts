@@ -1,4 +1,4 @@
-/** What explain calls things. */
+/** The texts of explain. */
 import { formatPrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNREACHABLE } from "../../pkg/netlink/route.ts";
@@ -6,27 +6,27 @@ import { placeText } from "../../pkg/nft/ruleset.ts";
 import type { Ending } from "../../pkg/packet-walk/ruleset.ts";
 import type { Owner } from "./knowledge.ts";
 
-/** Routes that lead nowhere (RTN_*): as `ip route` calls them, and what they do. */
+/** Routes that drop or reject packets (RTN_*): the name in `ip route`, and the effect. */
 export const BLOCKING: ReadonlyMap<number, { readonly name: string; readonly deed: string }> = new Map([
-  [RTN_BLACKHOLE, { name: "blackhole", deed: "swallows it" }],
-  [RTN_UNREACHABLE, { name: "unreachable", deed: "refuses it: the sender hears that the host is unreachable" }],
-  [RTN_PROHIBIT, { name: "prohibit", deed: "refuses it: the sender hears that this is prohibited" }],
+  [RTN_BLACKHOLE, { name: "blackhole", deed: "drops it" }],
+  [RTN_UNREACHABLE, { name: "unreachable", deed: "rejects it, and reports the host as unreachable to the sender" }],
+  [RTN_PROHIBIT, { name: "prohibit", deed: "rejects it, and reports the destination as prohibited to the sender" }],
 ]);
 
 export function noRouteText(code: string, input: Link | undefined): string {
   switch (code) {
     case "ENETUNREACH":
-      return "here the packet ends: no route leads there";
+      return "the packet ends here: no route to the destination";
     case "EHOSTUNREACH":
       return input === undefined
-        ? "here the packet ends: no route leads there"
-        : `here the packet ends: no route leads there, or nothing is forwarded that comes by ${input.name}`;
+        ? "the packet ends here: no route to the destination"
+        : `the packet ends here: no route to the destination, or forwarding is off on ${input.name}`;
     case "EXDEV":
-      return `here the packet ends: reverse path filtering of ${input?.name} refuses its source`;
+      return `the packet ends here: reverse path filtering of ${input?.name} refuses its source`;
     case "EINVAL":
-      return `here the packet ends: the kernel takes no such source by ${input?.name ?? "this way"}`;
+      return `the packet ends here: the kernel refuses this source${input === undefined ? "" : ` on ${input.name}`}`;
     default:
-      return `here the packet ends: the kernel answers ${code}`;
+      return `the packet ends here: the kernel returns ${code}`;
   }
 }
 
@@ -51,8 +51,8 @@ export function deedText({ action }: Ending): string {
     drop: "drop it",
     reject: "reject it",
     masquerade: "masquerade it",
-    snat: "give it another source",
-    dnat: "give it another destination",
+    snat: "translate its source",
+    dnat: "translate its destination",
     redirect: "redirect it",
   }[action];
 }

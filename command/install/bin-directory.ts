@@ -1,41 +1,42 @@
 /**
- * A directory of plugins as it is found: which files are weft, which are others'. Besides them it may hold, of weft's:
+ * Reads a directory of plugins, and tells weft's files from other programs' files. The directory may also contain, from
+ * weft:
  *
- *     .weft-install-*   what an installation that was killed has left
- *     .weft-replaced/   others' files that stood under names that weft took, so that they can be put back
+ * - `.weft-install-*`: leftovers of an installation that was killed
+ * - `.weft-replaced/`: other programs' files that weft replaced, kept for restoring
  */
 
 import { REPLACED_DIR, UNFINISHED_INSTALL_START } from "../../pkg/footprint.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { buildIdOf } from "./mark.ts";
 
-/** No build of weft was ever a quarter as large: a larger file is not even read. */
+/** A larger file is not read. No build of weft was ever a quarter as large. */
 const LARGEST_WEFT_BYTES = 16 * 2 ** 20;
 
 export interface BinFile {
   readonly name: string;
-  /** Behind symbolic links; "absent" for a link that leads nowhere. */
+  /** The kind after symbolic links. "absent" for a dangling link. */
   readonly kind: "file" | "directory" | "other" | "absent";
-  /** Equal for hard links of one file, and for what leads to it. */
+  /** Equal for hard links of one file, and for symbolic links to it. */
   readonly identity: string;
   readonly isSymlink: boolean;
   readonly mode: number;
-  /** `undefined` for what is not weft. */
+  /** Undefined if the file is not weft. */
   readonly buildId: string | undefined;
 }
 
 export interface BinDirectory {
   readonly path: string;
   readonly isThere: boolean;
-  /** Without those of the two kinds above. */
+  /** Without the files and the folder described above. */
   readonly files: ReadonlyMap<string, BinFile>;
-  /** Names in `.weft-replaced`. */
+  /** Names of files in `.weft-replaced`. */
   readonly replaced: readonly string[];
-  /** Paths. */
+  /** Paths of `.weft-install-*` files. */
   readonly unfinished: readonly string[];
 }
 
-/** Throws `SystemError` where it cannot be read, or is no directory. */
+/** Throws `SystemError` if the directory cannot be read, or is not a directory. */
 export function observeBinDirectory(path: string, system: System): BinDirectory {
   if (system.status(path) === undefined) {
     return { path, isThere: false, files: new Map(), replaced: [], unfinished: [] };

@@ -1,7 +1,7 @@
 /**
- * Puts an installation into its directory so that a plugin called at any moment is a whole file, and a process that dies
- * at any moment leaves nothing that the next installation does not put right: everything that can fail for want of room
- * is made under other names first; then each takes its place by rename(2).
+ * Installs the files atomically. A plugin that is called at any moment is a complete file, and a process that dies at
+ * any moment leaves nothing that the next installation does not repair: files are first created under temporary names,
+ * which is where lack of space would fail, then renamed by rename(2).
  */
 
 import { EXECUTABLE, REPLACED_DIR, UNFINISHED_INSTALL_START } from "../../pkg/footprint.ts";
@@ -9,10 +9,13 @@ import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { type InstallationPlan, MODE, namesOf } from "./plan.ts";
 
-/** What link(2) answers where a file has one name alone, or as many as it can have. */
+/** Errors of link(2) if the file system does not support hard links, or the file has the maximum number of links. */
 const WITHOUT_LINKS = ["EPERM", "EOPNOTSUPP", "ENOSYS", "EMLINK"];
 
-/** `image` are the bytes of the file to install. Throws `SystemError`; what was not yet renamed is then as it was. */
+/**
+ * `image` has the bytes of the file to install. Throws `SystemError`; files that were not renamed yet are unchanged
+ * then.
+ */
 export function carryOut(plan: InstallationPlan, image: Uint8Array, system: System): void {
   for (const path of plan.unfinished) removeFile(path, system);
   const prepared = new Preparation(plan.directory, system);
@@ -28,7 +31,8 @@ export function carryOut(plan: InstallationPlan, image: Uint8Array, system: Syst
     throw error;
   }
   try {
-    // The old `weft` goes last: it tells what else is of its build, to the next installation, too.
+    // The old `weft` is replaced last: the next installation recognises files of its build by it, if this one is
+    // killed.
     prepared.putInPlace(EXECUTABLE);
     for (const name of namesOf(plan, "remove")) removeFile(`${plan.directory}/${name}`, system);
     prepared.putInPlace();
@@ -38,7 +42,7 @@ export function carryOut(plan: InstallationPlan, image: Uint8Array, system: Syst
   system.sync(plan.directory);
 }
 
-/** Files under names of their own, and where they are to go. */
+/** Files under temporary names, and their destinations. */
 class Preparation {
   readonly #directory: string;
   readonly #system: System;
@@ -81,7 +85,7 @@ class Preparation {
     this.#moves.push({ from: this.pathOf(name), to: `${this.#directory}/${name}` });
   }
 
-  /** Another program's file, before it is replaced: both names are the same file for a moment. */
+  /** Keeps another program's file before it is replaced. For a moment, both names refer to the same file. */
   keep(name: string): void {
     const folder = `${this.#directory}/${REPLACED_DIR}`;
     const source = `${this.#directory}/${name}`;
@@ -96,30 +100,30 @@ class Preparation {
       if (!isSystemError(error, ...WITHOUT_LINKS)) throw error;
       this.#write(from, this.#system.readFile(source), this.#system.status(source)?.mode ?? MODE);
     }
-    // It has to be in its place before its successor is.
+    // The kept copy must be in place before the file is replaced.
     this.#moves.unshift({ from, to: `${folder}/${name}` });
   }
 
-  /** All but the file of the name `but`. */
+  /** Renames all files except the one named `but`. */
   putInPlace(but?: string): void {
     const staying = this.#moves.filter(({ to }) => to === `${this.#directory}/${but}`);
     for (const { from, to } of this.#moves.filter((move) => !staying.includes(move))) {
       this.#system.rename(from, to);
-      // rename(2) does nothing where both names are the same file already.
+      // rename(2) does nothing if both names refer to the same file already.
       removeFile(from, this.#system);
     }
     this.#moves.splice(0, this.#moves.length, ...staying);
     this.#madeDirectory = undefined;
   }
 
-  /** Whatever has not taken its place goes. */
+  /** Removes all files that were not renamed. */
   abandon(): void {
     for (const { from } of this.#moves) removeFile(from, this.#system);
     if (this.#madeDirectory !== undefined) {
       try {
         this.#system.removeDirectory(this.#madeDirectory);
       } catch (error) {
-        // A file that did take its place is in it.
+        // The folder contains a file that was renamed.
         if (!isSystemError(error, "ENOTEMPTY")) throw error;
       }
     }

@@ -1,9 +1,9 @@
-/** For unit tests: the smallest ELF file that carries weft's note, or another's. */
+/** For unit tests: the smallest ELF file with weft's note, or with a note of another owner. */
 
 const FILE_HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
 
-/** `owner` is the note's name; "weft" makes it weft. */
+/** `owner` is the name of the note. "weft" marks the file as weft. */
 export function fakeExecutable(buildId: string, { owner = "weft", more = "" } = {}): Uint8Array {
   const note = noteOf(owner, buildId);
   const at = FILE_HEADER_BYTES + 2 * PROGRAM_HEADER_BYTES;
@@ -23,7 +23,7 @@ export function fakeExecutable(buildId: string, { owner = "weft", more = "" } = 
   return bytes;
 }
 
-/** Behind one of another owner. */
+/** Returns the note, after a note of another owner. */
 function noteOf(owner: string, content: string): Uint8Array {
   return Uint8Array.from([...oneNote("GNU", "abc"), ...oneNote(owner, content)]);
 }

@@ -21,7 +21,7 @@ function machine(image = NEW): FakeFiles {
   return files;
 }
 
-/** As the reference plugins' package leaves it, and a stranger's. */
+/** Adds files as the package of the reference plugins leaves them, and a file of another program. */
 function withReference(files: FakeFiles): FakeFiles {
   files.makeDirectory(DIR);
   for (const name of ["bridge", "dhcp"])
@@ -57,7 +57,7 @@ const INSTALLED = {
   "kept bridge": "reference bridge",
 };
 
-test("an empty machine gets the file once, with a link for each plugin, executable by all", () => {
+test("installs the file once, with a link for each plugin, executable by all users", () => {
   const files = machine();
   expect(weft(files, `install ${DIR}/`).status).toBe(0);
   expect(seen(files)).toEqual({ weft: "new", bridge: "new", ptp: "new", vxlan: "new" });
@@ -66,15 +66,15 @@ test("an empty machine gets the file once, with a link for each plugin, executab
   expect(statuses[0]?.mode).toBe(0o755);
 });
 
-test("the reference's files are replaced and kept; strangers are not touched", () => {
+test("replaces and keeps files of the reference plugins, and leaves other files alone", () => {
   const files = withReference(machine());
   const { output } = weft(files, `install ${DIR}`);
   expect(seen(files)).toEqual(INSTALLED);
   expect(output).toContain("added     weft, ptp, vxlan\nreplaced  bridge\n");
-  expect(output).toContain(`The files that were replaced are in ${DIR}/.weft-replaced.`);
+  expect(output).toContain(`Replaced files are kept in ${DIR}/.weft-replaced.`);
 });
 
-test("the same again does nothing, and says so", () => {
+test("a second installation changes nothing, and says so", () => {
   const files = withReference(machine());
   weft(files, `install ${DIR}`);
   const before = files.snapshot();
@@ -82,11 +82,11 @@ test("the same again does nothing, and says so", () => {
     ["rename", "link", "unlink", "fsync"].includes(call) || path.includes("-install-") ? 30 : undefined;
   const again = weft(files, `install ${DIR}`);
   expect(again.errorOutput).toBe("");
-  expect(again.output).toBe(`${DIR} has weft 1.2.3 (build new) already: nothing to do.\n`);
+  expect(again.output).toBe(`${DIR} has weft 1.2.3 (build new) already; nothing to do.\n`);
   expect(files.snapshot()).toEqual(before);
 });
 
-test("a dry run says what would be done, and does none of it", () => {
+test("a dry run prints the changes and makes none", () => {
   const files = withReference(machine());
   const before = files.snapshot();
   const { output, data } = weft(files, `install ${DIR} --dry-run -o json`);
@@ -105,7 +105,7 @@ test("a dry run says what would be done, and does none of it", () => {
   });
 });
 
-test("an older build is updated, and its links under other names go", () => {
+test("updates an older build, and removes its links under other names", () => {
   const files = withReference(machine(OLD));
   const old = { ...build, id: "old", pluginNames: ["bridge", "ptp", "retired"] };
   runCommand(new FakeSystem({ args: ["weft", "install", DIR], files }), old);
@@ -115,7 +115,7 @@ test("an older build is updated, and its links under other names go", () => {
   expect(data().files).toContainEqual({ name: "retired", action: "remove" });
 });
 
-/** With a name that is no plugin's any more, and an operator's copy. */
+/** An older build, with a link whose name is no longer a plugin's, and an operator's copy. */
 function withOlder(): FakeFiles {
   const files = withReference(machine(OLD));
   const old = { ...build, id: "old", pluginNames: ["bridge", "ptp", "retired"] };
@@ -125,7 +125,7 @@ function withOlder(): FakeFiles {
   return files;
 }
 
-test("an operator's copy of an older build stays; with --only its links under other names, too", () => {
+test("keeps an operator's copy of an older build; with --only also links under other names", () => {
   const files = withOlder();
   weft(files, `install ${DIR} --only ptp`);
   expect(seen(files)).toMatchObject({ weft: "new", ptp: "new", bridge: "old", retired: "old", "weft-1.0.bak": "old" });
@@ -134,7 +134,7 @@ test("an operator's copy of an older build stays; with --only its links under ot
   expect(seen(others)).toEqual({ ...INSTALLED, "weft-1.0.bak": "old" });
 });
 
-test("another name that an operator has given to the build that is there stays", () => {
+test("keeps another name that an operator gave to the installed build", () => {
   const files = withReference(machine());
   weft(files, `install ${DIR}`);
   files.link(`${DIR}/weft`, `${DIR}/kubectl-weft`);
@@ -142,7 +142,7 @@ test("another name that an operator has given to the build that is there stays",
   expect(seen(files)).toEqual({ ...INSTALLED, "kubectl-weft": "new" });
 });
 
-test("a symbolic link to an older build stays", () => {
+test("keeps a symbolic link to an older build", () => {
   const file = (name: string, isSymlink: boolean): [string, BinFile] => [
     name,
     { name, kind: "file", identity: "1:1", isSymlink, mode: 0o755, buildId: "old" },
@@ -156,13 +156,13 @@ test("a symbolic link to an older build stays", () => {
   ]);
 });
 
-test("--keep-existing leaves others' files, --only other plugins", () => {
+test("--keep-existing keeps other programs' files, --only leaves other plugins alone", () => {
   const files = withReference(machine());
-  expect(weft(files, `install ${DIR} --keep-existing --only bridge,ptp`).output).toContain("left as it is  bridge");
+  expect(weft(files, `install ${DIR} --keep-existing --only bridge,ptp`).output).toContain("not replaced  bridge");
   expect(seen(files)).toEqual({ bridge: "reference bridge", dhcp: "reference dhcp", weft: "new", ptp: "new" });
   expect(weft(files, `install ${DIR} --only brigde`)).toMatchObject({
     status: 2,
-    errorOutput: 'weft install: --only: "brigde" is no plugin of this file\nIt has bridge, ptp, vxlan.\n',
+    errorOutput: 'weft install: --only: "brigde" is not a plugin of this file\nIt contains bridge, ptp, vxlan.\n',
   });
 });
 
@@ -170,7 +170,7 @@ test.each([
   ["install", ""],
   ["install", DIR, "--only", ""],
   ["install", DIR, "--only", ","],
-])("what a script left empty changes nothing: %s", (...args) => {
+])("an empty argument changes nothing: %s", (...args) => {
   const files = withReference(machine());
   const before = files.snapshot();
   expect(runCommand(new FakeSystem({ args: ["weft", ...args], files }), build)).toBe(2);
@@ -183,7 +183,7 @@ test("--discard-replaced keeps nothing", () => {
   expect(seen(files)).toEqual({ dhcp: "reference dhcp", weft: "new", bridge: "new", ptp: "new", vxlan: "new" });
 });
 
-test("a file of another mode is made anew", () => {
+test("replaces a file with a wrong mode", () => {
   const files = machine();
   weft(files, `install ${DIR}`);
   files.setMode(`${DIR}/weft`, 0o700);
@@ -191,7 +191,7 @@ test("a file of another mode is made anew", () => {
   expect(files.status(`${DIR}/bridge`)?.mode).toBe(0o755);
 });
 
-test("a directory in a plugin's place is an obstacle: nothing is changed", () => {
+test("changes nothing if a plugin's name is a directory", () => {
   const files = withReference(machine());
   files.makeDirectory(`${DIR}/vxlan`);
   const before = files.snapshot();
@@ -202,7 +202,7 @@ test("a directory in a plugin's place is an obstacle: nothing is changed", () =>
   expect(files.snapshot()).toEqual(before);
 });
 
-test("where a file has one name alone, each plugin is a copy", () => {
+test("copies each plugin if the file system has no hard links", () => {
   const files = withReference(machine());
   files.fault = (call) => (call === "link" ? 1 : undefined);
   expect(weft(files, `install ${DIR}`).status).toBe(0);
@@ -210,13 +210,13 @@ test("where a file has one name alone, each plugin is a copy", () => {
   expect(seen(files)).toEqual(INSTALLED);
   expect(files.status(`${DIR}/ptp`)?.inode).not.toBe(files.status(`${DIR}/weft`)?.inode);
   const before = files.snapshot();
-  expect(weft(files, `install ${DIR}`).output).toContain("already: nothing to do");
+  expect(weft(files, `install ${DIR}`).output).toContain("already; nothing to do");
   files.writeFile(`${DIR}/ptp`, OLD);
   expect(weft(files, `install ${DIR}`).output).toContain("updated  ptp\n");
   expect(files.snapshot()).toEqual(before);
 });
 
-/** How many calls that change something an installation makes. */
+/** Counts the changing system calls of an installation. */
 function countChanges(files: FakeFiles): number {
   let count = 0;
   files.fault = (call) => {
@@ -230,9 +230,9 @@ function countChanges(files: FakeFiles): number {
 const CHANGING = ["open", "link", "rename", "unlink", "mkdir", "rmdir", "chmod", "fsync"];
 
 test.each<[string, () => FakeFiles, Record<string, string>, string[]]>([
-  ["beside the reference's", () => withReference(machine()), INSTALLED, ["new", "reference"]],
-  ["over an older build", withOlder, { ...INSTALLED, "weft-1.0.bak": "old" }, ["new", "old", "reference"]],
-])("wherever it is killed %s, each name is a whole file, and the next installation puts all right", (...row) => {
+  ["with the reference plugins", () => withReference(machine()), INSTALLED, ["new", "reference"]],
+  ["with an older build", withOlder, { ...INSTALLED, "weft-1.0.bak": "old" }, ["new", "old", "reference"]],
+])("killed at any change %s: each name is a complete file, and the next installation repairs the rest", (...row) => {
   const [, start, installed, contents] = row;
   const changes = countChanges(start());
   expect(changes).toBeGreaterThan(20);
@@ -252,11 +252,11 @@ test.each<[string, () => FakeFiles, Record<string, string>, string[]]>([
 });
 
 test.each([
-  ["open", 28, "no space left (ENOSPC)\nMake room"],
-  ["link", 28, "no space left (ENOSPC)\nMake room"],
-  ["fsync", 5, "input/output error (EIO)\nMend that"],
-  ["open", 30, "read-only file system (EROFS)\nSome systems"],
-])("%s that fails with %i leaves the directory as it was", (failing, errno, complaint) => {
+  ["open", 28, "no space left (ENOSPC)\nFree some space"],
+  ["link", 28, "no space left (ENOSPC)\nFree some space"],
+  ["fsync", 5, "input/output error (EIO)\nFix the cause"],
+  ["open", 30, "read-only file system (EROFS)\nOn some systems"],
+])("leaves the directory unchanged if %s fails with %i", (failing, errno, complaint) => {
   const files = withReference(machine());
   const before = files.snapshot();
   files.fault = (call, path) => (call === failing && path.includes(".weft-") ? errno : undefined);

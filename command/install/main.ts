@@ -1,4 +1,4 @@
-/** `weft install`: puts this file, and a link to it for each plugin, where the container runtime looks. */
+/** `weft install`: installs this file, and a link to it for each plugin, into the runtime's plugin directory. */
 
 import { REPLACED_DIR } from "../../pkg/footprint.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
@@ -14,48 +14,51 @@ import { carryOut } from "./carry-out.ts";
 import { type Action, type InstallationPlan, type InstallOptions, isEmpty, namesOf, planInstallation } from "./plan.ts";
 import { dryRun, undoInstallation } from "./undo/run.ts";
 
-/** Leads to the running file even after it was replaced or removed. */
+/** Refers to the running file even if it was replaced or removed. */
 const OWN_FILE = "/proc/self/exe";
 const DIRECTORY_MODE = 0o755;
 
 export const install = declareSubcommand({
   name: "install",
   group: "Change this node",
-  summary: "put the plugins where the container runtime looks for them",
+  summary: "install the plugins for the container runtime",
   description: [
-    "Copies this file into DIR as `weft`, once, and gives it a hard link for each plugin (a copy, where the file system has no links). Each takes its place by rename: a plugin that is called meanwhile is the old file or the new one, and both are whole. What is right already is not touched.",
-    "Other programs' files of the plugins' names, such as those of the reference plugins, are replaced, and kept in DIR/.weft-replaced: --undo and `weft cleanup` put them back. Files of other names are left alone, but for hard links to the `weft` of an earlier build, under names that are no plugins any more.",
-    "--undo is the way back while pods run. For each pod that weft attached it writes the rules that the reference plugins would have made (ipMasq, portmap, firewall, macspoofchk; in iptables or nftables, as the pod's configuration says), takes weft's tables away, and puts the replaced files back. The reference's CHECK and DEL then work for these pods. Connections are not interrupted: weft's rules go after the others are there. What cannot be handed over is listed, keeps weft's rules, and the same call again goes on with it.",
-    "It may be killed at any moment, and called twice at once: the second call waits for the first.",
+    "Copies this file to DIR/weft, and creates a hard link to it for each plugin, or a copy if the file system has no hard links. Each file is replaced by rename, so a plugin that is called meanwhile is either the old file or the new one. Correct files are not touched.",
+    "Replaces files of the plugins' names that belong to other programs, such as the reference plugins, and keeps them in DIR/.weft-replaced. `weft install --undo` and `weft cleanup` restore them. Files of other names are left alone, except hard links to an earlier build of weft whose names are no longer plugins.",
+    "--undo returns to the replaced plugins while pods run. For each pod that weft attached, it writes the rules that the reference plugins would have created (ipMasq, portmap, firewall and macspoofchk; in iptables or nftables, as the pod's configuration says). Then it removes weft's tables and restores the replaced files, so that the reference's CHECK and DEL work for these pods. Connections are not interrupted, since weft's rules are removed after the others exist. Rules that cannot be converted are listed and kept; run the command again to continue.",
+    "The command may be killed at any moment. A second call waits until the first has finished.",
   ],
   arguments: {
-    directory: { value: "DIR", about: "the runtime's plugin directory, made if it is missing", completes: "directory" },
+    directory: { value: "DIR", about: "the runtime's plugin directory; created if missing", completes: "directory" },
   },
   options: {
     only: {
       kind: "list",
       value: "NAME,...",
-      about: "these plugins; all others are left as they are",
+      about: "install only these plugins, and leave all others unchanged",
       completes: "plugin",
     },
-    keepExisting: { kind: "flag", about: "leave other programs' files where they are" },
-    discardReplaced: { kind: "flag", about: "do not keep the files that are replaced" },
-    undo: { kind: "flag", about: "put back what was replaced, and hand the pods' rules over" },
+    keepExisting: { kind: "flag", about: "do not replace files of other programs" },
+    discardReplaced: { kind: "flag", about: "do not keep replaced files" },
+    undo: { kind: "flag", about: "restore replaced files, and convert pods' rules for them" },
     cniConfDir: {
       ...CNI_CONF_DIR,
       about:
-        "where the runtime's configurations are: those that the plugins would not take are named, and --undo lets stay what they need",
+        "the runtime's network configurations: warns of those that the plugins reject; --undo keeps the plugins that they need",
     },
-    cacheDir: { ...CACHE_DIR, about: "--undo: the runtime's results of ADD, beside those in /var/lib/cni" },
-    dryRun: { kind: "flag", about: "say what would be done, and change nothing" },
+    cacheDir: {
+      ...CACHE_DIR,
+      about: "with --undo: another directory of the runtime's cached results, besides those in /var/lib/cni",
+    },
+    dryRun: { kind: "flag", about: "print the changes, and change nothing" },
   },
   examples: [
-    { line: "install /opt/cni/bin", about: "all plugins" },
-    { line: "install /opt/cni/bin --dry-run", about: "only say what would change" },
-    { line: "install /opt/cni/bin --keep-existing", about: "beside the reference plugins, in nobody's place" },
-    { line: "install /opt/cni/bin --only vxlan,host-gw", about: "two of them" },
-    { line: "install /opt/cni/bin --undo --dry-run", about: "the commands that lead back to the replaced plugins" },
-    { line: "install /opt/cni/bin --undo", about: "back to them, while pods run" },
+    { line: "install /opt/cni/bin", about: "install all plugins" },
+    { line: "install /opt/cni/bin --dry-run", about: "show what would change" },
+    { line: "install /opt/cni/bin --keep-existing", about: "keep the reference plugins, and add the others" },
+    { line: "install /opt/cni/bin --only vxlan,host-gw", about: "install two plugins" },
+    { line: "install /opt/cni/bin --undo --dry-run", about: "print the commands that return to the replaced plugins" },
+    { line: "install /opt/cni/bin --undo", about: "return to the replaced plugins while pods run" },
   ],
   printsData: true,
   run({ system, build, arguments: { directory }, options, progress }) {
@@ -94,19 +97,19 @@ interface Undoing {
 function undo({ system, build, path, options, progress }: Undoing): Outcome {
   const { only, keepExisting, discardReplaced, cniConfDir, cacheDir } = options;
   if (only.length > 0 || keepExisting || discardReplaced) {
-    throw new CommandError("--undo goes without --only, --keep-existing and --discard-replaced", {
+    throw new CommandError("--undo cannot be combined with --only, --keep-existing or --discard-replaced", {
       status: ExitStatus.usage,
-      remedy: "Nothing was done. It puts back every file that weft install has replaced.",
+      remedy: "Nothing was changed. --undo restores every file that weft install replaced.",
     });
   }
   if (attempt(path, () => system.status(path)?.kind) !== "directory") {
-    throw new CommandError(`${path} is no directory`, {
+    throw new CommandError(`${path} is not a directory`, {
       status: ExitStatus.usage,
-      remedy: "Nothing was done. Name the directory that weft install was called with.",
+      remedy: "Nothing was changed. Give the directory that weft was installed into.",
     });
   }
   const places = { directory: path, cniConfDir, cacheDir };
-  progress("looking at the node ...");
+  progress("reading the state of the node ...");
   if (options.dryRun) return dryRun(system, build, places);
   const lock = lockDirectory(path, system, progress);
   try {
@@ -122,9 +125,9 @@ function installOptionsOf(
 ): InstallOptions {
   const unknown = only.find((name) => !pluginNames.includes(name));
   if (unknown !== undefined) {
-    throw new CommandError(`--only: "${unknown}" is no plugin of this file`, {
+    throw new CommandError(`--only: "${unknown}" is not a plugin of this file`, {
       status: ExitStatus.usage,
-      remedy: `It has ${pluginNames.join(", ")}.`,
+      remedy: `It contains ${pluginNames.join(", ")}.`,
     });
   }
   return {
@@ -147,7 +150,7 @@ function observe(path: string, wanted: InstallOptions, system: System): { plan: 
   if (obstacle === undefined) return { plan, image };
   throw new CommandError(`cannot install into ${path}: ${path}/${obstacle} is not a file`, {
     status: ExitStatus.refused,
-    remedy: "Nothing was changed. Move it away, and run the same again.",
+    remedy: "Nothing was changed. Move it to another place, and run the command again.",
   });
 }
 
@@ -159,58 +162,59 @@ function lockDirectory(path: string, system: System, progress: (text: string) =>
       progress(`waiting for another installation into ${path} ...`);
       lock = system.lockDirectory(path);
     }
-    if (lock === undefined) throw new Error("a lock that is waited for was not given");
+    if (lock === undefined) throw new Error("a blocking request for the lock returned no lock");
     return lock;
   });
 }
 
-/** What the kernel refuses is told with the directory, and with what to do. */
+/** Adds the directory and a remedy to errors of the kernel. */
 function attempt<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    const remedy = REMEDIES[error.code] ?? `Mend that, ${AGAIN}`;
+    const remedy = REMEDIES[error.code] ?? `Fix the cause, ${AGAIN}`;
     throw new CommandError(`cannot install into ${path}: ${error.message}`, { remedy, cause: error });
   }
 }
 
-const AGAIN = "and run the same again; until then each name leads to a whole file, its old one or the new one.";
+const AGAIN = "and run the command again. Until then, each plugin is a complete file, old or new.";
 const REMEDIES: Readonly<Record<string, string>> = {
-  ENOSPC: `Make room on its file system, ${AGAIN}`,
-  EDQUOT: `Make room within the quota, ${AGAIN}`,
-  EROFS: "Some systems have /usr and /opt read-only: give the directory that the runtime is configured with (bin_dir).",
-  EACCES: "Run it as root.",
-  EPERM: "Run it as root; where a file is immutable (lsattr shows it), take that off first.",
+  ENOSPC: `Free some space on its file system, ${AGAIN}`,
+  EDQUOT: `Free some space within the quota, ${AGAIN}`,
+  EROFS:
+    "On some systems /usr and /opt are read-only. Give the directory that the runtime is configured with (bin_dir).",
+  EACCES: "Run the command as root.",
+  EPERM: "Run the command as root. If a file is immutable (see lsattr), remove that attribute first (chattr -i).",
 };
 
 function isEqual(one: Uint8Array, other: Uint8Array): boolean {
   if (one.length !== other.length) return false;
-  // Words of four bytes: byte by byte it takes a tenth of a second.
+  // Compares words of four bytes: comparing single bytes takes a tenth of a second.
   const [left, right] = [wordsOf(one), wordsOf(other)];
   for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
   for (let at = left.byteLength; at < one.length; at++) if (one[at] !== other[at]) return false;
   return true;
 }
 
-/** Without what is left of less than four bytes. What `readFile` gives is aligned. */
+/** Drops the last bytes if they are fewer than four. The array that `readFile` returns is aligned. */
 function wordsOf({ buffer, byteOffset, length }: Uint8Array): Int32Array {
   return new Int32Array(buffer, byteOffset, Math.floor(length / 4));
 }
 
-/** Networks with which no pod could be started by the plugins that `plan` puts there. */
+/** Returns warnings for networks with which no pod could start with the plugins of `plan`. */
 function warningsOf(plan: InstallationPlan, system: System, build: Build, confDir: string): string[] {
   const left = namesOf(plan, "leave");
   const wanted = plan.files.map(({ name }) => name).filter((name) => !left.includes(name));
   return tryNetworks(system, readNetworks(system, confDir).files, build)
     .filter(({ plugin }) => wanted.includes(plugin))
-    .map(({ file, text: complaint }) => `${confDir}/${file}: ${complaint}: no pod can be started by this file`);
+    .map(({ file, text: complaint }) => `${confDir}/${file}: ${complaint}; no pod can start with this file`);
 }
 
 function outcomeOf(plan: InstallationPlan, build: Build, isDryRun: boolean, warnings: readonly string[]): Outcome {
   const { directory, files, keeps } = plan;
   return {
-    // Not another status: what calls it before weftd starts would not go on.
+    // Warnings do not change the status: an init container that runs this before weftd must succeed.
     status: ExitStatus.done,
     blocks: [...blocksOf(plan, build, isDryRun), ...warnings.map((warning) => text(`Warning: ${warning}`))],
     data: { directory, buildId: build.id, dryRun: isDryRun, changed: !isEmpty(plan), files, kept: keeps, warnings },
@@ -221,7 +225,7 @@ const WORDS: readonly (readonly [action: Action, done: string, planned: string])
   ["add", "added", "would add"],
   ["update", "updated", "would update"],
   ["replace", "replaced", "would replace"],
-  ["leave", "left as it is", "would leave as it is"],
+  ["leave", "not replaced", "would not replace"],
   ["remove", "removed", "would remove"],
 ];
 
@@ -233,15 +237,17 @@ function blocksOf(plan: InstallationPlan, build: Build, isDryRun: boolean): Bloc
     return names.length === 0 ? [] : [[isDryRun ? planned : done, names.join(", ")]];
   });
   if (isEmpty(plan)) {
-    const others = left.length === 0 ? "" : ` Other programs' files stay: ${left.join(", ")}.`;
-    return [text(`${directory} has weft ${build.version} (build ${build.id}) already: nothing to do.${others}`)];
+    const others = left.length === 0 ? "" : ` Files of other programs were not replaced: ${left.join(", ")}.`;
+    return [text(`${directory} has weft ${build.version} (build ${build.id}) already; nothing to do.${others}`)];
   }
   const blocks: Block[] = [
-    text(`weft ${build.version} (build ${build.id}) ${isDryRun ? "would be put into" : "is in"} ${directory}:`),
-    { kind: "table", head: [isDryRun ? "WHAT" : "DONE", "FILES"], rows },
+    text(
+      `weft ${build.version} (build ${build.id}) ${isDryRun ? "would be installed in" : "is installed in"} ${directory}:`,
+    ),
+    { kind: "table", head: [isDryRun ? "ACTION" : "DONE", "FILES"], rows },
   ];
   if (keeps.length > 0 && !isDryRun) {
-    blocks.push(text(`The files that were replaced are in ${directory}/${REPLACED_DIR}.`));
+    blocks.push(text(`Replaced files are kept in ${directory}/${REPLACED_DIR}.`));
   }
   return blocks;
 }

@@ -1,18 +1,19 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/fuzz/samples.ts";
 import { fakeExecutable } from "./fake-executable.ts";
 import { buildIdOf } from "./mark.ts";
 
-test("weft's note is found behind others, and says the build", () => {
+test("finds the build id in weft's note after other notes", () => {
   expect(buildIdOf(fakeExecutable("0123456789abcdef"))).toBe("0123456789abcdef");
 });
 
-test("another's note is not weft's", () => {
+test("a note of another owner is not weft's", () => {
   expect(buildIdOf(fakeExecutable("0123456789abcdef", { owner: "woft" }))).toBeUndefined();
   expect(buildIdOf(new TextEncoder().encode("#!/bin/sh\nexec weft\n"))).toBeUndefined();
 });
 
-test("whatever is cut off or spoilt is read without an error", () => {
+test("reads truncated and corrupted files without an error", () => {
   const whole = fakeExecutable("0123456789abcdef");
   const spoilt = fc.tuple(
     fc.nat(whole.length),
@@ -25,6 +26,6 @@ test("whatever is cut off or spoilt is read without an error", () => {
       const found = buildIdOf(bytes.subarray(0, length));
       expect(found === undefined || found.length <= whole.length).toBe(true);
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(500, 20_000) },
   );
 });

@@ -1,10 +1,10 @@
-/** How a file is known to be weft: its ELF note of the name "weft" (elf(5), "Notes"), whose content is the build's id. */
+/** Recognises weft's files by an ELF note of the name "weft" (elf(5), "Notes"). Its content is the build id. */
 
 const PT_NOTE = 4;
 const ELF64_PROGRAM_HEADER_BYTES = 56;
 const NOTE_NAME = "weft\0";
 
-/** The id of the build that `file` is; `undefined` for whatever is not weft. Takes any bytes. */
+/** Returns the build id of `file`. Undefined if it is not weft. Accepts any bytes. */
 export function buildIdOf(file: Uint8Array): string | undefined {
   const isElf64 = hasText(file, 0, "\x7fELF\x02\x01");
   if (!isElf64 || file.length < 64) return undefined;
@@ -22,7 +22,10 @@ export function buildIdOf(file: Uint8Array): string | undefined {
   return undefined;
 }
 
-/** Each note is three words (sizes of name and content, type), the name and the content, both padded to four bytes. */
+/**
+ * Reads notes. Each has three words (length of the name, length of the content, type), the name and the content, both
+ * padded to four bytes.
+ */
 function buildIdIn(notes: Uint8Array): string | undefined {
   const view = new DataView(notes.buffer, notes.byteOffset, notes.byteLength);
   for (let at = 0; at + 12 <= notes.length; ) {

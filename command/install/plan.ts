@@ -1,43 +1,51 @@
-/** What an installation has to do: from what is there and what is wanted, to a word for each name. Pure. */
+/** Plans an installation: compares the directory with the options, and returns an action for each name. Pure. */
 
 import { EXECUTABLE } from "../../pkg/footprint.ts";
 import type { BinDirectory, BinFile } from "./bin-directory.ts";
 
 export interface InstallOptions {
-  /** Of the plugins; the file `weft` itself is always wanted. */
+  /** Names of plugins. The file `weft` itself is always installed. */
   readonly names: readonly string[];
-  /** `undefined`: whatever has another name is left as it is. Else all that this build knows: none of them is a leftover. */
+  /**
+   * All plugins of this build; links under other names are leftovers. Undefined: files of other names are left alone.
+   */
   readonly knownNames: readonly string[] | undefined;
-  /** Others' files stay where they are. */
+  /** True if other programs' files are not replaced. */
   readonly keepsForeign: boolean;
-  /** Others' files that are replaced are not kept. */
+  /** True if replaced files are not kept. */
   readonly discards: boolean;
 }
 
 /**
- * `right`: leads to this build already. `add`: nothing is there. `update`: another build of weft is there. `replace`: another
- * program's file is there. `leave`: the same, and it stays. `remove`: a link to the `weft` of an earlier build, under a
- * name that is no plugin's any more. A copy, or a symbolic link, is an operator's.
+ * The action for a name.
+ *
+ * - `right`: it is this build already.
+ * - `add`: it does not exist.
+ * - `update`: it is another build of weft.
+ * - `replace`: it is another program's file.
+ * - `leave`: it is another program's file, which is not replaced.
+ * - `remove`: it is a link to an earlier build's `weft`, and its name is no longer a plugin's. Copies and symbolic
+ *   links are operators' files and are not removed.
  */
 export type Action = "right" | "add" | "update" | "replace" | "leave" | "remove";
 
 export interface InstallationPlan {
   readonly directory: string;
-  /** False where the directory's `weft` holds these very bytes. */
+  /** False if the directory's `weft` has the same bytes already. */
   readonly copies: boolean;
   readonly files: readonly { readonly name: string; readonly action: Action }[];
-  /** Names under which others' files are to be kept. */
+  /** Names of other programs' files to keep. */
   readonly keeps: readonly string[];
-  /** Names that something stands under which is no file. */
+  /** Names that are not files, for example directories. */
   readonly obstacles: readonly string[];
-  /** What a killed installation has left: paths. */
+  /** Paths of files that a killed installation has left. */
   readonly unfinished: readonly string[];
 }
 
-/** Whatever the umask is. */
+/** Set independently of the umask. */
 export const MODE = 0o755;
 
-/** `isThisBuild` compares the file's content with the one to install. */
+/** `isThisBuild` compares the content of a file with the one to install. */
 export function planInstallation(
   observed: BinDirectory,
   { names, knownNames, keepsForeign, discards }: InstallOptions,
@@ -48,7 +56,7 @@ export function planInstallation(
   const actionOf = (name: string): Action => {
     const file = observed.files.get(name);
     if (name === EXECUTABLE ? isBaseRight : isBaseRight && file?.identity === base.identity) return "right";
-    // Where the file system has no links.
+    // The case of a file system without hard links.
     if (isBaseRight && file?.mode === MODE && !file.isSymlink && isThisBuild(file)) return "right";
     if (file === undefined) return "add";
     if (file.buildId !== undefined) return "update";
@@ -81,7 +89,7 @@ export function namesOf({ files }: InstallationPlan, ...actions: readonly Action
   return files.filter(({ action }) => actions.includes(action)).map(({ name }) => name);
 }
 
-/** True when there is nothing to do. */
+/** True if there is nothing to do. */
 export function isEmpty(plan: InstallationPlan): boolean {
   return plan.files.every(({ action }) => action === "right" || action === "leave") && plan.unfinished.length === 0;
 }

@@ -1,4 +1,7 @@
-/** The executables that `weft install` has put into a directory go, and those that stood there before come back. Pure. */
+/**
+ * Plans the removal of the executables that `weft install` put into a directory, and the return of the files that it
+ * replaced. Pure.
+ */
 
 import { EXECUTABLE, REPLACED_DIR } from "../../pkg/footprint.ts";
 import type { FileStep } from "../node/file-steps.ts";
@@ -7,17 +10,17 @@ import { isLinkOf } from "./plan.ts";
 
 export interface Restoration {
   readonly steps: readonly FileStep[];
-  /** What stays, and why; for an operator. */
+  /** Messages for an operator: files that are left, and why. */
   readonly left: readonly string[];
-  /** Names under which another program's file comes back. */
+  /** Names of other programs' files that are restored. */
   readonly back: readonly string[];
-  /** Names of weft's that go without a successor. */
+  /** Names of weft's files that are removed without a replacement. */
   readonly gone: readonly string[];
-  /** Names of weft's that stay. */
+  /** Names of weft's files that are kept. */
   readonly kept: readonly string[];
 }
 
-/** `isNeeded` names plugins that stay weft's where nothing else would stand in their place. */
+/** `isNeeded` is true for plugins that stay if no other file replaces them. */
 export function planRestoration(
   bin: BinDirectory,
   pluginNames: readonly string[],
@@ -29,7 +32,7 @@ export function planRestoration(
   const weft = [...bin.files.values()].filter(({ buildId }) => buildId !== undefined);
   const ours = weft.filter((file) => given.has(file.name) || isLinkOf(bin.files.get(EXECUTABLE), file));
   const isOurs = (name: string) => ours.some((file) => file.name === name);
-  // In one step where another program's file comes back: its name is never without a file.
+  // One rename restores another program's file, so its name always has a file.
   const back = bin.replaced.filter((name) => !bin.files.has(name) || isOurs(name));
   const stale = bin.replaced.filter((name) => !back.includes(name));
   const { kept, gone } = partOurs(ours, back, isNeeded);
@@ -41,15 +44,15 @@ export function planRestoration(
     steps: [
       ...names.filter((name) => name !== EXECUTABLE).map(stepOf),
       ...bin.unfinished.map((each): FileStep => ({ do: "remove", path: each })),
-      // Last: it tells what else is of its build, to the next call, too.
+      // Last: the next call recognises files of its build by it, if this one is killed.
       ...names.filter((name) => name === EXECUTABLE).map(stepOf),
       ...(isEmptied ? [{ do: "removeDirectory", path: `${bin.path}/${REPLACED_DIR}` } as const] : []),
     ],
     left: [
-      ...stale.map((name) => `${keptPath(name)}: another ${name} stands in ${bin.path} by now`),
+      ...stale.map((name) => `${keptPath(name)}: ${bin.path} has another ${name} now`),
       ...weft
         .filter((file) => !ours.includes(file))
-        .map(({ name }) => `${path(name)}: weft, under a name that weft install does not give`),
+        .map(({ name }) => `${path(name)}: a copy of weft under a name that weft install does not use`),
     ],
     back,
     gone,
@@ -57,7 +60,7 @@ export function planRestoration(
   };
 }
 
-/** `weft` itself stays with the last of its plugins. */
+/** `weft` itself is kept as long as one of its plugins is. */
 function partOurs(
   ours: readonly BinFile[],
   back: readonly string[],

@@ -1,4 +1,4 @@
-/** `weft ipam gc`: frees what is reserved for nobody. */
+/** `weft ipam gc`: frees reserved addresses that no pod uses. */
 
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { ReservationStore } from "../../pkg/ipam/store.ts";
@@ -14,35 +14,35 @@ import type { Verdict } from "./verdict.ts";
 export const ipamGc = declareSubcommand({
   name: "ipam gc",
   group: "Change this node",
-  summary: "free addresses that are reserved for nobody any more",
+  summary: "free reserved addresses that no pod uses",
   description: [
-    "Frees addresses that pods have left behind, when their DEL never came. Without --yes it only says which it would free, and why.",
-    "An address stays while an interface of any network namespace of this node has it, while a link carries its attachment's mark, while the runtime has the attachment's result in its cache (but for one that names a namespace which is gone), and for ten minutes after it was reserved.",
-    "A file that names no container and interface was made by hand, to keep its address from pods: it stays.",
-    "Each is looked at once more under host-local's own lock before its file goes: an address that was given anew meanwhile stays.",
+    "Frees addresses of pods that are gone without a DEL. Without --yes, only lists the addresses and the reasons.",
+    "Keeps an address if an interface in any network namespace of this node has it, if a link has its attachment's mark, if the runtime has a cached result of the attachment (unless the result names a namespace that is gone), and for ten minutes after it was reserved.",
+    "Keeps files that name no container and interface: an administrator created them to exclude the address from pods.",
+    "Checks each address again under host-local's own lock before it removes the file, so addresses that were reserved again meanwhile are kept.",
   ],
   arguments: {},
   options: {
-    yes: { kind: "flag", about: "free them; without it nothing is changed" },
+    yes: { kind: "flag", about: "free the addresses; without it, nothing is changed" },
     dataDir: DATA_DIR,
     cacheDir: CACHE_DIR,
-    network: { kind: "text", value: "NAME", about: "this network alone" },
+    network: { kind: "text", value: "NAME", about: "only this network" },
     graceSeconds: {
       kind: "number",
       value: "SECONDS",
-      about: "leave what is younger",
+      about: "keep addresses reserved less than this time ago",
       default: 600,
       minimum: 0,
       maximum: 31_536_000,
     },
   },
   examples: [
-    { line: "ipam gc", about: "which addresses would be freed, and why" },
-    { line: "ipam gc --yes", about: "free them" },
+    { line: "ipam gc", about: "list the addresses that would be freed, and why" },
+    { line: "ipam gc --yes", about: "free these addresses" },
   ],
   printsData: true,
   run({ system, options: { yes, dataDir, cacheDir, network, graceSeconds }, progress }) {
-    progress("looking into all network namespaces ...");
+    progress("reading all network namespaces ...");
     const look = lookAtReservations(system, { dataDir, confDir: "" }, { graceMs: graceSeconds * 1000, cacheDir });
     const networks = askedFor(look.networks, { dataDir, name: network }, system);
     if (look.obstacle !== undefined) throw refusal(look.obstacle);
@@ -63,28 +63,30 @@ export const ipamGc = declareSubcommand({
 
 function refusal(obstacle: Obstacle): CommandError {
   const { problem, remedy } = explain(obstacle);
-  return new CommandError(`from here not all of the node's network namespaces can be seen: ${problem}`, {
+  return new CommandError(`some of the node's network namespaces cannot be read from here: ${problem}`, {
     status: ExitStatus.refused,
     remedy: `Nothing was changed. ${remedy}`,
   });
 }
 
 function explain(obstacle: Obstacle): { problem: string; remedy: string } {
-  const onNode = "Run it as root on the node itself, or in a privileged pod with hostPID: true and hostNetwork: true.";
+  const onNode =
+    "Run the command as root on the node itself, or in a privileged pod with hostPID: true and hostNetwork: true.";
   switch (obstacle.kind) {
     case "container":
       return {
-        problem: "weft runs in a container that sees its own processes alone",
-        remedy: `${onNode} Where the node is itself a container, as kind's are, run it as root on the machine that holds it, with --data-dir /proc/PID/root/var/lib/cni/networks --cache-dir /proc/PID/root/var/lib/cni/results, where PID is the machine's number of any process of the node.`,
+        problem: "weft runs in a container that sees only its own processes",
+        remedy: `${onNode} If the node is itself a container, as with kind, run the command as root on its host, with --data-dir /proc/PID/root/var/lib/cni/networks --cache-dir /proc/PID/root/var/lib/cni/results, where PID is the host's id of any process of the node.`,
       };
     case "process":
-      return { problem: `weft may not look at process ${obstacle.pid}`, remedy: onNode };
+      return { problem: `weft may not inspect process ${obstacle.pid}`, remedy: onNode };
     case "rights":
       return { problem: `weft may not enter ${obstacle.path} (it needs CAP_SYS_ADMIN)`, remedy: onNode };
     case "namespace":
       return {
         problem: `${obstacle.identity} cannot be opened at ${obstacle.path}`,
-        remedy: "Something is mounted over it: take that away, or run it where the container runtime runs.",
+        remedy:
+          "Another mount hides it. Unmount that, or run the command in the mount namespace of the container runtime.",
       };
   }
 }
@@ -92,7 +94,7 @@ function explain(obstacle: Obstacle): { problem: string; remedy: string } {
 interface Freed {
   readonly network: string;
   readonly reservation: Dated & Verdict;
-  readonly done: "freed" | "would be freed" | "released meanwhile" | "given anew meanwhile" | "not freed";
+  readonly done: "freed" | "would be freed" | "released meanwhile" | "reserved again meanwhile" | "not freed";
   readonly failure?: string;
 }
 
@@ -109,10 +111,10 @@ function collect(
   const store = ReservationStore.openExisting(system, dataDir, name);
   try {
     const atOpening = new Set(store?.releasedAtOpening.map(({ address }) => formatAddress(address)));
-    // Whoever opens the store first after a start of the machine releases all that was reserved before.
+    // The first program that opens the store after a boot releases all reservations of earlier boots.
     return judged.flatMap((reservation): Freed[] => {
       if (atOpening.has(formatAddress(reservation.address))) {
-        const reason = "reserved before this machine was last started";
+        const reason = "reserved before the last boot";
         return [{ network: name, reservation: { ...reservation, reason }, done: "freed" }];
       }
       if (reservation.state !== "leaked") return [];
@@ -123,7 +125,7 @@ function collect(
   }
 }
 
-/** Under the lock: only what is still the reservation that was judged. */
+/** Frees the address under the lock, if the reservation is still the one that was judged. */
 function free(
   judged: Dated,
   store: ReservationStore | undefined,
@@ -135,7 +137,7 @@ function free(
   const status = system.status(`${directory}/${formatAddress(judged.address)}`);
   const isSame =
     now.containerId === judged.containerId && now.ifName === judged.ifName && status?.modifiedMs === judged.modifiedMs;
-  if (!isSame) return { done: "given anew meanwhile" };
+  if (!isSame) return { done: "reserved again meanwhile" };
   try {
     store.release(judged);
     return { done: "freed" };
@@ -149,7 +151,7 @@ function blocksOf(
   outcomes: readonly Freed[],
   { kept, yes, dataDir, namespaceCount }: { kept: number; yes: boolean; dataDir: string; namespaceCount: number },
 ): Block[] {
-  const looked = `${namespaceCount} network namespace${namespaceCount === 1 ? "" : "s"} looked into`;
+  const looked = `read ${namespaceCount} network namespace${namespaceCount === 1 ? "" : "s"}`;
   if (outcomes.length === 0) return [text(`No address is leaked in ${dataDir}: ${kept} reserved, ${looked}.`)];
   const rows = outcomes.map(({ network, reservation, done, failure }) => [
     network,
@@ -158,10 +160,10 @@ function blocksOf(
     done,
     failure ?? reservation.reason,
   ]);
-  const advice = yes ? [] : [text("Nothing was changed: --yes frees them.")];
+  const advice = yes ? [] : [text("Nothing was changed. Use --yes to free these addresses.")];
   return [
-    { kind: "table", head: ["NETWORK", "ADDRESS", "CONTAINER", "WHAT", "WHY"], rows },
-    text(`${kept} other reserved address${kept === 1 ? " stays" : "es stay"}; ${looked}.`),
+    { kind: "table", head: ["NETWORK", "ADDRESS", "CONTAINER", "RESULT", "WHY"], rows },
+    text(`Kept ${kept} other reserved address${kept === 1 ? "" : "es"}; ${looked}.`),
     ...advice,
   ];
 }

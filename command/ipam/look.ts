@@ -1,4 +1,4 @@
-/** The reservations with a verdict on each: what both `weft ipam` subcommands, and the doctor, look at. */
+/** Reads the reservations and judges each. Used by both `weft ipam` subcommands and by doctor. */
 
 import { CACHE_DIRECTORIES, DEFAULT_HOST_LOCAL_DIR, MARK_START } from "../../pkg/footprint.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -12,7 +12,7 @@ import { judge, type Verdict } from "./verdict.ts";
 export const DATA_DIR = {
   kind: "text",
   value: "DIR",
-  about: "host-local's reservations (ipam.dataDir)",
+  about: "the directory of host-local's reservations (ipam.dataDir)",
   default: DEFAULT_HOST_LOCAL_DIR,
   completes: "directory",
 } as const satisfies TextOption;
@@ -20,16 +20,16 @@ export const DATA_DIR = {
 export const CACHE_DIR = {
   kind: "text",
   value: "DIR",
-  about: "the runtime's results of ADD, beside those in /var/lib/cni",
+  about: "another directory of the runtime's cached results, besides those in /var/lib/cni",
   completes: "directory",
 } as const satisfies TextOption;
 
-/** An ADD that takes longer was given up by every runtime. */
+/** The time after which every runtime has given up on an ADD. */
 export const GRACE_MS = 10 * 60_000;
 
 /**
- * Those that an operator asked for: all of them, or `name` alone. Throws `CommandError` where there is no such network, and
- * where `dataDir` is no directory; only the usual one may be absent, on a node where nothing was ever reserved.
+ * Returns all networks, or only the network `name`. Throws `CommandError` if there is no such network, or if `dataDir`
+ * is not a directory. Only the default directory may be missing, on a node where no address was ever reserved.
  */
 export function askedFor(
   networks: readonly JudgedNetwork[],
@@ -38,9 +38,9 @@ export function askedFor(
 ): readonly JudgedNetwork[] {
   const status = system.status(dataDir);
   if (status === undefined ? dataDir !== DATA_DIR.default : status.kind !== "directory") {
-    throw new CommandError(`${dataDir} is no directory`, {
+    throw new CommandError(`${dataDir} is not a directory`, {
       status: ExitStatus.usage,
-      remedy: "Nothing was done. It has to be the dataDir of the network's host-local configuration.",
+      remedy: "Nothing was changed. Give the dataDir of the network's host-local configuration.",
     });
   }
   const asked = name === undefined ? networks : networks.filter((network) => network.name === name);
@@ -48,7 +48,7 @@ export function askedFor(
     const others = networks.map((network) => network.name).join(", ");
     throw new CommandError(`there is no network ${JSON.stringify(name)} in ${dataDir}`, {
       status: ExitStatus.usage,
-      remedy: `Nothing was done. Networks there: ${others || "none"}.`,
+      remedy: `Nothing was changed. Existing networks: ${others || "none"}.`,
     });
   }
   return asked;
@@ -60,19 +60,20 @@ export interface JudgedNetwork extends Network {
 
 export interface Look {
   readonly networks: readonly JudgedNetwork[];
-  /** Network namespaces that were looked into. */
+  /** The number of network namespaces that were read. */
   readonly namespaceCount: number;
-  /** Why there may be others: then no reservation is taken for leaked. */
+  /** Why some namespaces may not have been read. No reservation counts as leaked then. */
   readonly obstacle: Obstacle | undefined;
 }
 
-/** Changes nothing and waits for no lock. Throws `SystemError` and `NetlinkError`. */
+/** Changes nothing, and waits for no lock. Throws `SystemError` and `NetlinkError`. */
 export function lookAtReservations(
   system: System,
   places: Places,
   { graceMs = GRACE_MS, cacheDir }: { graceMs?: number; cacheDir?: string | undefined } = {},
 ): Look {
-  // First what is reserved, then what lives: whatever got its address in between is not taken for leaked.
+  // Reservations are read first, then interfaces, so an address that was configured in between does not count as
+  // leaked.
   const networks = readReservedNetworks(system, places);
   const { addresses, aliases, count, obstacle, views } = readNamespaces(system);
   const results = new CachedResults(system, { directories: CACHE_DIRECTORIES, own: cacheDir, views });

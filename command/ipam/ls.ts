@@ -1,4 +1,4 @@
-/** `weft ipam ls`: what host-local has reserved on this node, and whether anybody uses it. */
+/** `weft ipam ls`: lists the addresses that host-local has reserved on this node, and their use. */
 
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { contains, formatPrefix } from "../../pkg/ip/prefix.ts";
@@ -11,24 +11,24 @@ import type { State } from "./verdict.ts";
 
 export const ipamLs = declareSubcommand({
   name: "ipam ls",
-  group: "Look",
-  summary: "list reserved addresses: whose, how old, and whether anybody uses them",
+  group: "Inspect",
+  summary: "list reserved addresses with their container, age and state",
   description: [
-    "Lists what host-local (weft's or the reference's) has reserved on this node: how much of each configured range is used, and of each address whose it is, how old, and what keeps it.",
-    "used: an interface of some network namespace of this node has the address, or a link carries the attachment's mark. remembered: the runtime has the attachment's result in its cache, so its DEL is to come. young: made less than ten minutes ago. leaked: none of these; `weft ipam gc` frees it. unknown: the same, but not all namespaces can be seen from where weft runs.",
-    "outside: the configuration of the network has no such subnet any more, as after a Node was registered anew with another podCIDR. On a node of weft's, other nodes do not reach such a pod until it is started anew.",
-    "Nothing is changed, and no lock is waited for.",
+    "Lists the addresses that host-local (weft's or the reference's) has reserved on this node. For each configured range, shows how much is used. For each address, shows its container, its age, and why it is kept.",
+    "STATE is one of these. used: an interface in some network namespace of this node has the address, or a link has the attachment's mark. remembered: the runtime has a cached result of the attachment, so its DEL is still to come. manual: an administrator created the file. young: reserved less than ten minutes ago. leaked: none of these; `weft ipam gc` frees it. unknown: as leaked, but some namespaces cannot be read from here.",
+    "An address is marked as outside if the network's configuration no longer has its subnet, for example after a Node was registered again with another podCIDR. Other nodes cannot reach such a pod; restart it.",
+    "Changes nothing, and waits for no lock.",
   ],
   arguments: {},
   options: {
     dataDir: DATA_DIR,
     cacheDir: CACHE_DIR,
     cniConfDir: CNI_CONF_DIR,
-    network: { kind: "text", value: "NAME", about: "this network alone" },
+    network: { kind: "text", value: "NAME", about: "only this network" },
   },
   examples: [
-    { line: "ipam ls", about: "all networks" },
-    { line: "ipam ls --network cbr0 -o json", about: "one of them, for a machine" },
+    { line: "ipam ls", about: "list all networks" },
+    { line: "ipam ls --network cbr0 -o json", about: "print one network as JSON" },
   ],
   printsData: true,
   run({ system, options: { dataDir, cacheDir, cniConfDir, network } }) {
@@ -50,7 +50,7 @@ const TONES = {
   unknown: "quiet",
   leaked: "warning",
 } as const;
-/** Of a container's id: as runtimes' own tools cut it. */
+/** The shown length of a container's id, as runtimes' own tools shorten it. */
 const SHOWN_ID_LENGTH = 13;
 
 function blocksOf(networks: readonly JudgedNetwork[], dataDir: string, nowMs: number): Block[] {
@@ -80,12 +80,12 @@ function blocksOf(networks: readonly JudgedNetwork[], dataDir: string, nowMs: nu
   ];
 }
 
-/** No configuration says where a network without one has its addresses. */
+/** False if the network has no configuration, since its subnets are not known then. */
 function isOutside(address: Address, ranges: readonly Range[]): boolean {
   return ranges.length > 0 && !ranges.some(({ subnet }) => contains(subnet, address));
 }
 
-/** Those of the address's family. */
+/** Returns the subnets of the address's family. */
 function subnetsOf({ family }: Address, ranges: readonly Range[]): string {
   const subnets = ranges.map(({ subnet }) => subnet);
   const ofFamily = subnets.filter(({ address }) => address.family === family);
@@ -106,7 +106,7 @@ function useOf(range: Range, reservations: JudgedNetwork["reservations"]): [used
   return [String(used), String(capacityOf(range))];
 }
 
-/** As kubectl's: 12s, 5m, 3h, 2d. */
+/** Formats an age as kubectl does: 12s, 5m, 3h, 2d. */
 export function formatAge(ageMs: number): string {
   const seconds = Math.max(0, Math.floor(ageMs / 1000));
   if (seconds < 120) return `${seconds}s`;

@@ -1,4 +1,4 @@
-/** What is reserved on this node, by network, with what the runtime's configurations say of ranges. */
+/** Reads the reservations on this node by network, with the ranges of the runtime's configurations. */
 
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError } from "../../pkg/cni/errors.ts";
@@ -8,7 +8,7 @@ import { type Reservation, readReservations } from "../../pkg/ipam/reservation.t
 import type { System } from "../../pkg/sys/system.ts";
 import { namesIn, readNetworks } from "../node/networks.ts";
 
-/** With the time at which it was made. */
+/** A reservation, and the time at which it was made. */
 export interface Dated extends Reservation {
   readonly modifiedMs: number;
 }
@@ -17,7 +17,7 @@ export interface Network {
   readonly name: string;
   readonly directory: string;
   readonly reservations: readonly Dated[];
-  /** Of the configurations that name this network; none where there is no such configuration any more. */
+  /** Ranges of the configurations with this network's name. Empty if there is none. */
   readonly ranges: readonly Range[];
 }
 
@@ -26,12 +26,12 @@ export interface Places {
   readonly confDir: string;
 }
 
-/** Sorted by name. Empty where the directory is not there. Throws `SystemError`. */
+/** Sorted by name. Empty if the directory does not exist. Throws `SystemError`. */
 export function readReservedNetworks(system: System, { dataDir, confDir }: Places): Network[] {
   const ranges = readRanges(system, confDir);
   return (
     namesIn(system, dataDir)
-      // Networks' names begin with a letter or a digit; what begins otherwise is host-local's own.
+      // Names of networks begin with a letter or a digit. Other names are host-local's own files.
       .filter((name) => /^[A-Za-z0-9]/.test(name) && system.status(`${dataDir}/${name}`)?.kind === "directory")
       .sort()
       .map((name) => {
@@ -52,7 +52,7 @@ function byAddress({ address: one }: Reservation, { address: other }: Reservatio
   return one.value < other.value ? -1 : one.value > other.value ? 1 : 0;
 }
 
-/** Network -> ranges. A configuration that cannot be read has none: that is its plugin's to tell. */
+/** Returns network -> ranges. An invalid configuration has no ranges; its plugin reports the error. */
 function readRanges(system: System, confDir: string): Map<string, Range[]> {
   const found = new Map<string, Range[]>();
   for (const { network, plugins } of readNetworks(system, confDir).files) {

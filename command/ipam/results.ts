@@ -1,4 +1,4 @@
-/** What container runtimes remember of attachments, wherever on the node they keep it. */
+/** Finds the runtime's cached results of attachments, wherever on the node they are. */
 import { cachedNetns, cachedResultName } from "../../pkg/cni/cached-result.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { findViews } from "../node/namespaces.ts";
@@ -7,23 +7,23 @@ import { elsewhere, isNowhere, pathBelow, rootOf, type View } from "../node/view
 
 export interface CachedResult {
   readonly path: string;
-  /** Of the container; `undefined` where the file does not say. */
+  /** The container's namespace. Undefined if the file does not name one. */
   readonly netns: string | undefined;
-  /** True where it says, and nothing is there for any process of this node. */
+  /** True if the file names a namespace that exists for no process of this node. */
   readonly isNetnsGone: boolean;
 }
 
 export interface RememberedAttachment {
   readonly network: string;
   readonly containerId: string;
-  /** `undefined`: whichever of the container. */
+  /** Undefined for any interface of the container. */
   readonly ifName: string | undefined;
 }
 
 export interface CachePlaces {
-  /** As the runtime sees them: looked for in each of `views`. */
+  /** Directories as the runtime sees them. They are searched in each of `views`. */
   readonly directories: readonly string[];
-  /** As this process sees it. */
+  /** A directory as this process sees it. */
   readonly own: string | undefined;
   readonly views: readonly View[];
 }
@@ -39,13 +39,13 @@ export class CachedResults {
     this.#views = views;
     const known = new Set<string>();
     for (const directory of own === undefined ? directories : [own, ...directories]) this.#add(directory, known);
-    // A runtime's are open to whoever may look into its namespaces.
+    // A caller that may read a runtime's namespaces may read its files, too.
     for (const root of views.filter(({ isOwn }) => !isOwn).map(rootOf)) {
       for (const path of directories) elsewhere(undefined, () => this.#add(pathBelow(root, path, system), known));
     }
   }
 
-  /** `known`: those that were added, by device and inode. */
+  /** Adds a directory. `known` has the directories added before, by device and inode. */
   #add(directory: string, known: Set<string>): void {
     const status = this.#system.status(directory);
     const identity = `${status?.device}:${status?.inode}`;
@@ -56,12 +56,15 @@ export class CachedResults {
     }
   }
 
-  /** Of all files. */
+  /** Returns the paths of all files. */
   paths(): string[] {
     return [...this.#paths.values()].flat();
   }
 
-  /** `undefined` where the runtime has no result of it. Of several, one whose namespace may be there. */
+  /**
+   * Undefined if the runtime has no result of the attachment. If there are several, prefers one whose namespace may
+   * exist.
+   */
   find({ network, containerId, ifName }: RememberedAttachment): CachedResult | undefined {
     const start = cachedResultName(network, containerId, "");
     const names =

@@ -27,7 +27,7 @@ const mark = (ifName: string, containerId = "c1") => ownerMark({ network: "net",
 const result = { path: "/var/lib/cni/results/net-c1-eth0", netns: "/run/netns/a", isNetnsGone: false };
 
 test.each<[expected: string, what: string, reservation: Partial<Dated>, evidence: Partial<Evidence>]>([
-  ["leaked", "nothing speaks for it", {}, {}],
+  ["leaked", "nothing uses it", {}, {}],
   [
     "used",
     "an interface has it",
@@ -36,47 +36,42 @@ test.each<[expected: string, what: string, reservation: Partial<Dated>, evidence
   ],
   [
     "leaked",
-    "an interface has another",
+    "an interface has another address",
     {},
     { addresses: [{ address: "10.22.0.50", ifName: "eth0", namespace: "/a" }] },
   ],
-  ["used", "a link carries its mark", {}, { marks: new Map([[mark("eth0"), "veth1"]]) }],
-  ["leaked", "a link carries the mark of another interface", {}, { marks: new Map([[mark("eth1"), "veth1"]]) }],
+  ["used", "a link has its mark", {}, { marks: new Map([[mark("eth0"), "veth1"]]) }],
+  ["leaked", "a link has the mark of another interface", {}, { marks: new Map([[mark("eth1"), "veth1"]]) }],
   [
     "used",
-    "of old form, a link carries a mark of its container",
+    "of the old format, and a link has a mark of its container",
     { ifName: undefined },
     { marks: new Map([[mark("eth7"), "veth1"]]) },
   ],
   [
     "manual",
-    "it names no interface, a link carries the mark of another container",
+    "names no interface, and a link has the mark of another container",
     { ifName: undefined },
     { marks: new Map([[mark("eth0", "c12"), "veth1"]]) },
   ],
-  ["remembered", "the runtime has a result", {}, { resultOf: () => result }],
-  [
-    "remembered",
-    "the runtime has a result that names no namespace",
-    {},
-    { resultOf: () => ({ ...result, netns: undefined }) },
-  ],
+  ["remembered", "the runtime has a cached result", {}, { resultOf: () => result }],
+  ["remembered", "the cached result names no namespace", {}, { resultOf: () => ({ ...result, netns: undefined }) }],
   [
     "leaked",
-    "the runtime's result names a namespace that is gone",
+    "the cached result names a namespace that is gone",
     {},
     { resultOf: () => ({ ...result, isNetnsGone: true }) },
   ],
-  ["young", "it was made a moment ago", { modifiedMs: NOW - 599_000 }, {}],
-  ["young", "the clock was put back", { modifiedMs: NOW + 5000 }, {}],
-  ["unknown", "not everything can be seen", {}, { isComplete: false }],
-  ["manual", "its file names no container", { containerId: "", ifName: undefined }, { resultOf: () => result }],
-  ["manual", "its file names no container and is new", { containerId: "", ifName: undefined, modifiedMs: NOW }, {}],
+  ["young", "reserved less than the grace time ago", { modifiedMs: NOW - 599_000 }, {}],
+  ["young", "the clock was set back", { modifiedMs: NOW + 5000 }, {}],
+  ["unknown", "some namespaces cannot be read", {}, { isComplete: false }],
+  ["manual", "the file names no container", { containerId: "", ifName: undefined }, { resultOf: () => result }],
+  ["manual", "the file names no container and is new", { containerId: "", ifName: undefined, modifiedMs: NOW }, {}],
 ])("%s: %s", (expected, _what, reserved, evidence) => {
   expect(judge("net", { ...reservation, ...reserved }, { ...nothing, ...evidence }).state).toBe(expected);
 });
 
-test("results are found by network, container and interface, in each of the directories", () => {
+test("finds results by network, container and interface in each directory", () => {
   const files = new FakeFiles();
   files.makeDirectory("/results");
   files.makeDirectory("/older");
@@ -101,7 +96,7 @@ test("results are found by network, container and interface, in each of the dire
   }
 });
 
-test("results are found where another mount namespace has them, and files that are closed keep nobody from it", () => {
+test("finds results in other mount namespaces, and ignores files that may not be read", () => {
   const files = new FakeFiles();
   for (const [root, containerId] of [
     ["", "own"],
@@ -125,7 +120,7 @@ test("results are found where another mount namespace has them, and files that a
   ]);
 });
 
-test("mounted namespaces are read from mountinfo, whatever is in their names", () => {
+test("parses mounted namespaces from mountinfo, with escaped names", () => {
   const lines = [
     "22 1 0:21 / /proc rw,nosuid - proc proc rw",
     "350 25 0:4 net:[4026532281] /run/netns/a rw shared:1 - nsfs nsfs rw",

@@ -1,4 +1,4 @@
-/** Whether a reservation still serves anybody. Pure; in doubt it does. */
+/** Judges whether a reservation is still in use. If in doubt, it is. Pure. */
 
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { isMadeByHand } from "../../pkg/ipam/reservation.ts";
@@ -8,28 +8,34 @@ import type { Dated } from "./reservations.ts";
 import type { CachedResult, RememberedAttachment } from "./results.ts";
 
 export interface Evidence {
-  /** In all namespaces of the node. */
+  /** Addresses in all namespaces of the node. */
   readonly addresses: readonly HeldAddress[];
-  /** False where some namespaces could not be looked into. */
+  /** False if some namespaces could not be read. */
   readonly isComplete: boolean;
-  /** Aliases of links in all namespaces of the node: mark -> which link that is, in words. */
+  /** Aliases of links in all namespaces of the node: mark -> description of the link. */
   readonly marks: ReadonlyMap<string, string>;
-  /** What the runtime remembers. */
+  /** Returns the runtime's cached result. */
   readonly resultOf: (attachment: RememberedAttachment) => CachedResult | undefined;
   readonly nowMs: number;
-  /** Younger ones may belong to an ADD that is still going on. */
+  /** Younger reservations may belong to an ADD in progress. */
   readonly graceMs: number;
 }
 
 /**
- * `used`: an interface has it. `remembered`: the runtime will call DEL for it. `manual`: an administrator made the file.
- * `young`: too early to tell. `unknown`: not all namespaces could be looked into. `leaked`: no pod has it.
+ * The state of a reservation.
+ *
+ * - `used`: an interface has the address.
+ * - `remembered`: the runtime will call DEL for it.
+ * - `manual`: an administrator created the file.
+ * - `young`: it is too early to judge.
+ * - `unknown`: some namespaces could not be read.
+ * - `leaked`: no pod has the address.
  */
 export type State = "used" | "remembered" | "manual" | "young" | "unknown" | "leaked";
 
 export interface Verdict {
   readonly state: State;
-  /** For an operator. */
+  /** The reason, for an operator. */
   readonly reason: string;
 }
 
@@ -39,27 +45,34 @@ export function judge(network: string, reservation: Dated, evidence: Evidence): 
   const held = evidence.addresses.find((each) => each.address === address);
   if (held !== undefined) return { state: "used", reason: `${held.ifName} in ${held.namespace}` };
   const link = markedLink(network, reservation, evidence.marks);
-  if (link !== undefined) return { state: "used", reason: `link ${link} carries its mark` };
+  if (link !== undefined) return { state: "used", reason: `link ${link} has its mark` };
   const result = containerId === "" ? undefined : evidence.resultOf({ network, containerId, ifName });
   if (result !== undefined && !result.isNetnsGone)
     return { state: "remembered", reason: `the runtime's ${result.path}` };
   if (isMadeByHand(reservation)) {
-    const reason = "made by hand: its file names no container and interface; remove the file to free the address";
+    const reason =
+      "created by an administrator: the file names no container and interface; remove the file to free the address";
     return { state: "manual", reason };
   }
   const ageMs = evidence.nowMs - reservation.modifiedMs;
   if (ageMs < evidence.graceMs) {
-    return { state: "young", reason: `made ${Math.max(0, Math.round(ageMs / 1000))} s ago: its ADD may still go on` };
+    return {
+      state: "young",
+      reason: `reserved ${Math.max(0, Math.round(ageMs / 1000))} s ago; its ADD may be in progress`,
+    };
   }
-  if (!evidence.isComplete) return { state: "unknown", reason: "not all network namespaces can be seen from here" };
+  if (!evidence.isComplete) return { state: "unknown", reason: "some network namespaces cannot be read from here" };
   const memory =
     result === undefined
-      ? "the runtime remembers no result"
+      ? "the runtime has no cached result"
       : `the runtime's ${result.path} names ${result.netns}, which is gone`;
-  return { state: "leaked", reason: `no interface has it, no link its mark, ${memory}` };
+  return { state: "leaked", reason: `no interface has it, no link has its mark, ${memory}` };
 }
 
-/** A reservation of old form names no interface: any of its container keeps it. */
+/**
+ * Returns the link with the reservation's mark. A reservation of the old format names no interface, so any link of its
+ * container counts.
+ */
 function markedLink(
   network: string,
   { containerId, ifName }: Dated,

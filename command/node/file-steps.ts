@@ -1,4 +1,4 @@
-/** Changes of files as data: printed as the command that does the same, and made so that a second time changes nothing. */
+/** Changes of files as data. Each prints as the command that does the same, and can be repeated without effect. */
 
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -12,12 +12,12 @@ export function fileStepText(step: FileStep): string {
   return `${step.do === "remove" ? "rm" : "rmdir"} ${quoted(step.path)}`;
 }
 
-/** For a shell. */
+/** Quotes a word for a shell. */
 export function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** What is gone already is success. Throws `SystemError`. */
+/** Carries out the step. Succeeds if the file is gone already. Throws `SystemError`. */
 export function takeFileStep(step: FileStep, system: System): void {
   try {
     if (step.do === "rename") system.rename(step.path, step.to);

@@ -1,4 +1,4 @@
-/** Frontends of Services as the kernel holds them. */
+/** Reads frontends of Services from the kernel. */
 import { SERVICES_TABLE } from "../../pkg/footprint.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
@@ -16,14 +16,17 @@ import type { System } from "../../pkg/sys/system.ts";
 
 const FAMILIES: readonly Family[] = [4, 6];
 
-/** Undefined where the kernel has no such table. */
+/** Undefined if the kernel has no such table. */
 export function readHeldFrontends(system: System): readonly HeldFrontend[] | undefined {
   return readTable(system, (netfilter) =>
     answered(lookAtFrontends(), (questions) => readRuleset(netfilter, questions)),
   );
 }
 
-/** Connections of each frontend: a small part of what the table holds. Undefined where the kernel has no such table. */
+/**
+ * Counts the connections of each frontend, which is a small part of the table. Undefined if the kernel has no such
+ * table.
+ */
 export function readHeldCounts(system: System): readonly ConnectionCount[] | undefined {
   return readTable(system, (netfilter) =>
     FAMILIES.flatMap((family) =>

@@ -1,4 +1,4 @@
-/** What the kernel should hold, as weftd and the executables work it out, and its words for an operator. */
+/** Computes the desired state of the kernel, as weftd and the executables do, and formats commands for operators. */
 
 import { BACKENDS } from "../../pkg/backend/backends.ts";
 import { knownDevices } from "../../pkg/backend/contributions.ts";
@@ -7,7 +7,10 @@ import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { KnownNodes } from "./run-dir.ts";
 
-/** The table names all devices that weftd means this node to have: also those on which peers may still send the old way. */
+/**
+ * Computes the desired state. The table lists all devices that this node should have, including devices that peers
+ * still use for a while.
+ */
 export function desireOf(table: KnownNodes, { links }: Pick<KernelSnapshot, "links">): DesiredState {
   const known = knownDevices(links, table.deviceMacs);
   const kept = BACKENDS.map((backend) => {
@@ -17,7 +20,7 @@ export function desireOf(table: KnownNodes, { links }: Pick<KernelSnapshot, "lin
   return desiredState(table.conf, table.node, table.peers, known, new Map(kept));
 }
 
-/** `dev index 5` becomes `dev eth0`, so that a command can be run as it is printed. */
+/** Replaces `dev index 5` by `dev eth0`, so that a command can be run as printed. */
 export function withNames(command: string, { links }: Pick<KernelSnapshot, "links">): string {
   return command.replace(/\bindex (\d+)/g, (text, index) => {
     return links.find((link) => link.index === Number(index))?.name ?? text;

@@ -3,7 +3,7 @@ import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { CommandError } from "../outcome.ts";
 import { runLegacy } from "./legacy.ts";
 
-test("a complaint of iptables-legacy is told as its own, not as weft's bug", () => {
+test("reports an error of iptables-legacy as that program's error, not as a bug of weft", () => {
   const path = "/usr/sbin/iptables-legacy";
   const errorOutput = new TextEncoder().encode("Fatal: can't open lock file: Permission denied\n");
   const system = new FakeSystem({ programs: { [path]: () => ({ status: 4, errorOutput }) } });

@@ -1,11 +1,11 @@
-/** iptables-legacy's tables: no part of nf_tables, so that only its own program shows them. */
+/** Reads iptables-legacy's tables. They are not part of nf_tables, so only iptables-legacy shows them. */
 import { LEGACY_TABLE_NAMES } from "../../pkg/foreign/legacy-names.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { CommandError } from "../outcome.ts";
 
-/** Families whose table `filter` is in use. */
+/** Returns the families whose table `filter` is in use. */
 export function readLegacyFamilies(system: System): Family[] {
   return ([4, 6] as const).filter((family) => namesOf(system, family).includes("filter"));
 }
@@ -21,23 +21,23 @@ function namesOf(system: System, family: Family): string[] {
 
 const PROGRAM = { 4: "iptables-legacy", 6: "ip6tables-legacy" } as const;
 const FOLDERS = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
-/** iptables-legacy has a lock of its own, which others hold for long where they have thousands of rules. */
+/** iptables-legacy has its own lock. Other programs hold it for long if there are thousands of rules. */
 const WAIT = ["-w", "5"];
 
 export interface LegacyProgram {
   readonly name: string;
-  /** `undefined` where it is not on this node. */
+  /** Undefined if the program is not installed. */
   readonly path: string | undefined;
 }
 
-/** What the family's legacy tables are looked at and changed with. */
+/** Returns the program that reads and changes the family's legacy tables. */
 export function legacyProgram(system: System, family: Family): LegacyProgram {
   const name = PROGRAM[family];
   const paths = FOLDERS.map((folder) => `${folder}/${name}`);
   return { name, path: paths.find((path) => system.status(path) !== undefined) };
 }
 
-/** What it prints. Throws its complaint, a `CommandError`. */
+/** Returns the program's output. Throws a `CommandError` with the program's error message. */
 export function runLegacy(system: System, path: string, args: readonly string[]): string {
   const environment = { PATH: FOLDERS.join(":") };
   const asked = { args: [...WAIT, ...args], environment, input: new Uint8Array() };

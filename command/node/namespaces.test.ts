@@ -6,7 +6,7 @@ import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { findViews, readNamespaces } from "./namespaces.ts";
 import { isNowhere, pathBelow } from "./views.ts";
 
-/** A node's /proc: `links` by path, and `namespaces` as `FakeSystem` has them. */
+/** A fake /proc: `links` by path, and `namespaces` in the format of `FakeSystem`. */
 class FakeNode extends FakeSystem {
   readonly links: Map<string, string>;
 
@@ -31,7 +31,7 @@ class FakeNode extends FakeSystem {
   }
 }
 
-/** In the namespace of inode 7 somebody has 10.22.0.7, and so on. */
+/** The kernel of a namespace with inode N has the address 10.22.0.N. */
 function kernelOf(namespace: string): FakeKernel {
   const kernel = new FakeKernel();
   kernel.do(addAddress({ index: 1, prefix: parsePrefix(`10.22.0.${namespace.split(":").at(-1)}/24`) }));
@@ -53,7 +53,7 @@ const seenIn = (system: FakeNode) => {
   return { addresses: addresses.map(({ address, namespace }) => `${address} in ${namespace}`), obstacle };
 };
 
-test("in a chroot, a name leads there by the root of the process that sees it", () => {
+test("in a chroot, reaches a namespace through the root of a process that sees its name", () => {
   const system = new FakeNode(
     { ...processOf("self", 2, "/host", 1), ...processOf("30", 2, "/", 1) },
     { "/proc/30/ns/net": "4:1", "/proc/30/root/host/run/netns/a": "4:7" },
@@ -65,7 +65,7 @@ test("in a chroot, a name leads there by the root of the process that sees it", 
   });
 });
 
-test("the process that was seen first ends, and others stay in its namespace", () => {
+test("uses another process of the namespace if the first one ends", () => {
   const system = new FakeNode(
     { ...processOf("30", 1, "/", 7), ...processOf("31", 1, "/", 7) },
     { "/proc/31/ns/net": "4:7" },
@@ -73,7 +73,7 @@ test("the process that was seen first ends, and others stay in its namespace", (
   expect(seenIn(system)).toEqual({ addresses: ["10.22.0.7 in /proc/31/ns/net"], obstacle: undefined });
 });
 
-test("a name that is hidden leads there through another mount namespace, and its own comes first", () => {
+test("reaches a hidden name through another mount namespace, but prefers its own", () => {
   const links = { ...processOf("30", 2, "/", 1), ...processOf("31", 1, "/", 1) };
   const far = { "/proc/30/ns/net": "4:1", "/proc/30/root/run/netns/a": "4:7" };
   const node = (namespaces: Record<string, string>) => {
@@ -88,7 +88,7 @@ test("a name that is hidden leads there through another mount namespace, and its
 test.each([
   ["nothing", {}],
   ["another namespace", { "/run/netns/a": "4:8" }],
-])("where %s is found at its only name, it was not looked into", (_what, namespaces) => {
+])("reports a namespace as not read if its only name leads to %s", (_what, namespaces) => {
   const system = new FakeNode(processOf("30", 1, "/", 1), { "/proc/30/ns/net": "4:1", ...namespaces });
   system.tellMounts("30", mount(7, "/run/netns/a"));
   expect(seenIn(system)).toEqual({
@@ -97,7 +97,7 @@ test.each([
   });
 });
 
-test("a namespace that goes away meanwhile hides nothing", () => {
+test("a namespace that is removed meanwhile is no obstacle", () => {
   const links = { ...processOf("30", 1, "/", 1), ...processOf("31", 1, "/", 7) };
   const system = new FakeNode(links, { "/proc/30/ns/net": "4:1" });
   const open = system.openNamespace.bind(system);
@@ -109,12 +109,12 @@ test("a namespace that goes away meanwhile hides nothing", () => {
   expect(readNamespaces(system)).toMatchObject({ count: 1, obstacle: undefined });
 });
 
-test("a container sees its own processes alone", () => {
+test("a container sees only its own processes", () => {
   const system = new FakeNode({ "/proc/self/ns/pid": "pid:[4026532200]", ...processOf("1", 1, "/", 1) });
   expect(seenIn(system).obstacle).toEqual({ kind: "container" });
 });
 
-test("a path is nowhere where no process has it", () => {
+test("a path is nowhere if no process sees it", () => {
   const system = new FakeNode({
     ...{ ...processOf("30", 1, "/", 1), ...processOf("31", 2, "/", 1) },
     ...{ "/proc/31/root/var/run": "/run", "/proc/31/root/run/latest": "netns" },
@@ -127,7 +127,7 @@ test("a path is nowhere where no process has it", () => {
   expect(["/run/netns/b", "/run/netns/c"].map(isGone)).toEqual([false, true]);
 });
 
-test("where all processes of a mount namespace have ended, others of it may see the path", () => {
+test("looks for new processes if all processes of a mount namespace have ended", () => {
   const system = new FakeNode({ ...processOf("30", 1, "/", 1), ...processOf("31", 2, "/", 1) });
   const { views } = readNamespaces(system);
   const isGone = () => isNowhere("/run/netns/a", views, () => findViews(system), system);
@@ -139,7 +139,7 @@ test("where all processes of a mount namespace have ended, others of it may see 
   expect(isGone()).toBe(false);
 });
 
-test("where a process's files may not be looked at, a path may be there", () => {
+test("assumes that a path exists if a process's files may not be read", () => {
   const system = new FakeNode({ ...processOf("30", 1, "/", 1), ...processOf("31", 2, "/", 1) });
   const { views } = readNamespaces(system);
   const isGone = () => isNowhere("/run/netns/a", views, () => findViews(system), system);
@@ -148,7 +148,7 @@ test("where a process's files may not be looked at, a path may be there", () => 
   expect(isGone()).toBe(false);
 });
 
-test("links in circles, and those of /proc, are not followed", () => {
+test("does not follow circular links and links of /proc", () => {
   const system = new FakeNode({
     "/proc/31/root/circle": "/circle",
     "/proc/31/root/proc/5/ns/net": "net:[7]",

@@ -1,4 +1,4 @@
-/** Every network namespace of this node that has a name or a process, and the addresses and aliases in each. */
+/** Reads every network namespace of this node that has a name or a process, with its addresses and link aliases. */
 
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
@@ -11,36 +11,39 @@ import { rootOf, type View } from "./views.ts";
 /** PROC_PID_INIT_INO (include/linux/proc_ns.h): the process ids of the machine itself. */
 const INITIAL_PID_NAMESPACE = "pid:[4026531836]";
 
-/** True where this process sees all processes of the machine, as none does in a container. */
+/** True if this process sees all processes of the machine. False in a container. */
 export function isOnMachine(system: System): boolean {
   return system.readLink("/proc/self/ns/pid") === INITIAL_PID_NAMESPACE;
 }
 
-/** On a machine where namespaces and processes come and go. */
+/** The maximum of attempts, since namespaces and processes may appear and end at any time. */
 const MOST_LOOKS = 5;
 const PAUSE_MS = 20;
 
-/** An address on an interface, somewhere on this node. */
+/** An address of an interface in any network namespace of the node. */
 export interface HeldAddress {
-  /** As `formatAddress` spells it. */
+  /** In the format of `formatAddress`. */
   readonly address: string;
   readonly ifName: string;
-  /** A path that leads to the namespace. */
+  /** A path to the namespace. */
   readonly namespace: string;
 }
 
-/** A link's alias, where it has one. */
+/** The alias of a link. */
 export interface HeldAlias {
   readonly alias: string;
   readonly ifName: string;
-  /** A path that leads to the namespace. */
+  /** A path to the namespace. */
   readonly namespace: string;
 }
 
 /**
- * Why there may be namespaces that were not looked into. `container`: the processes of a container alone are seen.
- * `process`: this one may not be looked at. `rights`: it may not be entered, for want of CAP_SYS_ADMIN. `namespace`: it is there, and no path leads to it, as where something is
- * mounted over its name.
+ * The reason why some namespaces may not have been read.
+ *
+ * - `container`: only the processes of a container are visible.
+ * - `process`: the process may not be inspected.
+ * - `rights`: the namespace may not be entered without CAP_SYS_ADMIN.
+ * - `namespace`: the namespace exists, but no path leads to it, for example since something is mounted over its name.
  */
 export type Obstacle =
   | { readonly kind: "container" }
@@ -49,19 +52,19 @@ export type Obstacle =
   | { readonly kind: "namespace"; readonly identity: string; readonly path: string };
 
 export interface Namespaces {
-  /** How many were looked at. */
+  /** The number of namespaces that were read. */
   readonly count: number;
-  /** `undefined` where all were looked into. */
+  /** Undefined if all namespaces were read. */
   readonly obstacle: Obstacle | undefined;
   readonly addresses: readonly HeldAddress[];
   readonly aliases: readonly HeldAlias[];
-  /** One for each mount namespace and root that processes have. */
+  /** One view for each mount namespace and root of the node's processes. */
   readonly views: readonly View[];
 }
 
 type Held = Pick<Namespaces, "addresses" | "aliases">;
 
-/** Throws `SystemError` and `NetlinkError`; a namespace that goes away meanwhile is none. */
+/** Throws `SystemError` and `NetlinkError`. Ignores namespaces that are removed meanwhile. */
 export function readNamespaces(system: System): Namespaces {
   const found = new Search(system).run();
   const held: Held[] = [];
@@ -69,7 +72,7 @@ export function readNamespaces(system: System): Namespaces {
   let { paths } = found;
   let missed = [...paths.keys()];
   for (let look = 1; missed.length > 0 && look <= MOST_LOOKS; look++) {
-    // Their paths may have led through processes that have ended, or they go away just now.
+    // Their paths may lead through processes that have ended, or the namespaces are being removed.
     if (look > 1) {
       system.sleep(PAUSE_MS);
       paths = new Search(system).run().paths;
@@ -93,19 +96,19 @@ export function readNamespaces(system: System): Namespaces {
   };
 }
 
-/** One for each mount namespace and root that processes have now. Throws `SystemError`. */
+/** Returns one view for each mount namespace and root of the processes that run now. Throws `SystemError`. */
 export function findViews(system: System): readonly View[] {
   return new Search(system).run().views;
 }
 
 interface Found {
-  /** Identity ("net:[4026531840]") -> paths that may lead there, names before processes. */
+  /** Identity ("net:[4026531840]") -> paths that may lead to it, names before processes. */
   readonly paths: ReadonlyMap<string, readonly string[]>;
   readonly views: readonly View[];
   readonly obstacle: Obstacle | undefined;
 }
 
-/** One walk through /proc. */
+/** One pass over /proc. */
 class Search {
   readonly #system: System;
   readonly #names = new Map<string, string[]>();
@@ -128,13 +131,14 @@ class Search {
       } catch (error) {
         if (isGone(error)) continue;
         if (!isSystemError(error, "EACCES", "EPERM")) throw error;
-        // Some machines hide their first process: it is in the machine's own namespace, as is everybody who was not moved.
+        // Some machines hide their first process. It is in the machine's own namespace, as are all processes that were
+        // not moved.
         if (pid !== "1") obstacle ??= { kind: "process", pid };
       }
     }
     const identities = new Set([...this.#names.keys(), ...this.#processes.keys()]);
     const pathsOf = (identity: string) => [
-      // What an operator knows it by comes first.
+      // Names that an operator knows come first.
       ...(this.#names.get(identity) ?? []).sort((one, other) => Number(isFar(one)) - Number(isFar(other))),
       ...(this.#processes.get(identity) ?? []),
     ];
@@ -145,7 +149,7 @@ class Search {
     };
   }
 
-  /** The namespace that a process is in, and those that are mounted where it sees them. */
+  /** Records the namespace of a process, and the namespaces that are mounted where the process sees them. */
   #lookAt(pid: string): void {
     const network = this.#system.readLink(`/proc/${pid}/ns/net`);
     if (network !== undefined) add(this.#processes, network, `/proc/${pid}/ns/net`);
@@ -163,7 +167,7 @@ class Search {
     this.#read.add(key);
   }
 
-  /** Equal for processes that see the same files: mountinfo, too, is told from a process's root. */
+  /** Equal for processes that see the same files. mountinfo is relative to a process's root, too. */
   #viewOf(pid: string): string | undefined {
     const mounts = this.#system.readLink(`/proc/${pid}/ns/mnt`);
     const root = this.#system.readLink(`/proc/${pid}/root`);
@@ -177,12 +181,12 @@ function add(map: Map<string, string[]>, key: string, value: string): void {
   else values.push(value);
 }
 
-/** Seen through another process. */
+/** True for a path through another process. */
 function isFar(path: string): boolean {
   return path.startsWith("/proc/");
 }
 
-/** Of proc_pid_mountinfo(5): "36 35 0:4 net:[4026532281] /run/netns/a rw shared:1 - nsfs nsfs rw". */
+/** Parses proc_pid_mountinfo(5): "36 35 0:4 net:[4026532281] /run/netns/a rw shared:1 - nsfs nsfs rw". */
 export function parseMountedNamespaces(mountInfo: string): { identity: string; path: string }[] {
   return mountInfo.split("\n").flatMap((line) => {
     const [, , , identity = "", path = ""] = line.split(" ");
@@ -196,10 +200,10 @@ export function parseMountedNamespaces(mountInfo: string): { identity: string; p
   });
 }
 
-/** Looks into namespaces. */
+/** Reads the content of namespaces. */
 class Reader {
   readonly #system: System;
-  /** Of the namespace that this process is in. */
+  /** The identity of this process's own namespace. */
   readonly #own: string;
   #obstacle: Obstacle | undefined;
 
@@ -215,7 +219,7 @@ class Reader {
     return this.#obstacle;
   }
 
-  /** Through the first of `paths` that leads to this very namespace; `undefined` where none does. */
+  /** Reads the namespace through the first of `paths` that leads to it. Undefined if none does. */
   readFirst(identity: string, paths: readonly string[]): Held | undefined {
     for (const path of paths) {
       const namespace = openIfThere(path, this.#system);
@@ -229,7 +233,10 @@ class Reader {
     return undefined;
   }
 
-  /** Its own a process may look at without the right to enter others (setns(2) asks for it even there). */
+  /**
+   * A process may read its own namespace without the right to enter others. setns(2) would require the right even for
+   * it.
+   */
   #read(namespace: NetworkNamespace): Held {
     try {
       const isOwn = namespace.identity === this.#own;
@@ -251,12 +258,12 @@ function openIfThere(path: string, system: System): NetworkNamespace | undefined
   }
 }
 
-/** The number between the brackets is the inode's, on the one nsfs there is. */
+/** Compares the inode number in the brackets. There is only one nsfs. */
 function isNamed(namespace: NetworkNamespace, identity: string): boolean {
   return `net:[${namespace.identity.split(":").at(-1)}]` === identity;
 }
 
-/** Closes `netlink`. */
+/** Reads addresses and aliases. Closes `netlink`. */
 function readInside(path: string, netlink: BlockingNetlink): Held {
   try {
     const links = netlink.dump(linkDump()).map(parseLink);
@@ -274,7 +281,7 @@ function readInside(path: string, netlink: BlockingNetlink): Held {
   }
 }
 
-/** A process may end, and a name be taken away, between two looks (EINVAL: a mount point without its namespace). */
+/** A process may end, or a name be removed, between two reads (EINVAL: a mount point whose namespace is gone). */
 function isGone(error: unknown): boolean {
   return isSystemError(error, "ENOENT", "ESRCH", "EINVAL", "ENOTDIR");
 }

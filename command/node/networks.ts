@@ -1,4 +1,4 @@
-/** The folder in which the container runtime looks for networks, as the runtime reads it. */
+/** Reads the runtime's folder of network configurations, as the runtime does. */
 
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
@@ -10,26 +10,26 @@ import type { System } from "../../pkg/sys/system.ts";
 
 export interface NetworkFile {
   readonly name: string;
-  /** In words, why it is no network configuration. */
+  /** Why the file is not a valid network configuration. Undefined if it is. */
   readonly problem: string | undefined;
   readonly network: string;
-  /** As they are called in turn. */
+  /** In the order of the calls. */
   readonly plugins: readonly ConfigObject[];
 }
 
 export interface NetworkFolder {
   readonly path: string;
-  /** In the order of their names: the runtime takes the first. */
+  /** Sorted by name. The runtime uses the first. */
   readonly files: readonly NetworkFile[];
 }
 
-/** An absent folder is empty. */
+/** A missing folder is empty. */
 export function readNetworks(system: System, path: string): NetworkFolder {
   const names = namesIn(system, path).filter(isNetworkFile);
   return { path, files: names.sort().flatMap((name) => readNetwork(system, path, name)) };
 }
 
-/** Names of a folder's entries; none where there is no such folder. */
+/** Returns the names of a folder's entries. Empty if there is no such folder. */
 export function namesIn(system: System, path: string): string[] {
   try {
     return system.readDirectory(path);
@@ -39,7 +39,7 @@ export function namesIn(system: System, path: string): string[] {
   }
 }
 
-/** Nothing where there is no such file. */
+/** Empty if there is no such file. */
 export function readNetwork(system: System, folder: string, name: string): NetworkFile[] {
   try {
     const object = new ConfigObject(parseJsonObject(system.readFile(`${folder}/${name}`), name));
@@ -55,20 +55,20 @@ export function readNetwork(system: System, folder: string, name: string): Netwo
   }
 }
 
-/** How weftd's conflist attaches pods; what a new one would say where there is none. */
+/** How weftd's conflist attaches pods. Without a conflist, the settings that a new one would have. */
 export interface AttachSettings {
   readonly network: string;
   readonly plugin: AttachPlugin;
-  /** Undefined: each pod has a link of its own (ptp). */
+  /** Undefined if each pod has its own link (ptp). */
   readonly bridge: string | undefined;
   readonly mtu: number | undefined;
-  /** Where host-local keeps its reservations, the network's folder in it. */
+  /** The directory of host-local's reservations, which has a folder for each network. */
   readonly dataDir: string;
-  /** Of host-local's ranges. */
+  /** The subnets of host-local's ranges. */
   readonly subnets: readonly string[];
 }
 
-/** The bridge on which `plugin` puts pods; `undefined` where it puts them on none. */
+/** Returns the bridge to which `plugin` attaches pods. Undefined if it uses none. */
 export function bridgeOf(plugin: ConfigObject): string | undefined {
   const type = plugin.value("type");
   if (type !== "bridge" && type !== "flannel") return undefined;
@@ -80,7 +80,7 @@ function delegatedBridge(delegate: unknown): unknown {
   return typeof delegate === "object" && delegate !== null && "bridge" in delegate ? delegate.bridge : undefined;
 }
 
-/** What `file` says of pods' attachment. */
+/** Returns the attachment settings of `file`. */
 export function attachmentOf(file: NetworkFile | undefined): AttachSettings {
   const [first] = file?.plugins ?? [];
   const ipam = first?.object("ipam");

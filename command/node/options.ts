@@ -1,4 +1,4 @@
-/** Where things lie on a node: the options that all subcommands have which look at one. */
+/** Options for files and addresses of a node, shared by subcommands. */
 import {
   DEFAULT_CNI_BIN_DIR,
   DEFAULT_CNI_CONF_DIR,
@@ -19,7 +19,7 @@ export const RUN_DIR = {
 export const STATE_DIR = {
   kind: "text",
   value: "DIR",
-  about: "what weftd keeps over a reboot",
+  about: "the directory of weftd's state that survives reboots",
   default: DEFAULT_STATE_DIR,
   completes: "directory",
 } as const satisfies TextOption;
@@ -27,7 +27,7 @@ export const STATE_DIR = {
 export const CNI_CONF_DIR = {
   kind: "text",
   value: "DIR",
-  about: "where the runtime looks for network configurations",
+  about: "the runtime's directory of network configurations",
   default: DEFAULT_CNI_CONF_DIR,
   completes: "directory",
 } as const satisfies TextOption;
@@ -35,7 +35,7 @@ export const CNI_CONF_DIR = {
 export const CNI_BIN_DIR = {
   kind: "text",
   value: "DIR",
-  about: "where the runtime looks for plugins",
+  about: "the runtime's directory of plugins",
   default: DEFAULT_CNI_BIN_DIR,
   completes: "directory",
 } as const satisfies TextOption;
@@ -43,14 +43,14 @@ export const CNI_BIN_DIR = {
 export const METRICS_ADDRESS = {
   kind: "text",
   value: "HOST:PORT",
-  about: "where weftd answers /readyz",
+  about: "the address at which weftd serves /readyz",
   default: `${METRICS_LISTEN.host}:${METRICS_LISTEN.port}`,
 } as const satisfies TextOption;
 
 export const TIMEOUT = {
   kind: "number",
   value: "MS",
-  about: "how long to wait for others' answers",
+  about: "the time to wait for answers",
   default: 1000,
   minimum: 1,
   maximum: 60_000,

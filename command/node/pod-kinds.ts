@@ -1,10 +1,13 @@
-/** How this node's pods are attached: weftd's conflist tells of new pods only, the kernel of those that run. */
+/**
+ * Finds how this node's pods are attached. weftd's conflist applies to new pods only; the kernel's links show running
+ * pods.
+ */
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { type PodEnds, podEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { AttachSettings } from "./networks.ts";
 
 export interface PodKinds {
-  /** Its bridge is also that of pods which run and were attached before the conflist said `ptp`. */
+  /** The bridge is set even if the conflist says `ptp`, as long as running pods are attached to one. */
   readonly attachment: AttachSettings;
   readonly ends: PodEnds;
 }

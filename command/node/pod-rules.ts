@@ -1,4 +1,4 @@
-/** Rules of running pods: what the runtime's results say they should have, and what the kernel lacks of it. */
+/** Compares the rules of running pods with the runtime's cached results, and finds missing rules. */
 
 import type { CachedAttachment } from "../../pkg/attachment/cached.ts";
 import { readCachedAttachment } from "../../pkg/attachment/cached-attachments.ts";
@@ -33,9 +33,9 @@ export interface PodRulesPlaces {
   readonly cniBinDir: string;
 }
 
-/** What the runtime remembers, and whose plugins it calls: read once. */
+/** The runtime's cached results, and the owners of its plugins. Read once. */
 export interface PodRulesKnowledge {
-  /** By mark. */
+  /** Results by mark. */
   readonly cached: ReadonlyMap<string, CachedAttachment>;
   isForeign(plugin: string): boolean;
 }
@@ -50,7 +50,7 @@ export function readKnowledge(system: System, { cacheDir, cniBinDir }: PodRulesP
   const attachments = results.paths().flatMap((path) => readCachedAttachment(system, path) ?? []);
   const { files } = observeBinDirectory(cniBinDir, system);
   return {
-    // Of two results of one attachment the first directory's counts.
+    // If an attachment has two results, the one in the first directory is used.
     cached: new Map(attachments.reverse().map((attachment) => [ownerMark(attachment), attachment])),
     isForeign(plugin) {
       const file = files.get(plugin);
@@ -62,16 +62,16 @@ export function readKnowledge(system: System, { cacheDir, cniBinDir }: PodRulesP
 export interface PodRulesLook {
   readonly seen: SeenPodRules;
   readonly wanted: readonly PodRules[];
-  /** Of other programs' chains; those of the pods with another administrator's chain come with the next look. */
+  /** Other programs' forward chains, for pods with one administrator's chain. The next read handles other pods. */
   readonly forwarding: SeenForwarding | undefined;
   readonly requests: readonly Request[];
-  /** Those of them that change weft's own tables. */
+  /** The part of `requests` that changes weft's own tables. */
   readonly ownRequests: readonly Request[];
   readonly missing: readonly OwnedPart[];
   readonly obstacles: readonly PodRulesObstacle[];
-  /** Parts of which nothing tells whether they are missing. */
+  /** Parts that cannot be checked. */
   readonly unchecked: readonly PodRulesObstacle[];
-  /** Marks of attachments that the runtime does not remember. */
+  /** Marks of attachments without a cached result. */
   readonly unknown: readonly string[];
 }
 
@@ -83,7 +83,7 @@ export function lookAtPodRules(
 ): PodRulesLook {
   const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const seen = answered(podRulesLook(), read);
-  // After the generation was asked for: an attachment without a link has none any more when the change is made.
+  // Read after the generation, so an attachment without a link still has none when the change is made.
   const hostEnds = readHostEnds(system);
   const told = [...hostEnds].flatMap(([mark, name]) => {
     const attachment = cached.get(mark);
@@ -128,7 +128,7 @@ export function lookAtPodRules(
   }
 }
 
-/** The host's ends of pods' cables: mark -> name. */
+/** Returns the host's ends of pods' veth pairs: mark -> name. */
 export function readHostEnds(system: System): ReadonlyMap<string, string> {
   const host = openRoute(system);
   try {

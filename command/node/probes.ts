@@ -1,6 +1,6 @@
 /**
- * Datagrams to closed ports of peers: "port unreachable" proves that all of a datagram arrived, by weft's peers and
- * flannel's alike.
+ * Sends datagrams to closed ports of peers. The answer "port unreachable" proves that the whole datagram arrived. Peers
+ * with weft and with flannel answer.
  */
 import { CLOSED_PORT } from "../../pkg/footprint.ts";
 import { type Address, addressToBytes } from "../../pkg/ip/address.ts";
@@ -8,26 +8,26 @@ import type { System, UdpProbe, UdpProbeReply } from "../../pkg/sys/system.ts";
 
 const ECONNREFUSED = 111;
 const ETIMEDOUT = 110;
-/** A descriptor for each; the usual limit is 1,024. */
+/** The number of probes in parallel. Each takes a descriptor, and the usual limit is 1,024. */
 const AT_ONCE = 512;
-/** Hosts send such an answer to one destination once a second (icmp_ratelimit): one of two gets through. */
+/** Hosts send such an answer to a destination only once a second (icmp_ratelimit), so one of two probes is answered. */
 const TRIES = 2;
 
 export interface Question {
   readonly to: Address;
   readonly from: Address | undefined;
-  /** Of the UDP payload. [8] */
+  /** The length of the UDP payload in bytes. [8] */
   readonly bytes?: number;
   readonly isWhole?: boolean;
 }
 
 export interface Answer {
   readonly isAnswered: boolean;
-  /** How long the answer took. */
+  /** The time until the answer. */
   readonly afterMs: number;
 }
 
-/** Asks all of them, in parallel; those that stay silent once more. */
+/** Sends all probes in parallel, and repeats those without an answer once. */
 export function ask(system: System, questions: readonly Question[], timeoutMs: number): Answer[] {
   const answers: Answer[] = questions.map(() => ({ isAnswered: false, afterMs: 0 }));
   let open = questions.map((_, at) => at);

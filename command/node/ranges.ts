@@ -1,9 +1,9 @@
-/** What host-local makes of a subnet of the node's. */
+/** The range that host-local assigns addresses from, for a subnet of the node. */
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
 import { type Range, readRangeSets } from "../../pkg/ipam/ranges.ts";
 
-/** The addresses that pods of `subnet` may get. */
+/** Returns the range of addresses for pods of `subnet`. */
 export function podRange(subnet: Prefix): Range {
   const ranges = [[{ subnet: formatPrefix(subnet) }]];
   const [range] = readRangeSets(new ConfigObject({ ranges }), new ConfigObject({})).flat();

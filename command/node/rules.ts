@@ -1,4 +1,4 @@
-/** nf_tables' rules of the node, read as they are asked for. */
+/** Reads the node's rules of nf_tables on demand. */
 
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
@@ -28,11 +28,11 @@ import type { Known } from "../../pkg/packet-walk/packet.ts";
 import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
 
 export type NodeRules = Ruleset & {
-  /** Base chains and others. */
+  /** Base chains and other chains. */
   readonly chains: readonly NftChain[];
 };
 
-/** Reads the rules of each chain and the elements of each set once, when they are first asked for. */
+/** Reads the rules of each chain and the elements of each set once, on first use. */
 export function openRules(netfilter: BlockingNetlink): NodeRules {
   const families = [NFPROTO.ip, NFPROTO.ip6, NFPROTO.inet];
   const dumped = readRuleset(netfilter, families.map(chainsDump));
@@ -73,13 +73,13 @@ function readElements(
     const dump = dumpRequest(NFT_MSG_GETSETELEM, `nft list set ${table} ${set}`, { family }, { table, set });
     return netfilter.dump(dump).flatMap((message) => decode(NFT_MSG_NEWSETELEM, message).attributes.elements ?? []);
   } catch (error) {
-    // A set whose element expressions weft does not know is one that cannot be told.
+    // Elements with expressions that weft does not know cannot be read.
     if (isNetlinkError(error, "ENOENT", "EINVAL")) return undefined;
     throw error;
   }
 }
 
-/** In bytes; undefined for sets of ranges, and where the set cannot be looked at. */
+/** Returns the length in bytes. Undefined for sets of ranges, and if the set cannot be read. */
 function exactKeyLength(netfilter: BlockingNetlink, { family, table }: TablePlace, set: string): number | undefined {
   const question = query(NFT_MSG_GETSET, `nft -t list set ${table} ${set}`, { family }, { table, name: set });
   const [reply] = netfilter.exchange([question]);
@@ -89,7 +89,7 @@ function exactKeyLength(netfilter: BlockingNetlink, { family, table }: TablePlac
   return (flags & NFT_SET.interval) === 0 ? keyLength : undefined;
 }
 
-/** Null where the set has no such element; undefined where the key is not known in full. */
+/** Null if the set has no such element. Undefined if the key is not fully known. */
 function readElement(
   netfilter: BlockingNetlink,
   { family, table }: TablePlace,

@@ -1,4 +1,4 @@
-/** What weftd has left in its run directory: whether it lives, what it has last programmed, and of which boot that is. */
+/** Reads weftd's run directory: whether weftd runs, what it programmed last, and in which boot. */
 
 import type { NetConf } from "../../pkg/backend/net-conf.ts";
 import { type NodeTable, parseNodeTable, parseStamp, type Stamp } from "../../pkg/backend/node-table.ts";
@@ -8,7 +8,7 @@ import { readBootId } from "../../pkg/sys/boot.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
-/** A file's content, or why there is none. */
+/** The content of a file, or the reason why there is none. */
 export type Held<T> =
   | { readonly is: "held"; readonly value: T; readonly ageMs: number }
   | { readonly is: "absent" }
@@ -18,7 +18,7 @@ export type KnownNodes = NodeTable & { readonly conf: NetConf };
 
 export interface RunDirectory {
   readonly path: string;
-  /** A weftd holds its socket open. */
+  /** True if a weftd holds its socket open. */
   readonly isAlive: boolean;
   readonly bootId: string;
   readonly stamp: Held<Stamp>;
@@ -52,7 +52,7 @@ function isUnknownFormat(error: unknown): boolean {
   return error instanceof Error && error.name === "UnknownFormatError";
 }
 
-/** The table, where there is one of this boot. */
+/** Returns the table if it is of this boot. */
 export function currentTable({ table, bootId }: RunDirectory): KnownNodes | undefined {
   return table.is === "held" && table.value.bootId === bootId ? table.value : undefined;
 }

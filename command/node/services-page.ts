@@ -1,11 +1,11 @@
-/** What weftd says of Services at /debug/services (daemon/controllers/services/services-page.ts). */
+/** weftd's report of Services at /debug/services (daemon/controllers/services/services-page.ts). */
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { askWeftd } from "./weftd.ts";
 
 export type ProtocolWord = "TCP" | "UDP" | "SCTP";
 
-/** Where connections come to. Lists and fields that say nothing are absent. */
+/** The address of a frontend. Empty lists and unset fields are absent. */
 export interface Place {
   readonly kind: string;
   readonly address: string;
@@ -67,21 +67,21 @@ export interface PageNode {
 
 export interface ServicesPage {
   readonly state: PageState;
-  /** Absent where weftd does not know its Node yet. */
+  /** Absent if weftd does not know its Node yet. */
   readonly node?: PageNode;
   readonly services: readonly PageService[];
 }
 
 export type ServicesAnswer =
   | { readonly is: "answered"; readonly page: ServicesPage }
-  /** weftd lives, and Services are another program's (--service-proxy none). */
+  /** weftd runs, and another program serves Services (--service-proxy none). */
   | { readonly is: "not ours" }
   | { readonly is: "silent"; readonly reason: string };
 
-/** weftd makes the page of 10,000 Services in a second or two on a busy node, and answers once it is made. */
+/** weftd computes the page for 10,000 Services in one or two seconds on a busy node before it answers. */
 export const PAGE_LIMIT_MS = 10_000;
 
-/** Asks for all Services, or for those that `query` names ("?service=default/web"). */
+/** Queries all Services, or those that `query` selects ("?service=default/web"). */
 export function askServices(system: System, address: string, timeoutMs: number, query = ""): ServicesAnswer {
   try {
     const { status, statusLine, body } = askWeftd(system, address, `/debug/services${query}`, timeoutMs);

@@ -1,4 +1,4 @@
-/** Networks' configurations tried out on the plugins of the running file (pkg/cni/trial.ts). */
+/** Validates network configurations with the plugins of the running executable (pkg/cni/trial.ts). */
 import { isCniError } from "../../pkg/cni/errors.ts";
 import { complaintOf, questionsOf, TRIAL_ENVIRONMENT, withoutRepeats } from "../../pkg/cni/trial.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -6,15 +6,15 @@ import type { Build } from "../subcommand.ts";
 import type { NetworkFile } from "./networks.ts";
 
 export interface Complaint {
-  /** The file's name. */
+  /** The name of the file. */
   readonly file: string;
-  /** Empty where the file cannot be read as a chain of plugins. */
+  /** Empty if the file is not a valid chain of plugins. */
   readonly plugin: string;
-  /** With plugin and key. */
+  /** Includes the plugin and the key. */
   readonly text: string;
 }
 
-/** What weft's plugins do not take of `files`; others' plugins are not asked. */
+/** Returns the errors that weft's plugins report for `files`. Plugins of other programs are not called. */
 export function tryNetworks(system: System, files: readonly NetworkFile[], { pluginNames }: Build): Complaint[] {
   return files.flatMap(({ name: file, problem, network, plugins }) => {
     if (problem !== undefined) return [];

@@ -1,6 +1,6 @@
 /**
- * Files as the processes of this node see them: in another mount namespace, or below another root, a path leads elsewhere,
- * or nowhere.
+ * Files as the processes of this node see them. In another mount namespace, or with another root, a path may lead
+ * elsewhere or not exist.
  */
 
 import { isSystemError } from "../../pkg/sys/errors.ts";
@@ -8,26 +8,27 @@ import type { System } from "../../pkg/sys/system.ts";
 
 /** Processes that share a mount namespace and a root. */
 export interface View {
-  /** True for those that see what this process sees. */
+  /** True if these processes see the same files as this process. */
   readonly isOwn: boolean;
-  /** "mnt:[4026531841]". */
+  /** For example "mnt:[4026531841]". */
   readonly mounts: string;
   readonly pids: readonly string[];
 }
 
 /** MAXSYMLINKS (include/linux/namei.h). */
 const MOST_LINKS = 40;
-/** On a machine where processes come and go. */
+/** The maximum of attempts, since processes may start and end at any time. */
 const MOST_LOOKS = 5;
 
-/** Where `view` sees its "/"; "" for what this process sees itself. */
+/** The path of the view's "/". Empty for this process's own view. */
 export function rootOf({ isOwn, pids: [pid] }: View): string {
   return isOwn ? "" : `/proc/${pid}/root`;
 }
 
 /**
- * Where `path` of a process whose root is seen at `root` is found. The kernel would follow symbolic links with absolute
- * targets (/var/run, on most machines) from this process's own root; but those of /proc only the kernel can follow.
+ * Returns the path at which this process finds `path` of a process whose root is at `root`. The kernel would follow
+ * absolute symbolic links (such as /var/run on most machines) from this process's own root, so they are resolved here.
+ * Links of /proc are left to the kernel, which alone can follow them.
  */
 export function pathBelow(root: string, path: string, system: System): string {
   if (root === "") return path;
@@ -51,8 +52,8 @@ export function pathBelow(root: string, path: string, system: System): string {
 }
 
 /**
- * True where nothing is at `path` for any process of this node; in doubt something is. `views` may have been found a while
- * ago; `findAgain` finds those of the processes that are there now. Throws `SystemError`.
+ * True if no process of this node sees anything at `path`. If in doubt, returns false. `views` may be old; `findAgain`
+ * finds the views of the current processes. Throws `SystemError`.
  */
 export function isNowhere(
   path: string,
@@ -70,7 +71,10 @@ export function isNowhere(
   return false;
 }
 
-/** `ended`: all of its processes have, so that their roots lead nowhere; others may have come. */
+/**
+ * Reads `path` in a view. `ended`: all processes of the view have ended, so their roots lead nowhere, and new processes
+ * may exist.
+ */
 function lookFrom({ mounts, pids }: View, path: string, system: System): "there" | "absent" | "ended" {
   for (const pid of pids) {
     const isThere = elsewhere(true, () => system.status(pathBelow(`/proc/${pid}/root`, path, system)) !== undefined);
@@ -80,7 +84,10 @@ function lookFrom({ mounts, pids }: View, path: string, system: System): "there"
   return "ended";
 }
 
-/** `closed` where another's files may not be looked at: some are their user's alone (FUSE), or on a disk that is gone. */
+/**
+ * Returns `closed` if the file of another process may not be read: some are for their user only (FUSE), or on a disk
+ * that is gone.
+ */
 export function elsewhere<T>(closed: T, look: () => T): T {
   try {
     return look();

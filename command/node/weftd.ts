@@ -1,4 +1,4 @@
-/** What a weftd that lives says of itself: its /readyz, by HTTP/1.1 (RFC 9112), on this node. */
+/** Queries a running weftd on this node by HTTP/1.1 (RFC 9112). */
 import { addressToBytes, parseAddress } from "../../pkg/ip/address.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -8,17 +8,17 @@ export type Readiness =
   | {
       readonly is: "answered";
       readonly isReady: boolean;
-      /** Conditions that do not hold, each "name: reason". */
+      /** Conditions that are not met, each as "name: reason". */
       readonly missing: readonly string[];
-      /** What is wrong without keeping the node from serving, each "topic: reason". */
+      /** Problems that do not make the node unready, each as "topic: reason". */
       readonly warnings: readonly string[];
     }
   | { readonly is: "silent"; readonly reason: string };
 
-/** More than any answer of weftd's: a cluster may have thirty thousand Services. */
+/** Larger than any answer of weftd. A cluster may have thirty thousand Services. */
 const LARGEST_ANSWER = 1 << 28;
 
-/** Asks the weftd at `address` (host:port; the host an address, or "localhost"). */
+/** Queries /readyz of weftd at `address` (host:port; the host is an address or "localhost"). */
 export function askReadiness(system: System, address: string, timeoutMs: number): Readiness {
   try {
     const { status, statusLine, body } = askWeftd(system, address, "/readyz", timeoutMs);
@@ -39,7 +39,9 @@ export interface WeftdAnswer {
   readonly body: string;
 }
 
-/** Asks the weftd at `address` (as `askReadiness`) for `path`. Throws `SystemError` where no answer comes in time. */
+/**
+ * Requests `path` from weftd at `address` (as in `askReadiness`). Throws `SystemError` if no answer arrives in time.
+ */
 export function askWeftd(system: System, address: string, path: string, timeoutMs: number): WeftdAnswer {
   const { host, port } = parseHostPort(address);
   const answer = get(system, host, port, path, timeoutMs);

@@ -1,4 +1,4 @@
-/** `weft restore`: rules of running pods come back that another program has removed. */
+/** `weft restore`: restores rules of running pods that another program removed. */
 
 import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
 import { forgetConnections } from "../../pkg/attachment/portmap/connections.ts";
@@ -26,33 +26,33 @@ import {
 import { CommandError, ExitStatus } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 
-/** All but the first are for what came meanwhile. */
+/** The maximum of rounds. Rounds after the first handle changes that happened meanwhile. */
 const ROUNDS = 5;
-/** After rules came back: are the attachments still there? */
+/** The time after which restored rules are checked again: the attachments may have gone. */
 const RECHECK_MS = 2000;
 
 export const restore = declareSubcommand({
   name: "restore",
   group: "Change this node",
-  summary: "put back rules of running pods that another program has removed",
+  summary: "restore rules of running pods that another program removed",
   description: [
-    "Restarting Debian's nftables.service, or `nft flush ruleset`, removes the rules of all running pods: host ports (portmap), masquerade (ipMasq), the guard against foreign hardware addresses (macspoofchk), and what firewall has written. A weftd puts them back by itself; this does it where none runs.",
-    "A pod's rules come from the runtime's result of its ADD, in /var/lib/cni/results; a pod counts while a link of this node bears its mark. What is there already stays as it is, and no address or port is taken from another pod. After a change it waits two seconds: rules of a pod whose link has gone by then are removed again.",
-    "What the runtime has no result of cannot be put back: restart such a pod. Parts whose plugin in --cni-bin-dir is another program's are left to that program.",
+    "Restores host ports (portmap), masquerading (ipMasq), the check of pods' hardware addresses (macspoofchk) and the rules of firewall. Restarting Debian's nftables.service, or `nft flush ruleset`, removes these rules of all running pods. A running weftd restores them itself, so use this command on nodes without weftd.",
+    "Reads each pod's rules from the runtime's cached result of its ADD, in /var/lib/cni/results, for pods whose links on this node have weft's mark. Changes no existing rules, and takes no address or port from another pod. After a change, waits two seconds, and removes the restored rules of pods whose link is gone by then.",
+    "Rules of a pod without a cached result cannot be restored: restart the pod. Rules of a plugin in --cni-bin-dir that is another program's are left to that program.",
   ],
   arguments: {},
   options: {
-    dryRun: { kind: "flag", about: "print what would be done, and change nothing" },
+    dryRun: { kind: "flag", about: "print the commands, and change nothing" },
     cacheDir: CACHE_DIR,
     cniBinDir: CNI_BIN_DIR,
   },
   examples: [
-    { line: "restore --dry-run", about: "what is missing, as commands" },
-    { line: "restore", about: "put it back" },
+    { line: "restore --dry-run", about: "print the commands that restore missing rules" },
+    { line: "restore", about: "restore missing rules" },
   ],
   printsData: true,
   run({ system, options: { dryRun, cacheDir, cniBinDir }, progress }) {
-    progress("looking at the node ...");
+    progress("reading the state of the node ...");
     const knowledge = readKnowledge(system, { cacheDir, cniBinDir });
     const { looks, left } = withNetfilter(() => (dryRun ? look(system, knowledge) : carryOut(system, knowledge)));
     const commands = looks.flatMap(({ requests }) => requests.map(({ text }) => text));
@@ -63,8 +63,8 @@ export const restore = declareSubcommand({
         ...{ commands, left: [], failures: left, isDryRun: dryRun },
         nothing:
           left.length > 0
-            ? "What is missing cannot be put back."
-            : "The rules of all running pods are there: nothing to do.",
+            ? "The missing rules cannot be restored."
+            : "All running pods have their rules; nothing to do.",
       }),
       data: { dryRun, changed: !dryRun && commands.length > 0, commands, restored, failures: left },
     };
@@ -73,7 +73,7 @@ export const restore = declareSubcommand({
 
 interface Restoration {
   readonly looks: readonly PodRulesLook[];
-  /** In words, what does not come back. */
+  /** Messages about rules that cannot be restored. */
   readonly left: readonly string[];
 }
 
@@ -82,7 +82,7 @@ function withNetfilter(work: () => Restoration): Restoration {
     return work();
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
-    throw new CommandError("the kernel has no nf_tables: pods have no rules that could be put back", {
+    throw new CommandError("the kernel does not support nf_tables, so there are no pods' rules to restore", {
       status: ExitStatus.refused,
       cause: error,
     });
@@ -119,7 +119,7 @@ function carryOut(system: System, knowledge: PodRulesKnowledge): Restoration {
       if (current.requests.length === 0) break;
       record(system, current, echoes);
     } catch (error) {
-      // A table of another program's that lets no one else change it does not keep our own from being filled.
+      // If another program owns a table and lets no other program change it, weft's own tables are still restored.
       if (blocked !== undefined || !isNetlinkError(error, "EPERM")) throw error;
       blocked = error.message;
     }
@@ -129,7 +129,7 @@ function carryOut(system: System, knowledge: PodRulesKnowledge): Restoration {
     looks.at(-1)?.wanted.flatMap(({ owner, ports }) => (restored.has(owner) ? ports.mappings : [])) ?? [];
   forgetConnections(system, { opened: mappings });
   if (looks.some(({ requests }) => requests.length > 0)) {
-    // A DEL under way takes its rules out before its link: by now the link has gone, too.
+    // A DEL in progress removes its rules before its link. By now, the link is gone, too.
     system.sleep(RECHECK_MS);
     removeStale(system, restored);
   }
@@ -142,7 +142,7 @@ function record(system: System, { forwarding, wanted }: PodRulesLook, echoes: re
   keepRecords(system, addresses, forwarding.records, echoes);
 }
 
-/** Of attachments whose link has gone meanwhile. */
+/** Removes restored rules of attachments whose link has gone meanwhile. */
 function removeStale(system: System, restored: ReadonlySet<string>): void {
   const isGone = (hostEnds: ReadonlyMap<string, string>) => (owner: string) =>
     restored.has(owner) && !hostEnds.has(owner);
@@ -152,7 +152,7 @@ function removeStale(system: System, restored: ReadonlySet<string>): void {
     (netfilter) => {
       const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
       const seen = answered(podRulesLook(), read);
-      // After the generation was asked for, as in each look.
+      // Read after the generation, as in `lookAtPodRules`.
       const isStale = isGone(readHostEnds(system));
       const addresses = forwardedAddresses(seen, isStale);
       const look = podForwardingLook(FORWARD_WISHES.adminChain, addresses);
@@ -165,7 +165,7 @@ function removeStale(system: System, restored: ReadonlySet<string>): void {
   );
 }
 
-/** As the last look has found it. */
+/** Messages for the result of the last read. */
 function leftOf(looks: readonly PodRulesLook[]): string[] {
   const wasSomethingMissing = looks.some(({ missing }) => missing.length > 0);
   return looks
@@ -177,9 +177,9 @@ function leftOf(looks: readonly PodRulesLook[]): string[] {
 }
 
 function uncheckedText({ owner, part, reason }: PodRulesObstacle): string {
-  return `${part} of ${describeOwner(owner)} cannot be checked: ${reason}; if it had such rules, restart the pod`;
+  return `${part} of ${describeOwner(owner)} cannot be checked: ${reason}; if the pod had such rules, restart it`;
 }
 
 function unknownText(mark: string): string {
-  return `${describeOwner(mark)}: the runtime has no result of it: if it had rules, restart the pod`;
+  return `${describeOwner(mark)}: the runtime has no cached result for it; if the pod had rules, restart it`;
 }

@@ -1,4 +1,4 @@
-/** `weft services`: what this node does with connections to Services, and why. */
+/** `weft services`: shows what this node does with connections to Services, and why. */
 import { SERVICES_TABLE } from "../../pkg/footprint.ts";
 import { formatAge } from "../ipam/ls.ts";
 import { readHeldCounts, readHeldFrontends } from "../node/held-services.ts";
@@ -17,45 +17,46 @@ import { countedServices, heldServices, type SeenService } from "./sight.ts";
 
 export const services = declareSubcommand({
   name: "services",
-  group: "Look",
-  summary: "show Services on this node: frontends, endpoints, and why others are not used",
+  group: "Inspect",
+  summary: "show Services on this node: frontends, endpoints, and why endpoints are not used",
   description: [
-    "Shows each frontend of each Service (an address, port and protocol at which this node answers for it) with its kind, traffic policy and the number of its endpoints; frontends that another Service has, with that one's name, and those that no Service may have here; each endpoint, whether new connections go to it, and if not, why; and how many connections the kernel has counted.",
-    "It asks weftd, and the kernel for the counts. Where no weftd answers it shows what the kernel's table alone tells, and says so: names of Services and unused endpoints are not in it.",
-    "POLICY is internal for ClusterIPs; for external frontends cluster (all endpoints, masqueraded) or local (those on this node, under the client's own address). ENDPOINTS of policy local are those on this node, of all.",
-    "The exit status is 0 where all is well, 4 where a Service lost a frontend, was refused one, or has another problem, 5 where the kernel's table is not kept up to date.",
+    "Shows the frontends of each Service: the addresses, ports and protocols at which this node answers for it. Each frontend has its kind, its traffic policy, the number of its endpoints, and the number of connections that the kernel has counted. Frontends that belong to another Service, or that no Service may use, are listed with the reason. For each endpoint, shows whether it gets new connections, and if not, why.",
+    "Queries weftd, and reads the counts from the kernel. If weftd does not answer, shows only the kernel's table and says so: the table contains no names of Services and no unused endpoints.",
+    "POLICY is `internal` for ClusterIPs. For external frontends it is `cluster` (all endpoints, masqueraded) or `local` (only endpoints on this node; they see the client's address). For policy `local`, ENDPOINTS is the number on this node, of all.",
+    "The exit status is 0 if all is well, 4 if a Service does not get a frontend or has another problem, and 5 if the kernel's table is not up to date.",
   ],
   arguments: {
-    service: { value: "NAMESPACE/NAME", about: "this Service alone; with -n its name is enough", isOptional: true },
+    service: { value: "NAMESPACE/NAME", about: "show only this Service; with -n, NAME is enough", isOptional: true },
   },
   options: {
-    namespace: { kind: "text", value: "NAMESPACE", short: "n", about: "Services of this namespace alone" },
-    noEndpoints: { kind: "flag", about: "frontends alone" },
+    namespace: { kind: "text", value: "NAMESPACE", short: "n", about: "show only Services of this namespace" },
+    noEndpoints: { kind: "flag", about: "do not list endpoints" },
     metricsAddress: METRICS_ADDRESS,
-    timeout: { ...TIMEOUT, about: "how long to wait for weftd's answer", default: PAGE_LIMIT_MS },
+    timeout: { ...TIMEOUT, about: "the time to wait for weftd's answer", default: PAGE_LIMIT_MS },
   },
   examples: [
-    { line: "services", about: "all of them" },
-    { line: "services kube-system/kube-dns", about: "one of them" },
-    { line: "services -n default --no-endpoints", about: "the frontends of a namespace" },
-    { line: "services -o json", about: "for a machine" },
+    { line: "services", about: "show all Services" },
+    { line: "services kube-system/kube-dns", about: "show one Service" },
+    { line: "services -n default --no-endpoints", about: "show the frontends of a namespace" },
+    { line: "services -o json", about: "print JSON" },
   ],
   printsData: true,
   run({ system, arguments: { service }, options, progress }) {
     const wanted = wantedOf(service, options.namespace);
-    progress("asking weftd");
+    progress("querying weftd");
     const answer = askServices(system, options.metricsAddress, options.timeout, queryOf(wanted));
     progress("reading the kernel's table");
     const isNamed = answer.is === "answered";
     const [held, counts] = isNamed ? [undefined, readHeldCounts(system)] : [readHeldFrontends(system), undefined];
     if (!isNamed && held === undefined) {
-      const why = answer.is === "silent" ? `no weftd answers (${answer.reason})` : NOT_OURS;
+      const why = answer.is === "silent" ? `weftd does not answer (${answer.reason})` : NOT_OURS;
       return { status: ExitStatus.done, blocks: [text(`${why}, and there is no table ${TABLE}`)], data: NOTHING };
     }
     const seen = isNamed ? countedServices(answer.page.services, counts ?? []) : heldServices(held ?? []);
     if (isNamed && wanted.service !== undefined && seen.length === 0)
-      throw new CommandError(`weftd knows no Service ${wanted.service}`, {
-        remedy: "weft services lists all; headless Services and those of another proxy have no frontends.",
+      throw new CommandError(`weftd has no Service ${wanted.service}`, {
+        remedy:
+          "weft services lists all Services. Headless Services, and Services of another proxy, have no frontends.",
       });
     return {
       status: statusOf(answer, seen),
@@ -76,7 +77,7 @@ export const services = declareSubcommand({
 });
 
 const TABLE = `inet ${SERVICES_TABLE}`;
-const NOT_OURS = "weftd's --service-proxy is none: Services are another program's";
+const NOT_OURS = "weftd has --service-proxy none, so another program serves Services";
 const NOTHING = { source: null, state: null, node: null, services: [] };
 
 interface Wanted {
@@ -117,13 +118,13 @@ function stateBlocks(answer: ServicesAnswer, hasTable: boolean): Block[] {
   if (answer.is === "silent")
     return [
       warning(
-        `No weftd answers (${answer.reason}): this is what the kernel's table ${TABLE} tells, and nothing keeps it up to date.`,
+        `weftd does not answer (${answer.reason}). This is the content of the kernel's table ${TABLE}, which is not being updated.`,
       ),
     ];
   if (answer.is === "not ours")
     return [
       warning(
-        `${NOT_OURS}. The table ${TABLE} was left behind: once kube-proxy runs here, remove it by weft cleanup --services.`,
+        `${NOT_OURS}. The table ${TABLE} is left over: once kube-proxy runs here, remove it with weft cleanup --services.`,
       ),
     ];
   const { state, node } = answer.page;
@@ -133,7 +134,7 @@ function stateBlocks(answer: ServicesAnswer, hasTable: boolean): Block[] {
     [
       "state",
       !isOurs
-        ? { text: "waiting: another program has the turn at Services", tone: "warning" }
+        ? { text: "waiting: another program serves Services", tone: "warning" }
         : !isSynced
           ? { text: "waiting for the first list of Services and EndpointSlices", tone: "warning" }
           : lastSync?.error !== undefined

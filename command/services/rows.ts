@@ -1,4 +1,4 @@
-/** Services as rows of a table: their frontends, those that others have, and their endpoints. Pure. */
+/** Formats Services as rows of a table: their frontends, frontends that other Services have, and endpoints. Pure. */
 import { type PageEndpoint, type Place, placeText } from "../node/services-page.ts";
 import type { Block, Cell } from "../outcome.ts";
 import type { SeenFrontend, SeenService } from "./sight.ts";
@@ -6,7 +6,7 @@ import type { SeenFrontend, SeenService } from "./sight.ts";
 export const HEAD = ["SERVICE", "ADDRESS", "KIND", "POLICY", "ENDPOINTS", "CONNECTIONS", ""] as const;
 
 export interface RowOptions {
-  /** Rows for endpoints, too. */
+  /** True if endpoints have rows, too. */
   readonly hasEndpoints: boolean;
 }
 
@@ -24,7 +24,7 @@ function rowsOf(service: SeenService, { hasEndpoints }: RowOptions): Cell[][] {
     ...(hasEndpoints ? endpointRows(service, endpoints) : []),
   ];
   if (rows.length === 0) rows.push(["", { text: "none", tone: "quiet" }, "", "", "", "", ""]);
-  // A Service's name stands once, at its first row.
+  // Only the first row of a Service has its name.
   return rows.map(([, ...rest], at): Cell[] => [at === 0 ? { text: service.service, tone: "strong" } : "", ...rest]);
 }
 
@@ -51,7 +51,7 @@ function frontendRow(frontend: SeenFrontend): Cell[] {
 
 const REFUSED = { reject: "rejected", drop: "dropped" } as const;
 
-/** Of policy Local those on this node come first: they are what others reach. */
+/** For policy Local, the endpoints on this node come first, since only they get connections from other hosts. */
 function endpointCount({ policy, endpoints = [], localEndpoints = [] }: SeenFrontend): Cell {
   const text = policy === "local" ? `${localEndpoints.length} of ${endpoints.length}` : String(endpoints.length);
   return endpoints.length + localEndpoints.length === 0 ? { text, tone: "warning" } : text;
@@ -62,7 +62,7 @@ function refusedRow(place: Place, why: string): Cell[] {
 }
 
 function endpointRows({ frontends }: SeenService, told: readonly PageEndpoint[]): Cell[][] {
-  // Without weftd there are those that the kernel has, and nothing about others.
+  // Without weftd, only the kernel's endpoints are known.
   if (told.length === 0) {
     const held = new Set(
       frontends.flatMap(({ endpoints = [], localEndpoints = [] }) => [...endpoints, ...localEndpoints]),

@@ -1,4 +1,4 @@
-/** weft services against what weftd really answers, and what the mode really programs. */
+/** Tests weft services with weftd's real answers, and with rules that the mode really programs. */
 import { beforeEach, describe, expect, test } from "vitest";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import type { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
@@ -13,7 +13,7 @@ const EMPTY = "default/empty";
 let node: CommandNode;
 let nftables: FakeNftables;
 
-/** A NodePort of policy Local, one that lost its external address, and one without endpoints. */
+/** A NodePort with policy Local, a Service that lost its external address, and one without endpoints. */
 beforeEach(() => {
   const map = new ServiceMap();
   const facts = nodeFacts();
@@ -44,7 +44,7 @@ const withWeftd = (words = "services", state: object = {}) =>
   weft(words, { netlink: (datagram) => nftables.answer(datagram, 1), tcpServers: weftdSaying(pageOf(node, state)) });
 const withoutWeftd = (words = "services") => weft(words, { netlink: (datagram) => nftables.answer(datagram, 1) });
 
-test("shows frontends, claims that were lost, endpoints and why others are not used", () => {
+test("shows frontends, lost claims, endpoints, and why endpoints are not used", () => {
   const { status, output } = withWeftd();
   expect(output).toMatchInlineSnapshot(`
     "MODE       nftables
@@ -69,7 +69,7 @@ test("shows frontends, claims that were lost, endpoints and why others are not u
   expect(status).toBe(4);
 });
 
-test("one Service, or a namespace, or frontends alone", () => {
+test("shows one Service, one namespace, or only frontends", () => {
   expect(withWeftd("services default/empty").output).not.toContain("default/web");
   expect(withWeftd("services empty -n default").output).toContain("default/empty");
   expect(withWeftd("services -n team").output).not.toContain("default/");
@@ -78,7 +78,7 @@ test("one Service, or a namespace, or frontends alone", () => {
   expect(output).not.toContain("10.244.2.8");
 });
 
-test("the same as data", () => {
+test("prints the same as JSON", () => {
   const { status, output } = withWeftd("services default/web -o json");
   expect(status).toBe(4);
   const { source, services } = JSON.parse(output);
@@ -92,11 +92,11 @@ test("the same as data", () => {
 });
 
 describe("without weftd", () => {
-  test("the kernel's table tells frontends and endpoints, without names", () => {
+  test("shows frontends and endpoints of the kernel's table, without names", () => {
     const { status, output } = withoutWeftd();
     expect(status).toBe(5);
     expect(output).toMatchInlineSnapshot(`
-      "No weftd answers (connect a TCP connection: connection refused (ECONNREFUSED)): this is what the kernel's table inet weft-services tells, and nothing keeps it up to date.
+      "weftd does not answer (connect a TCP connection: connection refused (ECONNREFUSED)). This is the content of the kernel's table inet weft-services, which is not being updated.
 
       SERVICE  ADDRESS                KIND       POLICY    ENDPOINTS  CONNECTIONS
       ?        10.96.0.1:80/tcp       ClusterIP  internal  2          0
@@ -114,16 +114,16 @@ describe("without weftd", () => {
     `);
   });
 
-  test("and without the table there is nothing to show", () => {
+  test("reports that there is no table", () => {
     const { status, output } = weft("services", {
       netlink: (datagram) => new (nftables.constructor as typeof FakeNftables)().answer(datagram, 1),
     });
     expect(status).toBe(0);
-    expect(output).toMatch(/no weftd answers .*, and there is no table inet weft-services/);
+    expect(output).toMatch(/weftd does not answer .*, and there is no table inet weft-services/);
   });
 });
 
-test("a frontend that the kernel lacks is an error", () => {
+test("a frontend missing in the kernel is an error", () => {
   node.map.setService("default/new", service({ clusterIPs: addresses("10.96.0.78") }));
   node.map.changes();
   const { status, output } = withWeftd("services default/new");
@@ -132,28 +132,28 @@ test("a frontend that the kernel lacks is an error", () => {
 });
 
 test.each([
-  [{ isOurs: false }, /another program has the turn/],
+  [{ isOurs: false }, /another program serves Services/],
   [{ isSynced: false }, /waiting for the first list/],
   [{ lastSync: { kind: "compare", agoMs: 3000, durationMs: 1, error: "EPERM" } }, /the last sync failed 3s ago: EPERM/],
-])("a weftd that does not keep the table up to date is an error: %j", (state, words) => {
+])("exits with status 5 if weftd does not update the table: %j", (state, words) => {
   const { status, output } = withWeftd("services", state);
   expect(output).toMatch(words);
   expect(status).toBe(5);
 });
 
-test("where Services are another program's, it says so", () => {
+test("says so if another program serves Services", () => {
   const options = { netlink: () => [], tcpServers: weftdSaying(() => ({}), 404) };
   const { status, output } = weft("services", { ...options, netlink: withoutTable });
-  expect(output).toMatch(/--service-proxy is none: Services are another program's/);
+  expect(output).toMatch(/--service-proxy none, so another program serves Services/);
   expect(status).toBe(0);
 });
 
 const withoutTable = (datagram: Uint8Array) => new (nftables.constructor as typeof FakeNftables)().answer(datagram, 1);
 
-test("what is no Service's name is refused", () => {
+test("rejects words that are not a Service's name", () => {
   expect(withWeftd("services web")).toMatchObject({ status: 2, output: "" });
   expect(withWeftd("services default/none")).toMatchObject({
     status: 1,
-    errorOutput: expect.stringContaining("knows no Service"),
+    errorOutput: expect.stringContaining("has no Service"),
   });
 });

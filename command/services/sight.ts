@@ -1,11 +1,11 @@
-/** What is shown of Services, wherever it was learned: from weftd, or from the kernel's table alone. Pure. */
+/** The Services to show, as read from weftd or from the kernel's table only. Pure. */
 import { type Address, addressKey, compareAddresses, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import type { ConnectionCount } from "../../pkg/services/nftables/connection-counts.ts";
 import type { HeldEndpoint, HeldFrontend } from "../../pkg/services/nftables/held-frontends.ts";
 import type { PageFrontend, PageService, ProtocolWord } from "../node/services-page.ts";
 
 export interface SeenFrontend extends PageFrontend {
-  /** New connections since the frontend stands; null where the kernel has no such frontend. */
+  /** New connections since the frontend was programmed. Null if the kernel has no such frontend. */
   readonly connections: number | null;
 }
 
@@ -23,7 +23,7 @@ function keyOf({ address, protocol, port }: Key): string {
   return `${addressKey(address)} ${protocol} ${port}`;
 }
 
-/** weftd's Services, with the kernel's counts. */
+/** Adds the kernel's counts to weftd's Services. */
 export function countedServices(services: readonly PageService[], held: readonly ConnectionCount[]): SeenService[] {
   const counts = new Map(held.map((frontend) => [keyOf(frontend), frontend.connections]));
   return services.map((service) => ({
@@ -36,10 +36,10 @@ export function countedServices(services: readonly PageService[], held: readonly
   }));
 }
 
-/** Only weftd knows names. */
+/** The name of a Service if weftd does not answer. */
 export const NAMELESS = "?";
 
-/** What the kernel holds: each frontend stands for itself. */
+/** Turns the kernel's frontends into Services: each frontend becomes a Service without a name. */
 export function heldServices(held: readonly HeldFrontend[]): SeenService[] {
   const order = (a: HeldFrontend, b: HeldFrontend) =>
     compareAddresses(a.address, b.address) || a.protocol - b.protocol || a.port - b.port;

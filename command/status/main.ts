@@ -1,4 +1,4 @@
-/** `weft status`: this node, and each peer with what is programmed for it and whether it answers. */
+/** `weft status`: shows this node, and for each peer what is programmed and whether it answers. */
 
 import { backendNamed, backendOf } from "../../pkg/backend/backends.ts";
 import type { Description } from "../../pkg/backend/inspection.ts";
@@ -24,31 +24,31 @@ import { declareSubcommand } from "../subcommand.ts";
 import { isProgrammed, type PeerState, peerStates, programmedText } from "./peers.ts";
 import { countPods, podsText } from "./pods.ts";
 
-/** A peer with what came of asking it; undefined: not asked. */
+/** A peer and the result of its probe. Undefined if it was not probed. */
 type Peer = PeerState & { readonly answerMs: number | "silent" | undefined };
 
 export const status = declareSubcommand({
   name: "status",
-  group: "Look",
-  summary: "show this node and its peers: what is programmed, and who answers",
+  group: "Inspect",
+  summary: "show this node and its peers: what is programmed, and which peers answer",
   description: [
-    "Shows what weftd knows and the kernel holds: the node, its subnets and devices, and each peer with its route, neighbour and forwarding entry. Each peer is asked whether it answers, through the tunnel where it is reached by one: by a datagram to a closed port, which a firewall may keep quiet about.",
-    "It works without weftd, from the node table that it left. What is in trouble comes first.",
-    "The exit status is 0 where all is well, 4 where peers do not answer, 5 where weftd does not serve or an entry is not as it should be.",
+    "Shows the state of weftd and the kernel: the node, its subnets and devices, and each peer with its route, neighbour and forwarding entry. Probes each peer with a datagram to a closed port, through the tunnel if there is one. A peer whose firewall drops such datagrams shows no answer.",
+    "Works without weftd, from the node table that weftd wrote last. Lists peers with problems first.",
+    "The exit status is 0 if all is well, 4 if peers do not answer, and 5 if weftd is not ready or an entry differs from the desired state.",
   ],
   arguments: {},
   options: {
-    peer: { kind: "text", value: "NAME", about: "this peer alone, with each of its entries" },
-    quiet: { kind: "flag", about: "send nothing to other nodes" },
+    peer: { kind: "text", value: "NAME", about: "show only this peer, with each of its entries" },
+    quiet: { kind: "flag", about: "do not probe other nodes" },
     runDir: RUN_DIR,
     cniConfDir: CNI_CONF_DIR,
     metricsAddress: METRICS_ADDRESS,
     timeout: TIMEOUT,
   },
   examples: [
-    { line: "status", about: "this node and all peers" },
-    { line: "status --peer n7", about: "what the kernel holds for one of them" },
-    { line: "status --quiet -o json", about: "for a machine, without asking anybody" },
+    { line: "status", about: "show this node and all peers" },
+    { line: "status --peer n7", about: "show the kernel's entries for one peer" },
+    { line: "status --quiet -o json", about: "print JSON, without probing peers" },
   ],
   printsData: true,
   run({ system, options, progress }) {
@@ -62,10 +62,10 @@ export const status = declareSubcommand({
     const all = peerStates(table, desired, observed);
     const chosen = options.peer === undefined ? all : all.filter(({ name }) => name === options.peer);
     if (options.peer !== undefined && chosen.length === 0)
-      throw new CommandError(`${run.path}/nodes.json knows no peer ${options.peer}`, {
-        remedy: "weft status lists all of them.",
+      throw new CommandError(`${run.path}/nodes.json has no peer ${options.peer}`, {
+        remedy: "weft status lists all peers.",
       });
-    if (!options.quiet) progress(`asking ${chosen.length} peers`);
+    if (!options.quiet) progress(`probing ${chosen.length} peers`);
     const peers = sorted(
       options.quiet
         ? chosen.map((peer) => ({ ...peer, answerMs: undefined }))
@@ -93,10 +93,10 @@ function noTable({ path, table }: RunDirectory, readiness: Readiness | undefined
       ? "is missing"
       : table.is === "unreadable"
         ? `cannot be read: ${table.reason}`
-        : "is of an earlier boot";
+        : "was written before the last boot";
   const missing = readiness?.is === "answered" ? readiness.missing : [];
-  return new CommandError(`${path}/nodes.json ${reason}: weftd has not served on this node since it booted`, {
-    remedy: `${missing.length > 0 ? `weftd says: ${missing.join("; ")}. ` : ""}weft doctor says more.`,
+  return new CommandError(`${path}/nodes.json ${reason}: weftd has not been ready since this node booted`, {
+    remedy: `${missing.length > 0 ? `weftd is not ready: ${missing.join("; ")}. ` : ""}Run weft doctor for details.`,
   });
 }
 
@@ -128,7 +128,7 @@ function sorted(peers: readonly Peer[]): Peer[] {
   return [...peers].sort((a, b) => rankOf(a) - rankOf(b) || compareNames(a.name, b.name));
 }
 
-/** n2 before n10. */
+/** Sorts n2 before n10. */
 function compareNames(a: string, b: string): number {
   const [left, right] = [a, b].map((name) => name.replace(/\d+/g, (digits) => digits.padStart(12, "0")));
   return left === right ? 0 : String(left) < String(right) ? -1 : 1;
@@ -167,7 +167,7 @@ function describeNode(system: System, { run, table, readiness, observed, desired
       mtu: node.underlay.mtu,
       addresses: Object.values(node.underlay.local).map(formatAddress),
     },
-    // By the name that it had when VXLAN devices were the only ones.
+    // This JSON key dates from when VXLAN devices were the only ones.
     vteps: desired.dataPath.devices.map((device) => {
       const { name, mac, mtu } = device;
       const link = observed.links.find((one) => one.name === name);
@@ -225,7 +225,12 @@ function nodeBlocks(node: ReturnType<typeof describeNode>, { table: { conf }, de
     ...node.vteps.map(({ name, mac, mtu, state }, at): [string, Cell] => [
       descriptions[at]?.word ?? "",
       {
-        text: [`${name}: ${state}`, ...(mac === null ? [] : [mac]), `MTU ${mtu}`, descriptions[at]?.text]
+        text: [
+          `${name}: ${state === "other" ? "wrong MAC address or MTU" : state}`,
+          ...(mac === null ? [] : [mac]),
+          `MTU ${mtu}`,
+          descriptions[at]?.text,
+        ]
           .filter(Boolean)
           .join(", "),
         tone: state === "up" ? "good" : "bad",
@@ -235,7 +240,7 @@ function nodeBlocks(node: ReturnType<typeof describeNode>, { table: { conf }, de
     [
       "weftd",
       {
-        text: `${weftd.isAlive ? `alive, ${weftd.isReady ? "ready" : "not ready"}` : "dead"}${weftd.reasons.map((reason) => `; ${reason}`).join("")}`,
+        text: `${weftd.isAlive ? `running, ${weftd.isReady ? "ready" : "not ready"}` : "not running"}${weftd.reasons.map((reason) => `; ${reason}`).join("")}`,
         tone: weftd.isReady ? "good" : "bad",
       },
     ],
@@ -258,11 +263,11 @@ function peerBlocks(peers: readonly Peer[]): Block[] {
     answerCell(peer),
     peer.problems.join("; "),
   ]);
-  return [{ kind: "table", head: ["PEER", "ADDRESS", "SUBNETS", "WAY", "PROGRAMMED", "ANSWERS", ""], rows }];
+  return [{ kind: "table", head: ["PEER", "ADDRESS", "SUBNETS", "VIA", "PROGRAMMED", "ANSWERS", ""], rows }];
 }
 
 function answerCell({ answerMs }: Peer): Cell {
-  if (answerMs === undefined) return { text: "not asked", tone: "quiet" };
+  if (answerMs === undefined) return { text: "not probed", tone: "quiet" };
   return answerMs === "silent" ? { text: "no", tone: "warning" } : `${answerMs.toFixed(1)} ms`;
 }
 
@@ -275,10 +280,10 @@ function onePeer(peer: Peer): Block[] {
           text(""),
           {
             kind: "table" as const,
-            head: ["ENTRY", "STATE", "AS IT SHOULD BE"],
+            head: ["ENTRY", "STATE", "DESIRED"],
             rows: peer.entries.map(({ kind, presence, text: words }): Cell[] => [
               kind,
-              presence === "there" ? presence : { text: presence, tone: "bad" },
+              presence === "there" ? "present" : { text: presence === "other" ? "different" : presence, tone: "bad" },
               words,
             ]),
           },

@@ -1,4 +1,4 @@
-/** What the kernel holds for each peer, against what it should. Pure. */
+/** Compares the kernel's entries for each peer with the desired ones. Pure. */
 
 import type { Entry, Presence } from "../../pkg/backend/inspection.ts";
 import type { Peer } from "../../pkg/backend/node.ts";
@@ -18,14 +18,14 @@ export interface PeerState {
   readonly name: string;
   readonly addresses: readonly string[];
   readonly subnets: readonly string[];
-  /** As the peer announces; undefined while it has announced nothing. */
+  /** The backend that the peer announces. Undefined if it has announced none yet. */
   readonly backend: string | undefined;
-  /** "route", or the backend whose device leads there. */
+  /** "route", or the name of the backend whose device is used. */
   readonly ways: readonly string[];
   readonly entries: readonly Entry[];
-  /** Why some of its pods cannot be sent to. */
+  /** Reasons why some of the peer's pods cannot be reached. */
   readonly problems: readonly string[];
-  /** Whom to ask whether it answers: its device through the tunnel, or the peer itself; undefined where nothing leads there. */
+  /** The address to probe: the peer's device through the tunnel, or the peer itself. Undefined if there is no route. */
   readonly probe: { readonly to: Address; readonly from: Address } | undefined;
 }
 
@@ -53,7 +53,7 @@ export function peerStates(
   });
 }
 
-/** What is wanted, by what tells one entry from another. */
+/** The desired entries, by their keys. */
 class Wanted {
   readonly routes: ReadonlyMap<string, PeerRoute>;
   readonly macs: ReadonlyMap<string, string>;
@@ -72,7 +72,7 @@ class Wanted {
   }
 }
 
-/** What the kernel holds, by the same. */
+/** The kernel's entries, by the same keys. */
 class Held {
   readonly routes = new Map<string, ObservedRoute[]>();
   readonly macs: ReadonlyMap<string, string>;
@@ -103,7 +103,7 @@ class Held {
   }
 }
 
-/** A peer's subnets share their device's forwarding entry, which is listed with the first. */
+/** The subnets of a peer share the forwarding entry of their device. It is listed with the first subnet. */
 function entriesOf(route: PeerRoute, isFirst: boolean, wanted: Wanted, held: Held): Entry[] {
   const { gateway, by } = route;
   const subnet = formatPrefix(route.destination);
@@ -140,7 +140,7 @@ function routePresence({ gateway }: PeerRoute, device: string, routes: readonly 
   return routes.length === 0 ? "missing" : routes.some(isRight) ? "there" : "other";
 }
 
-/** Two routes may also have none. */
+/** Two routes without a gateway are equal, too. */
 export function isSameGateway(a: Address | undefined, b: Address | undefined): boolean {
   return a === undefined || b === undefined ? a === b : isSameAddress(a, b);
 }
@@ -149,7 +149,7 @@ function presenceOf<T>(value: T | undefined, isRight: (value: T) => boolean): Pr
   return value === undefined ? "missing" : isRight(value) ? "there" : "other";
 }
 
-/** By the way that its first subnet goes. */
+/** The probe uses the route of the peer's first subnet. */
 function probeOf(
   { addresses }: Peer,
   [route]: readonly PeerRoute[],
@@ -157,7 +157,7 @@ function probeOf(
   wanted: Wanted,
 ): PeerState["probe"] {
   if (route !== undefined && "device" in route.by) {
-    // The peer's own device has the first address of its subnet, as this node's has.
+    // The peer's device has the first address of its subnet, as this node's device has.
     const to = route.destination.address;
     const own = wanted.devices.get(route.by.device)?.addresses;
     const from = own?.find(({ address }) => address.family === to.family)?.address;
@@ -168,14 +168,12 @@ function probeOf(
   return to === undefined || from === undefined ? undefined : { to, from };
 }
 
-/** What is programmed, in a word or two. */
+/** Describes in one or two words what is programmed. */
 export function programmedText({ entries, problems }: PeerState): string {
   const wrong = entries.filter(({ presence }) => presence !== "there");
   if (entries.length === 0) return problems.length === 0 ? "nothing to do" : "nothing";
   if (wrong.length === 0) return "all";
-  return wrong
-    .map(({ kind, presence }) => `${kind} ${presence === "missing" ? "missing" : "leads elsewhere"}`)
-    .join(", ");
+  return wrong.map(({ kind, presence }) => `${kind} ${presence === "missing" ? "missing" : "different"}`).join(", ");
 }
 
 export function isProgrammed({ entries, problems }: PeerState): boolean {

@@ -25,7 +25,7 @@ const observed = (...links: Link[]): KernelSnapshot => ({
 const BRIDGE = link(3, "cni0", { kind: "bridge" });
 const textOf = (...links: Link[]) => podsText(countPods(attachmentOf(undefined), observed(...links)));
 
-test("pods that flannel's plugins attached are on the bridge, too", () => {
+test("counts pods on the bridge that flannel's plugins attached", () => {
   const ports = [4, 5, 6].map((index) => link(index, `veth${index}`, { masterIndex: 3 }));
   const own = link(7, "veth7", { masterIndex: 3, alias: mark("a") });
   expect(countPods(attachmentOf(undefined), observed(BRIDGE, ...ports, own))).toEqual({
@@ -34,7 +34,7 @@ test("pods that flannel's plugins attached are on the bridge, too", () => {
   expect(textOf(BRIDGE, ...ports, own)).toBe("4 on cni0 (3 of them attached by other plugins); network cbr0");
 });
 
-test("other networks' pods, and what is on other bridges, are none of them", () => {
+test("ignores pods of other networks, and ports of other bridges", () => {
   const other = link(4, "veth4", { masterIndex: 3, alias: mark("b", "other") });
   expect(textOf(BRIDGE, other, link(5, "veth5", { masterIndex: 9 }))).toBe("0 on cni0; network cbr0");
 });

@@ -1,4 +1,4 @@
-/** How many pods this node has in weft's network, and what ties them to it. Pure. */
+/** Counts this node's pods in weft's network, by kind of attachment. Pure. */
 
 import { MARK_START } from "../../pkg/footprint.ts";
 import { isOfNetwork } from "../../pkg/kernel/owner.ts";
@@ -9,10 +9,10 @@ import { podKinds } from "../node/pod-kinds.ts";
 export interface PodCount {
   readonly count: number;
   readonly network: string;
-  /** Where `onBridge` of them hang; null where there is none. */
+  /** The bridge that `onBridge` pods are attached to. Null if there is none. */
   readonly bridge: string | null;
   readonly onBridge: number;
-  /** Of those on the bridge, the ones that no plugin of weft's attached: they were there before a take-over. */
+  /** The number of pods on the bridge that another program's plugins attached before a take-over. */
   readonly byOthers: number;
 }
 
@@ -28,13 +28,13 @@ export function countPods(configured: AttachSettings, observed: KernelSnapshot):
   return { count: own.length + byOthers, network, bridge, onBridge, byOthers };
 }
 
-/** "5: 3 on cni0 (2 of them attached by other plugins), 2 on links of their own; network cbr0" */
+/** Returns a text such as "3 on cni0 (2 of them attached by other plugins), 2 with their own links; network cbr0". */
 export function podsText({ count, network, bridge, onBridge, byOthers }: PodCount): string {
   const others = byOthers === 0 ? "" : ` (${byOthers} of them attached by other plugins)`;
   const routed = count - onBridge;
   const places = [
     ...(bridge !== null && (onBridge > 0 || routed === 0) ? [`${onBridge} on ${bridge}${others}`] : []),
-    ...(routed > 0 || bridge === null ? [`${routed} on links of their own`] : []),
+    ...(routed > 0 || bridge === null ? [`${routed} with their own links`] : []),
   ];
   return `${places.join(", ")}; network ${network}`;
 }

@@ -1,19 +1,19 @@
-/** `weft version`: what this file is. */
+/** `weft version`: shows the version of this file. */
 
 import { ExitStatus, text } from "../outcome.ts";
 import { type Build, declareSubcommand } from "../subcommand.ts";
 
 export const version = declareSubcommand({
   name: "version",
-  group: "The command itself",
-  summary: "say which weft this is, and which plugins it holds",
+  group: "Other",
+  summary: "show the version, and the plugins in this file",
   description: [
-    "Says the version, the build's id, the commit that it was built from, and the plugins that this file is when it is called by their names.",
-    "Two files with the same build id hold the same code.",
+    "Shows the version, the build id, the commit that it was built from, and the plugins that this file contains.",
+    "Two files with the same build id contain the same code.",
   ],
   arguments: {},
   options: {},
-  examples: [{ line: "version -o json", about: "for a machine" }],
+  examples: [{ line: "version -o json", about: "print JSON" }],
   printsData: true,
   run({ build }) {
     const { id, commit, pluginNames } = build;
@@ -25,7 +25,7 @@ export const version = declareSubcommand({
   },
 });
 
-/** One line. */
+/** Returns the version on one line. */
 export function versionText({ version, id, commit }: Build): string {
   return `weft ${version} (build ${id}, ${commit === "" ? "commit unknown" : `commit ${commit}`})`;
 }

@@ -1,4 +1,4 @@
-/** What a controller is made with: everything that weftd.ts has opened. A controller takes what it needs of it. */
+/** The parts that weftd.ts passes to controllers. A controller uses the parts that it needs. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { RepairGate } from "../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../pkg/sys/system.ts";
@@ -18,10 +18,10 @@ import type { NodeView } from "../sources/node-view.ts";
 
 export interface Sources {
   readonly view: NodeView;
-  /** Nodes are new, changed or gone. */
+  /** Notifies of added, changed and deleted Nodes. */
   readonly nodes: Topic;
   readonly netConf: Pick<NetConfHolder, "current">;
-  /** `netConf` is another one. */
+  /** Notifies of a changed `netConf`. */
   readonly netConfChange: Topic;
 }
 
@@ -34,20 +34,20 @@ export interface ControllerContext {
   readonly events: EventReporter;
   readonly sources: Sources;
   readonly facts: Facts;
-  /** What this node says to the cluster. */
+  /** The connection to the cluster, for this node's announcements and for Services. */
   readonly cluster: Pick<ClusterSide, "announcer" | "reconnect" | "services" | "apiServers">;
-  /** The node's files; kernel settings are found where --proc-sys says. */
+  /** The node's files, with kernel settings redirected to --proc-sys. */
   readonly files: Files;
-  /** The same, with this process's own /proc/sys. */
+  /** The same files, with this process's own /proc/sys. */
   readonly ownFiles: Files;
-  /** This node's kernel. Plans go by `drivers`; this is for what plans cannot say. */
+  /** This node's kernel. Plans are carried out by `drivers`; this is for operations that plans cannot express. */
   readonly kernel: Pick<Kernel, "programmer" | "netlink" | "nftables" | "generic" | "connections" | "bases">;
   readonly drivers: ControllerCore["drivers"];
-  /** A repair gate for one controller. */
+  /** Makes a repair gate for one controller. */
   newGate(): RepairGate;
-  /** Notifies `topic` when another program writes one of the settings that the watch follows. */
+  /** Notifies `topic` when another program writes one of the watched settings. */
   watchSettings(topic: Topic): SettingWatch;
 }
 
-/** Makes a controller; undefined where the options want none of it. The list of them is in weftd.ts. */
+/** Makes a controller; undefined if the options do not need it. weftd.ts has the list of factories. */
 export type ControllerFactory = (context: ControllerContext) => Runnable | undefined | Promise<Runnable | undefined>;

@@ -1,4 +1,4 @@
-/** What controllers of this node publish for each other. */
+/** Facts that controllers of this node publish for each other. */
 
 import type { LocalNode } from "../../pkg/backend/node.ts";
 import type { Renumbering } from "../../pkg/backend/renumbering.ts";
@@ -9,164 +9,169 @@ import type { Frontend, FrontendChange } from "../../pkg/services/frontend.ts";
 import type { Tunnel } from "../../pkg/tables/node-rules.ts";
 import { FactKey } from "../core/topic.ts";
 
-/** What `peers` has chosen, before it is programmed. */
+/** The choices of `peers`, before they are programmed. */
 export interface NodeChoice {
   readonly node: LocalNode;
   /** The underlay's interface. */
   readonly underlayName: string;
-  /** The chained executable of this node's backend; undefined where that has none. */
+  /** The chained executable of this node's backend; undefined if the backend has none. */
   readonly executable: string | undefined;
-  /** All pods' networks. */
+  /** The networks of all pods. */
   readonly networks: readonly Prefix[];
-  /** Of pods and bridge, in bytes. */
+  /** The MTU of pods and bridge, in bytes. */
   readonly podMtu: number;
-  /** Destinations that pods reach under their own address although they are no pods. */
+  /** Destinations that are not pods but to which pods send with their own addresses. */
   readonly unmasqueraded: readonly Address[];
-  /** Names of the devices to other nodes. */
+  /** The names of the devices to other nodes. */
   readonly devices: readonly string[];
   readonly tunnels: readonly Tunnel[];
-  /** Addresses that peers' packets may come from. */
+  /** Addresses from which peers' packets may arrive. */
   readonly senders: readonly Address[];
-  /** Subnets of peers that this node has routes to. */
+  /** The peers' subnets to which this node has routes. */
   readonly peerSubnets: readonly Prefix[];
-  /** Subnets that this node had before, in this boot. */
+  /** The subnets that this node had earlier in this boot. */
   readonly former: readonly Prefix[];
 }
 
-export const NODE_CHOICE = new FactKey<NodeChoice>("the node's choice");
+export const NODE_CHOICE = new FactKey<NodeChoice>("the node's choices");
 
-/** A VXLAN device, this node's address on it, and those of its peers' VTEPs. */
+/** A VXLAN device, this node's address on it, and the addresses of its peers' VTEPs. */
 export interface GuardedDevice extends LinkReference {
   readonly local: Address;
   readonly peers: readonly Address[];
 }
 
-/** The VXLAN devices as `peers` has left them. */
+/** The VXLAN devices as `peers` has programmed them. */
 export const GUARDED_DEVICES = new FactKey<readonly GuardedDevice[]>("VXLAN devices");
 
-/** Of the choice that `peers` has programmed last: what depends on single peers is left out. */
+/** The part of the choices that `peers` has programmed last, without what depends on single peers. */
 export interface ProgrammedWay {
   readonly devices: readonly LinkReference[];
-  /** Of this node's pods. */
+  /** The subnets of this node's pods. */
   readonly subnets: readonly Prefix[];
   readonly networks: readonly Prefix[];
   readonly podMtu: number;
   readonly executable: NodeChoice["executable"];
 }
 
-export const PROGRAMMED_WAY = new FactKey<ProgrammedWay>("the way to peers");
+export const PROGRAMMED_WAY = new FactKey<ProgrammedWay>("the programmed data path");
 
-/** What `attach` has found of this node's pods. */
+/** The state of this node's pods, as `attach` has observed it. */
 export interface PodsSeen {
-  /** Pods are on the bridge. */
+  /** True if pods are on the bridge. */
   readonly hasPorts: boolean;
-  /** Undefined where it is not known which pods run. */
+  /** Undefined if the running pods are unknown. */
   readonly renumbering: Pick<Renumbering, "outside" | "former"> | undefined;
-  /** Gateway addresses on the bridge were changed so often. */
+  /** The number of changes of gateway addresses on the bridge. */
   readonly changes: number;
 }
 
 export const PODS_SEEN = new FactKey<PodsSeen>("this node's pods");
 
-/** The last choice whose rules `firewall` has tried to put in place. */
+/** The last choice whose rules `firewall` has tried to program. */
 export const FIREWALLED = new FactKey<NodeChoice>("firewalled", (a, b) => a === b);
 
-/** The last choice that `attach` has seen to; what stood on the bridge for another one is gone. */
+/** The last choice that `attach` has handled. Objects on the bridge for earlier choices are removed by then. */
 export const ATTACHED = new FactKey<NodeChoice>("attached", (a, b) => a === b);
 
-/** Whether this weftd programs Services. Unknown (undefined) counts as not. */
+/** Whether this weftd programs Services. Undefined counts as false. */
 export interface ProxyTurn {
-  /** False while another process answers in kube-proxy's place: nothing is programmed then, and nothing removed. */
+  /**
+   * False while another process serves Services in kube-proxy's place: then weftd neither programs nor removes
+   * anything.
+   */
   readonly isOurs: boolean;
 }
 
-/** Published by `service-health`, which holds kube-proxy's health port as long as the turn is ours. */
-export const PROXY_TURN = new FactKey<ProxyTurn>("the turn at Services");
+/** Published by `service-health`, which listens at kube-proxy's health port while weftd serves Services. */
+export const PROXY_TURN = new FactKey<ProxyTurn>("the proxy of this node");
 
-/** Changes of Services that are not in the kernel yet. */
+/** Changes of Services that are not programmed yet. */
 export interface QueuedChanges {
-  /** Time of the oldest, in milliseconds of the clock; undefined: none is queued. */
+  /** The time of the oldest change, in milliseconds of the clock; undefined if none is queued. */
   readonly sinceMs: number | undefined;
-  /** How many of Services, and of EndpointSlices. */
+  /** The numbers of changed Services and EndpointSlices. */
   readonly services: number;
   readonly endpoints: number;
 }
 
-/** Published by the controller of Services when a change arrives, and when its pass has ended. */
+/** Published by the controller of Services when a change arrives and when its pass has ended. */
 export const SERVICES_QUEUED = new FactKey<QueuedChanges>("queued changes of Services");
 
-/** One attempt to bring Services into the kernel. */
+/** One attempt to program Services. */
 export interface ServicesSync {
-  /** `full` compares all with the kernel; `partial` sends changes. */
+  /** `full` compares everything with the kernel; `partial` sends changes. */
   readonly kind: "full" | "partial";
   readonly isSuccess: boolean;
-  /** Its end, in milliseconds of the clock. */
+  /** The time of its end, in milliseconds of the clock. */
   readonly atMs: number;
   readonly durationMs: number;
-  /** Families that it concerned. */
+  /** The families that it concerned. */
   readonly families: readonly Family[];
-  /** Changes that it carried into the kernel: of Services, and of EndpointSlices. */
+  /** The numbers of programmed changes of Services and of EndpointSlices. */
   readonly serviceChanges: number;
   readonly endpointChanges: number;
-  /** `triggeredMs` of the EndpointSlices among them, in milliseconds since 1970, by their family. */
+  /** `triggeredMs` of the programmed EndpointSlices, in milliseconds since 1970, with their family. */
   readonly triggers: readonly { readonly family: Family; readonly triggeredMs: number }[];
 }
 
-/** The last one; each is published, and subscribers hear of each. */
-export const SERVICES_SYNC = new FactKey<ServicesSync>("Services in the kernel", (a, b) => a === b);
+/** The last attempt. Each one is published, and subscribers receive each. */
+export const SERVICES_SYNC = new FactKey<ServicesSync>("syncs of Services", (a, b) => a === b);
 
-/** A Service of type LoadBalancer and externalTrafficPolicy Local. */
+/** A Service of type LoadBalancer with externalTrafficPolicy Local. */
 export interface HealthCheckedService {
   /** "namespace/name". */
   readonly service: string;
   /** `spec.healthCheckNodePort`. */
   readonly port: number;
-  /** Ready endpoints on this node, by distinct addresses. Terminating ones do not count. */
+  /** The number of distinct addresses of ready endpoints on this node. Terminating endpoints do not count. */
   readonly localEndpoints: number;
 }
 
-/** What is served beside frontends, and what is shown of them. */
+/** Data about Services besides their frontends, for health checks and metrics. */
 export interface ServicesSeen {
   readonly healthChecks: readonly HealthCheckedService[];
-  /** Addresses of this node that NodePorts are served at; undefined: all. */
+  /** The node's addresses at which NodePorts are served; undefined means all. */
   readonly nodePortAddresses: readonly Address[] | undefined;
-  /** Service ports of traffic policy Local without an endpoint here though there are some elsewhere. */
+  /** The numbers of Service ports of traffic policy Local that have endpoints, but none on this node. */
   readonly withoutLocalEndpoints: readonly {
     readonly family: Family;
     readonly policy: "internal" | "external";
     readonly count: number;
   }[];
-  /** Name of the Service ("namespace/name") that has a frontend, by `frontendKey`. */
+  /** Returns the name ("namespace/name") of the Service with this frontend, by `frontendKey`. */
   serviceAt(frontendKey: string): string | undefined;
 }
 
 export const SERVICES_SEEN = new FactKey<ServicesSeen>("Services of this node", (a, b) => a === b);
 
-/** What the kernel does for Services, after each sync that succeeded. */
+/** The programmed state of Services, after each successful sync. */
 export interface ProgrammedServices {
-  /** What the sync changed; undefined: all was compared with the kernel, and any of it may differ from before. */
+  /** The changes of the sync. Undefined if everything was compared with the kernel: then any frontend may differ. */
   readonly changes: readonly FrontendChange[] | undefined;
-  /** The kernel was changed. Where all was compared, connections may have met something else before. */
+  /**
+   * True if the kernel was changed. After a comparison of everything, earlier connections may have used other rules.
+   */
   readonly hasWritten: boolean;
-  /** All frontends as they are now. */
+  /** Returns all current frontends. */
   frontends(): Iterable<Frontend>;
 }
 
-/** The last one; each is published, and subscribers hear of each. */
+/** The last state. Each one is published, and subscribers receive each. */
 export const SERVICES_PROGRAMMED = new FactKey<ProgrammedServices>("programmed Services", (a, b) => a === b);
 
 /**
- * True while packets to 127.0.0.1 from other hosts are dropped. Published by the controller that keeps this guard; NodePorts
- * answer on 127.0.0.1 no sooner (`--nodeport-addresses localhost`).
+ * True while packets to 127.0.0.1 from other hosts are dropped. Published by the controller that programs this guard.
+ * NodePorts are served on 127.0.0.1 only while it is true (`--nodeport-addresses localhost`).
  */
 export const LOOPBACK_GUARDED = new FactKey<boolean>("the guard of 127.0.0.1");
 
-/** One pass over conntrack's table. */
+/** One pass over the conntrack table. */
 export interface ConntrackSweep {
   readonly family: Family;
   readonly durationMs: number;
   readonly deleted: number;
 }
 
-/** The last one; each is published, and subscribers hear of each. */
+/** The last pass. Each one is published, and subscribers receive each. */
 export const CONNTRACK_SWEEP = new FactKey<ConntrackSweep>("stale flows", (a, b) => a === b);

@@ -22,7 +22,7 @@ const watched = ({ linkNames, linkIndexes, bridge: pods }: NotificationFilter) =
   indexes: new Set([...linkIndexes, ...(pods === undefined ? [] : [pods.index])]),
 });
 
-/** Why one of the controllers compares. */
+/** Returns the reason for which one of the controllers compares. */
 function reasonToCompare(message: Message, known: NotificationFilter): string | undefined {
   const reasons = [peersReason(message, known), attachReason(message, known), settingReason(message, watched(known))];
   const [first, ...others] = reasons.filter((reason) => reason !== undefined);
@@ -38,7 +38,7 @@ const BRIDGE = 9;
 const OWN_PORT = 4242;
 const GATEWAYS = [parsePrefix("10.244.1.1/32").address];
 
-/** Of a pod that was there before the node got other subnets. */
+/** The mark of a pod that was attached before the node got other subnets. */
 const OUTSIDE = "cni:cbr0/c9/eth0";
 
 const filter: NotificationFilter = {
@@ -57,7 +57,7 @@ const filter: NotificationFilter = {
   ownPort: OWN_PORT,
 };
 
-/** A notification has the layout of the request that asks for the change. */
+/** A notification has the layout of the request for the same change. */
 function notification({ type, body }: Encodable, portId = 0): Message {
   return { type, flags: 0, sequence: 0, portId, payload: body };
 }
@@ -83,45 +83,45 @@ const route = (destination: string, protocol: number) => ({ destination: parsePr
 test.each<[string, Encodable, string | undefined]>([
   ["the underlay's link", link(UNDERLAY, "eth0"), "link eth0"],
   ["a device of ours", link(VTEP, "flannel.1"), "link flannel.1"],
-  ["a device of ours made anew under another index", link(99, "flannel.1"), "link flannel.1"],
+  ["a device of ours re-created with another index", link(99, "flannel.1"), "link flannel.1"],
   ["the removal of a device of ours", deleteLink(VTEP), "link "],
   ["a pod's veth", link(POD, "veth12345678"), undefined],
   ["a renamed pod's veth", changeLink(POD, { up: true }), undefined],
   ["an address of the underlay", address(UNDERLAY), "address"],
   ["an address of a pod", address(POD), undefined],
   ["the Node's address on another link", addAddress({ index: POD, prefix: parsePrefix("198.51.100.1/24") }), "address"],
-  ["an address that is new on the bridge", address(BRIDGE), undefined],
-  ["an address that is gone from the bridge", deleteAddress(BRIDGE, parsePrefix("10.244.1.1/24")), "address"],
+  ["an address added to the bridge", address(BRIDGE), undefined],
+  ["an address removed from the bridge", deleteAddress(BRIDGE, parsePrefix("10.244.1.1/24")), "address"],
   ["the route to our own subnet removed", deleteRoute(route("10.244.1.0/24", 2)), "route"],
-  ["the bridge as it should be", bridge({}), undefined],
+  ["the bridge as desired", bridge({}), undefined],
   ["the bridge set down", bridge({ flags: 0 }), "link cni0"],
-  ["the bridge under another hardware address", bridge({ mac: "02:00:00:00:00:77" }), "link cni0"],
-  ["the bridge made anew", bridge({ index: BRIDGE + 1 }), "link cni0"],
+  ["the bridge with another hardware address", bridge({ mac: "02:00:00:00:00:77" }), "link cni0"],
+  ["the bridge re-created", bridge({ index: BRIDGE + 1 }), "link cni0"],
   ["the bridge removed", deleteLink(BRIDGE), "link "],
-  ["a port of the bridge as it should be", port({}), undefined],
-  ["a port that was unplugged", port({ master: 0 }), "link veth1"],
+  ["a port of the bridge as desired", port({}), undefined],
+  ["a port removed from the bridge", port({ master: 0 }), "link veth1"],
   ["a port that was set down", port({ flags: 0 }), "link veth1"],
   ["a pod's link removed", podGone("cni:cbr0/c1/eth0"), undefined],
   ["the link of a pod outside the subnets removed", podGone(OUTSIDE), "link veth1"],
   ["a port of another network", port({ master: 0, alias: "cni:other/c1/eth0" }), undefined],
-  ["a port that was told not to send back", portSettings(0), "link veth1"],
-  ["a port that sends back", portSettings(1), undefined],
+  ["a port without hairpin mode", portSettings(0), "link veth1"],
+  ["a port with hairpin mode", portSettings(1), undefined],
   ["forwarding of all links", setting(-1), "setting"],
   ["a setting of the underlay", setting(UNDERLAY), "setting"],
   ["a setting of a pod's link", setting(POD), undefined],
   ["a route of ours removed", deleteRoute(route("10.244.9.0/24", PROTOCOL)), "route"],
-  ["a foreign route in the place of ours", addRoute(route("10.244.2.0/24", 3)), "route"],
+  ["a foreign route that replaces ours", addRoute(route("10.244.2.0/24", 3)), "route"],
   ["a foreign route elsewhere", addRoute(route("198.51.100.0/24", 3)), undefined],
   ["a neighbour on a device of ours", neighbour(VTEP, AF_INET), "neighbour"],
   ["a forwarding entry removed", neighbour(VTEP, AF_BRIDGE, RTM_DELNEIGH), "neighbour"],
   ["a neighbour on the underlay", neighbour(UNDERLAY, AF_INET), undefined],
-])("%s: %o calls for %s", (_name, sent, expected) => {
+])("%s: the reason for %o is %s", (_name, sent, expected) => {
   expect(reasonToCompare(notification(sent), filter)).toBe(expected);
 });
 
 test.each<[string, Encodable, string | undefined]>([
   ["a route to a pod removed", deleteRoute(route("10.244.1.7/32", 3)), "route"],
-  ["a route to a pod that is new", addRoute(route("10.244.1.7/32", 3)), undefined],
+  ["a route to a new pod", addRoute(route("10.244.1.7/32", 3)), undefined],
   ["a foreign route elsewhere removed", deleteRoute(route("198.51.100.7/32", 3)), undefined],
   ["the gateway's address removed from a pod's link", deleteAddress(POD, parsePrefix("10.244.1.1/32")), "address"],
   [
@@ -130,11 +130,11 @@ test.each<[string, Encodable, string | undefined]>([
     undefined,
   ],
   ["a pod's link set down", port({ flags: 0, master: 0 }), "link veth1"],
-  ["a pod's link as it should be", port({ master: 0 }), undefined],
+  ["a pod's link as desired", port({ master: 0 }), undefined],
   ["a bridge's port set down", port({ flags: 0 }), undefined],
   ["a pod's link removed", podGone("cni:cbr0/c1/eth0"), undefined],
   ["the link of a pod outside the subnets removed", podGone(OUTSIDE), "link veth1"],
-])("where pods have links of their own, %s: %o calls for %s", (_name, sent, expected) => {
+])("with pods that have links of their own, %s: the reason for %o is %s", (_name, sent, expected) => {
   const subnets = [parsePrefix("10.244.1.0/24")];
   const routed = { network: "cbr0", gateways: GATEWAYS, subnets, outside: new Set([OUTSIDE]) };
   expect(reasonToCompare(notification(sent), { ...filter, bridge: undefined, routed })).toBe(expected);
@@ -146,10 +146,10 @@ const gateway = (index: number) => addAddress({ index, prefix: parsePrefix("10.2
 test.each<[string, Encodable, string | undefined]>([
   ["the gateway's address on a new pod's link", gateway(POD), "address"],
   ["the gateway's address on the bridge", gateway(BRIDGE), undefined],
-  ["the end of a pod", removed, "link veth1"],
-  ["the end of another network's pod", deleteLink(POD), undefined],
-  ["a port as it should be", port({}), undefined],
-])("where pods of both kinds are, %s: %o calls for %s", (_name, sent, expected) => {
+  ["the removal of a pod's link", removed, "link veth1"],
+  ["the removal of another network's link", deleteLink(POD), undefined],
+  ["a port as desired", port({}), undefined],
+])("with pods of both kinds, %s: the reason for %o is %s", (_name, sent, expected) => {
   const routed = {
     network: "cbr0",
     gateways: GATEWAYS,
@@ -162,21 +162,18 @@ test.each<[string, Encodable, string | undefined]>([
 test.each([
   ["a route of weft's by the bridge", RTPROT_WEFT, BRIDGE, "route"],
   ["a route of weft's by another link", RTPROT_WEFT, VTEP, undefined],
-  ["a stranger's route by the bridge", 3, BRIDGE, undefined],
-])(
-  "%s concerns the pods that were there before other subnets: %i by %i calls for %s",
-  (_name, protocol, link, reason) => {
-    const sent = deleteRoute({ ...route("10.244.9.7/32", protocol), outputIndex: link });
-    expect(attachReason(notification(sent), filter)).toBe(reason);
-  },
-);
+  ["a foreign route by the bridge", 3, BRIDGE, undefined],
+])("%s, for pods of former subnets: the reason for %i by %i is %s", (_name, protocol, link, reason) => {
+  const sent = deleteRoute({ ...route("10.244.9.7/32", protocol), outputIndex: link });
+  expect(attachReason(notification(sent), filter)).toBe(reason);
+});
 
-test("where all pods are on the bridge, the first with a link of its own is news, and the end of a port is none", () => {
+test("with all pods on the bridge, the first pod with its own link triggers a pass, and the removal of a port does not", () => {
   expect(reasonToCompare(notification(gateway(POD)), filter)).toBe("address");
   expect(reasonToCompare(notification(removed), filter)).toBeUndefined();
 });
 
-test("the echo of our own request calls for nothing", () => {
+test("the echo of our own request triggers nothing", () => {
   const sent = deleteRoute(route("10.244.2.0/24", PROTOCOL));
   expect(reasonToCompare(notification(sent, OWN_PORT), filter)).toBeUndefined();
   expect(reasonToCompare(notification(sent, 1), filter)).toBe("route");
@@ -198,14 +195,14 @@ function listen(known: NotificationFilter | undefined) {
   return { socket, heard };
 }
 
-test("each notification of a datagram is looked at", () => {
+test("each notification of a datagram is filtered", () => {
   const { socket, heard } = listen(filter);
   socket.deliver(link(POD, "veth12345678"), link(UNDERLAY, "eth0"), address(UNDERLAY));
   expect(heard).toEqual(["link eth0", "address"]);
   expect(socket.groups).toEqual([1, 3, 5, 7, 9, 11, 24, 25]);
 });
 
-test("what another process did, and what happens to the underlay, is no echo of ours", () => {
+test("changes by another process, and changes of the underlay, are not taken for echoes of ours", () => {
   const { socket, heard } = listen(filter);
   socket.deliver(link(UNDERLAY, "eth0"), address(UNDERLAY), link(VTEP, "flannel.1"), neighbour(VTEP, AF_INET));
   socket.deliverFrom(OWN_PORT + 1, link(VTEP, "flannel.1"));
@@ -219,26 +216,26 @@ test("what another process did, and what happens to the underlay, is no echo of 
   ]);
 });
 
-test("while nothing is programmed, everything counts", () => {
+test("every notification triggers a pass while nothing is programmed", () => {
   const { socket, heard } = listen(undefined);
   socket.deliver(link(POD, "veth12345678"));
   expect(heard).toEqual(["kernel, maybe by us"]);
 });
 
-test("a datagram that cannot be read counts as a change", () => {
+test("an unreadable datagram counts as a change", () => {
   const { socket, heard } = listen(filter);
   socket.deliverBytes(Uint8Array.of(255, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1));
   expect(heard).toEqual(["unreadable notification, maybe by us"]);
 });
 
-test("an overrun and a broken socket are told apart", () => {
+test("an overrun is distinguished from a broken socket", () => {
   const { socket, heard } = listen(filter);
   socket.fail(105);
   socket.fail(9);
   expect(heard).toEqual(["overrun", expect.stringContaining("broken: recvmsg netlink: bad file descriptor")]);
 });
 
-test("a bridge that is made, or made anew, has settings of its own that are looked at", () => {
+test("a created or re-created bridge triggers a comparison of its settings", () => {
   const reason = (index: number) => settingReason(notification(bridge({ index })), watched(filter));
   expect([reason(BRIDGE + 1), reason(BRIDGE)]).toEqual(["link cni0", undefined]);
 });

@@ -1,5 +1,5 @@
 /**
- * The pass, without a kernel: what it programs, announces, writes and says.
+ * Tests the pass without a kernel: what it programs, announces, writes and reports.
  *
  * Longer than 400 lines: half of it is the bench that all cases share.
  */
@@ -103,7 +103,7 @@ function node(name: string, address: string, podCIDRs: readonly string[]): Clust
 const own = node("n1", "192.0.2.1", ["10.244.1.0/24"]);
 const peer = node("n2", "192.0.2.2", ["10.244.2.0/24"]);
 
-/** The controllers of a node, whose kernel, API server and run directory are played; a pass runs each of them once. */
+/** Runs the controllers of a node with a fake kernel, API server and run directory. A pass runs each of them once. */
 function bench() {
   const clock = new ManualClock();
   const view = new NodeView("n1");
@@ -160,7 +160,7 @@ function bench() {
       return { ...outcome, failures };
     },
   };
-  /** Devices are there as soon as they are asked for. */
+  /** Devices exist as soon as they are requested. */
   class PlayedPeers extends PeersController {
     override plan(...[wanted, observed]: Parameters<PeersController["plan"]>) {
       done.programmed.push(wanted.state.dataPath);
@@ -244,7 +244,7 @@ function bench() {
     firewall,
     runnable(attach, { drivers, gate: newGate() }),
   ];
-  // As its loop would.
+  // As the controller's loop would do.
   facts.of(NODE_CHOICE).subscribe(() => {
     firewall.run({ reasons: ["choice"], kernel, later: () => undefined }).catch(() => undefined);
   });
@@ -275,7 +275,7 @@ function bench() {
 
 const conflist = () => join(cniConfDir, CONFLIST_NAME);
 
-test("nothing is compared, so nothing removed, before all nodes were listed", async () => {
+test("nothing is compared or removed before all nodes were listed", async () => {
   const { reconciler, view, done, health } = bench();
   view.accept({ type: "upsert", node: own }, 0);
   await reconciler.pass(["kernel"]);
@@ -284,7 +284,7 @@ test("nothing is compared, so nothing removed, before all nodes were listed", as
   expect(health.readiness().isGood).toBe(false);
 });
 
-test("while the node has no subnet, readiness says so and the kernel is left alone", async () => {
+test("while the node has no subnet, readiness has the reason and the kernel is not changed", async () => {
   const { reconciler, done, health, hear } = bench();
   hear(node("n1", "192.0.2.1", []), peer);
   await reconciler.pass(["nodes"]);
@@ -292,7 +292,7 @@ test("while the node has no subnet, readiness says so and the kernel is left alo
   expect(health.readiness().text).toContain("[-] subnet: Node n1 has no spec.podCIDRs yet");
 });
 
-test("another network's conflist that the runtime would take is told, once", async () => {
+test("another network's conflist that the runtime would use is reported once", async () => {
   const { reconciler, done, hear, health } = bench();
   health.holds("nodes", "listed");
   mkdirSync(cniConfDir);
@@ -304,7 +304,7 @@ test("another network's conflist that the runtime would take is told, once", asy
   expect(health.readiness().isGood).toBe(true);
 });
 
-test("a network with which no pod could start is not taken over, and file and key are named", async () => {
+test("a network with which no pod could start is not taken over, and the report names file and key", async () => {
   const { reconciler, done, hear, health, trouble } = bench();
   hear(own, peer);
   mkdirSync(cniConfDir);
@@ -322,7 +322,7 @@ test("a network with which no pod could start is not taken over, and file and ke
   expect(readdirSync(cniConfDir)).toEqual([CONFLIST_NAME, "10-flannel.conflist.weft-disabled"]);
 });
 
-test("flannel's network is taken over: its conflist goes out of use, and its rules are removed", async () => {
+test("a takeover from flannel disables its conflist and removes its rules", async () => {
   const { reconciler, done, hear } = bench();
   hear(own, peer);
   await reconciler.pass(["nodes"]);
@@ -339,7 +339,7 @@ test("flannel's network is taken over: its conflist goes out of use, and its rul
   expect(done.events).toEqual(["TakenOver"]);
 });
 
-test("a pass programs, announces, writes and makes the node ready", async () => {
+test("a pass programs, announces, writes the files, and makes the node ready", async () => {
   const { reconciler, done, health, hear, files } = bench();
   hear(own, peer);
   health.holds("nodes", "listed");
@@ -354,7 +354,7 @@ test("a pass programs, announces, writes and makes the node ready", async () => 
   expect(health.readiness().text).toMatch(/^ready\n[\s\S]*reconcile: 1 of 1 peers connected/);
 });
 
-test("a pass tells which notifications matter from then on", async () => {
+test("a pass sets the filter for notifications", async () => {
   const { reconciler, hear } = bench();
   hear(own, peer);
   await reconciler.pass(["nodes"]);
@@ -368,7 +368,7 @@ test("a pass tells which notifications matter from then on", async () => {
   });
 });
 
-test("connections are made anew when packets leave from another address, and not before", async () => {
+test("connections are reopened only when packets leave from another address", async () => {
   const { reconciler, done, trouble, hear } = bench();
   hear(own, peer);
   await reconciler.pass(["nodes"]);
@@ -380,7 +380,7 @@ test("connections are made anew when packets leave from another address, and not
   expect(done.moves).toBe(1);
 });
 
-test("a VTEP that this node has announced receives until peers have heard that it is gone, and a while longer", async () => {
+test("an announced VTEP is kept until peers have seen its withdrawal, and for some time after", async () => {
   const { reconciler, clock, done, trouble, hear } = bench();
   const announced = (type: string) => ({
     ...own,
@@ -406,7 +406,7 @@ test("a VTEP that this node has announced receives until peers have heard that i
   expect([kept(), done.later]).toEqual([[], [LINGER_MS]]);
 });
 
-test("the time from each Node event to the end of the programming is measured", async () => {
+test("measures the time from each Node event to the end of programming", async () => {
   const { reconciler, clock, view, metrics, hear } = bench();
   hear(own);
   clock.advance(1);
@@ -417,7 +417,7 @@ test("the time from each Node event to the end of the programming is measured", 
   expect(exposition).toMatch(/weft_programming_latency_seconds_sum 0\.007/);
 });
 
-test("a peer that the kernel refuses costs neither announcement nor conflist nor readiness", async () => {
+test("a refusal for a single peer affects neither announcement nor conflist nor readiness", async () => {
   const { reconciler, done, trouble, health, view, hear, metrics } = bench();
   hear(own, peer);
   health.holds("nodes", "listed");
@@ -431,18 +431,18 @@ test("a peer that the kernel refuses costs neither announcement nor conflist nor
   expect(health.readiness().text).toContain("[+] reconcile: 0 of 1 peers connected");
   expect(health.readiness().text).toContain("[!] peers: n2: ip route add 10.244.2.0/24");
   expect(await metrics.text()).toContain("weft_programming_latency_seconds_count 0");
-  // The event is still not programmed: the pass that succeeds counts it.
+  // The event is still unprogrammed; the pass that succeeds counts it.
   expect(view.takeHeard()).toHaveLength(1);
 });
 
-test("the runtime is offered nothing before the stamp says that the node can serve", async () => {
+test("the conflist is not written before the stamp says that the node can serve", async () => {
   const { reconciler, done, hear } = bench();
   hear(own, peer);
   await reconciler.pass(["nodes"]);
   expect([done.waysAtStamp, existsSync(conflist())]).toEqual([[undefined], true]);
 });
 
-test("a stamp that cannot be written costs no offer, and hides no refusal", async () => {
+test("a stamp that cannot be written does not affect the conflist and hides no refusal", async () => {
   const { reconciler, trouble, health, hear } = bench();
   hear(own, peer);
   trouble.stamp = new Error("no space left on device");
@@ -452,7 +452,7 @@ test("a stamp that cannot be written costs no offer, and hides no refusal", asyn
   expect(health.readiness().text).toMatch(/no space left on device; the kernel refused: ip link del/);
 });
 
-test("what the kernel refuses to this node itself costs readiness", async () => {
+test("a refusal that concerns this node itself makes it unready", async () => {
   const { reconciler, trouble, health, hear } = bench();
   hear(own, peer);
   trouble.refusals = [new NetlinkError(deleteLink(9), 1, undefined, "a test")];
@@ -460,7 +460,7 @@ test("what the kernel refuses to this node itself costs readiness", async () => 
   expect(health.readiness().text).toContain("[-] reconcile: the kernel refused: ip link del");
 });
 
-test("without a data path nothing is announced or offered to the runtime", async () => {
+test("without a data path nothing is announced and no conflist is written", async () => {
   const { reconciler, done, trouble, hear } = bench();
   hear(own, peer);
   trouble.error = new Error("no buffer space");
@@ -469,7 +469,7 @@ test("without a data path nothing is announced or offered to the runtime", async
   expect(existsSync(conflist())).toBe(false);
 });
 
-test("the node table knows of a peer's leaving before the kernel does: whoever steps in does not bring it back", async () => {
+test("a peer is removed from the node table before it is removed from the kernel, so an executable does not restore it", async () => {
   const { reconciler, done, trouble, hear } = bench();
   hear(own, peer);
   await reconciler.pass(["nodes"]);
@@ -479,7 +479,7 @@ test("the node table knows of a peer's leaving before the kernel does: whoever s
   expect(done.tablesWritten.map(({ peers }) => peers.length)).toEqual([1, 0]);
 });
 
-test("a peer that cannot be connected is counted and does not hold up the others", async () => {
+test("a peer that cannot be connected is counted and does not affect the others", async () => {
   const { reconciler, done, metrics, hear } = bench();
   hear(own, peer, node("n3", "198.51.100.3", ["10.244.3.0/24"]));
   await reconciler.pass(["nodes"]);
@@ -513,7 +513,7 @@ test.each<[string, RegExp, (played: ReturnType<typeof bench>) => void]>([
       };
     },
   ],
-])("%s does not keep the rest from being done, and is said", async (_name, message, damage) => {
+])("%s is reported and does not affect the rest of the pass", async (_name, message, damage) => {
   const bed = bench();
   const { reconciler, done, health, hear } = bed;
   hear(own, peer);
@@ -524,7 +524,7 @@ test.each<[string, RegExp, (played: ReturnType<typeof bench>) => void]>([
   expect(health.readiness().text).toMatch(message);
 });
 
-test("several failures of one pass are all said", async () => {
+test("all failures of a pass are reported", async () => {
   const { reconciler, trouble, hear } = bench();
   hear(own, peer);
   trouble.runDir = new Error("no space left on device");
@@ -532,7 +532,7 @@ test("several failures of one pass are all said", async () => {
   await expect(reconciler.pass(["nodes"])).rejects.toThrow("no space left on device; no buffer space");
 });
 
-test("a conflist that cannot be written is said, and the data path stands", async () => {
+test("a conflist that cannot be written is reported, and the data path is programmed", async () => {
   const { reconciler, done, health, hear } = bench();
   hear(own, peer);
   writeFileSync(cniConfDir, "a file where a directory belongs");
@@ -541,7 +541,7 @@ test("a conflist that cannot be written is said, and the data path stands", asyn
   expect(health.readiness().text).toMatch(/\[-\] conflist: .*net\.d/);
 });
 
-test("requests are repairs where nothing else was wanted before", async () => {
+test("requests are repairs if the desired state has not changed", async () => {
   const { reconciler, hear, repaired } = bench();
   hear(own, peer);
   await reconciler.pass(["nodes"]);

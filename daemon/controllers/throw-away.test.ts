@@ -1,6 +1,6 @@
 /**
- * A new concern is one folder and one line: this controller knows the core's contract and nothing of the others. It keeps
- * a file and a route for each subnet that a source of its own names.
+ * Shows that a new concern is one folder and one line: this controller knows the core's contract and no other
+ * controller. It maintains a file, and a route for each subnet that its own source lists.
  */
 import { mkdtempSync, readFileSync, rmSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,12 +29,12 @@ import type { ControllerContext } from "./context.ts";
 
 type Context = Pick<ControllerContext, "drivers" | "newGate" | "metrics" | "health">;
 
-/** Where the controller's objects come from. */
+/** The source of the controller's objects. */
 class Subnets extends Topic {
   all: readonly Prefix[] = [];
 }
 
-/** The whole of the new concern. */
+/** The complete new controller. */
 const subnetRoutes =
   (subnets: Subnets, path: string) =>
   (context: Context): Runnable => {
@@ -76,7 +76,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-test("a controller of one folder is run, repairs, and is seen, beside one that fails and one that hangs", async () => {
+test("a controller in a folder of its own runs, repairs and is shown, while another fails and another hangs", async () => {
   const clock = SYSTEM_CLOCK;
   const log = openLog("fatal", "n1");
   let routes: readonly Request[] = [];
@@ -123,7 +123,7 @@ test("a controller of one folder is run, repairs, and is seen, beside one that f
   await eventually(() => expect(held()).toEqual(["10.1.0.0/24", "10.2.0.0/24"]));
   expect(readFileSync(path, "utf8")).toBe("10.1.0.0/24\n10.2.0.0/24\n");
 
-  // What another program removes from the kernel is announced, and back at once.
+  // A route that another program removes is announced and restored at once.
   const [lost, kept] = routes;
   if (lost === undefined || kept === undefined) throw new Error("two routes");
   routes = [kept];
@@ -132,7 +132,7 @@ test("a controller of one folder is run, repairs, and is seen, beside one that f
   runner.notified(asMessage(lost));
   await eventually(() => expect(held()).toHaveLength(2));
   expect(clock.nowMs() - damagedMs).toBeLessThan(1000);
-  // A file is found by the interval.
+  // The changed file is found at the next interval.
   unlinkSync(path);
   await eventually(() => expect(readFileSync(path, "utf8")).toContain("10.2.0.0/24"));
 
@@ -150,7 +150,8 @@ test("a controller of one folder is run, repairs, and is seen, beside one that f
   await eventually(() => expect(health.readiness().text).toContain("[!] subnets: fewer than two subnets"));
   const { controllers: shown } = await runner.debugState();
   expect(shown).toMatchObject([{ name: "failing" }, { name: "hanging" }, { name: "subnet-routes" }]);
-  // Not to the end: one pass has none. A pass of another that is under way is over by then.
+  // Not until the end of a pass, since the hanging one never ends. Running passes of other controllers have ended by
+  // then.
   await Promise.race([runner.stop(), new Promise((resolve) => setTimeout(resolve, 200))]);
 });
 

@@ -1,5 +1,5 @@
-/** Things to do that do not depend on each other: one that fails keeps none of the others from being done. */
-/** Several things failed; `errors` are what each threw. */
+/** Runs independent actions: if one fails, the others are still done. */
+/** The error of `Attempts` if more than one action failed. `errors` has what each action threw. */
 export class SeveralFailures extends AggregateError {
   constructor(failures: readonly unknown[]) {
     super(failures, failures.map(textOf).join("; "));
@@ -10,7 +10,7 @@ export class SeveralFailures extends AggregateError {
 export class Attempts {
   readonly #failures: unknown[] = [];
 
-  /** Does `work`; a failure is kept for `end`, and gives undefined. */
+  /** Runs `work`. Keeps a failure for `end` and returns undefined in that case. */
   async try<T>(work: () => T | Promise<T>): Promise<T | undefined> {
     try {
       return await work();
@@ -20,7 +20,7 @@ export class Attempts {
     }
   }
 
-  /** Throws what failed: the failure itself where it was one, else `SeveralFailures`. */
+  /** Throws if an action failed: the failure itself if there was one, else `SeveralFailures`. */
   end(): void {
     const [first] = this.#failures;
     if (this.#failures.length === 1) throw first;

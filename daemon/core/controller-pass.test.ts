@@ -14,7 +14,7 @@ const PASS = {
 };
 const step = (name: string) => fileStep(`/run/${name}`, name);
 
-/** A controller whose plans are given, and what was done with them. */
+/** A controller that returns the given plans. `applied` has the steps that the driver received. */
 function bench(plans: readonly StepPlan[], more: Partial<Controller<string, number>> = {}) {
   const applied: { texts: readonly string[]; isComplete: boolean }[] = [];
   const outcomes: PlanOutcome<string, number>[] = [];
@@ -44,7 +44,7 @@ function bench(plans: readonly StepPlan[], more: Partial<Controller<string, numb
   return { run, applied, outcomes, failures };
 }
 
-test("what is not complete is observed and planned again, and all steps are told", async () => {
+test("an incomplete plan is followed by another round, and the outcome has the steps of all rounds", async () => {
   const { run, applied, outcomes } = bench([{ steps: [step("a")], isComplete: false }, { steps: [step("b")] }]);
   await run();
   expect(applied).toEqual([
@@ -55,20 +55,20 @@ test("what is not complete is observed and planned again, and all steps are told
   expect(outcomes[0]?.done.map(({ object }) => object.key)).toEqual(["/run/a", "/run/b"]);
 });
 
-test("while it is not known what should be, nothing is observed or done", async () => {
+test("a pass observes and changes nothing while the desired state is unknown", async () => {
   const { run, applied, outcomes } = bench([{ steps: [step("a")] }], { desired: () => undefined });
   await run();
   expect([applied, outcomes]).toEqual([[], []]);
 });
 
-test("a step that fails fails the pass, after what does not depend on it", async () => {
+test("a failed step fails the pass after the independent steps are done", async () => {
   const { run, failures, outcomes } = bench([{ steps: [step("a"), step("b")] }]);
   failures.set("/run/a", new Error("no space left"));
   await expect(run()).rejects.toThrow("no space left");
   expect(outcomes[0]?.done.map(({ object }) => object.key)).toEqual(["/run/b"]);
 });
 
-test("what has to be made first and fails ends the pass there", async () => {
+test("a pass ends if the step that the next round needs fails", async () => {
   const { run, failures, applied, outcomes } = bench([
     { steps: [step("a")], isComplete: false },
     { steps: [step("b")] },
@@ -78,14 +78,16 @@ test("what has to be made first and fails ends the pass there", async () => {
   expect([applied.length, outcomes[0]?.isComplete]).toEqual([1, false]);
 });
 
-test("what vanishes as soon as it is made is given up after the third time", async () => {
+test("a pass gives up after three rounds if an object vanishes each time it is made", async () => {
   const plan = { steps: [step("a")], isComplete: false };
   const { run, applied } = bench([plan, plan, plan, plan]);
-  await expect(run()).rejects.toThrow(/\/run\/a: it vanishes as soon as it is made: another program removes it/);
+  await expect(run()).rejects.toThrow(
+    /\/run\/a: the object vanishes as soon as it is made; another program removes it/,
+  );
   expect(applied).toHaveLength(3);
 });
 
-test("all failures of a pass are told: of preparation, steps and report", async () => {
+test("the error of a pass names the failures of preparation, steps and report", async () => {
   const { run, failures } = bench([{ steps: [step("a")] }], {
     prepare: () => Promise.reject(new Error("no table")),
     settled: () => Promise.reject(new Error("no report")),
@@ -94,7 +96,7 @@ test("all failures of a pass are told: of preparation, steps and report", async 
   await expect(run()).rejects.toThrow("no table; no step; no report");
 });
 
-test("a controller says itself which failures of steps are some", async () => {
+test("a controller decides which failed steps fail the pass", async () => {
   const { run, failures } = bench([{ steps: [step("a"), settingStep(["net", "b"], "1")] }], {
     errorsOf: (outcome) => outcome.failures.filter(({ step }) => step.kind === "setting").map(({ error }) => error),
   });
@@ -104,7 +106,7 @@ test("a controller says itself which failures of steps are some", async () => {
   await expect(bench([]).run()).resolves.toBeUndefined();
 });
 
-test("a round has one snapshot, and the next round another", async () => {
+test("each round reads one snapshot of its own", async () => {
   const seen: number[] = [];
   let snapshots = 0;
   const kernel = { snapshot: async () => ({ state: EMPTY, port: ++snapshots }) };
@@ -128,7 +130,7 @@ test("a round has one snapshot, and the next round another", async () => {
   expect(seen).toEqual([1, 1, 2]);
 });
 
-test("what has been made first is gone on with, also beside a step that fails", async () => {
+test("the next round continues with what was made, even if another step fails", async () => {
   const { run, failures, applied, outcomes } = bench([
     { steps: [step("bridge"), step("pod")], isComplete: false },
     { steps: [step("address"), step("pod")] },
@@ -139,7 +141,7 @@ test("what has been made first is gone on with, also beside a step that fails", 
   expect(outcomes).toMatchObject([{ isComplete: true, failures: [{ step: { path: "/run/pod" } }] }]);
 });
 
-test("what others have changed while a controller prepared is seen by its plan", async () => {
+test("the plan sees changes that other programs made during prepare", async () => {
   let isChanged = false;
   const seen: number[] = [];
   const controller: Controller<string, number> = {

@@ -1,4 +1,7 @@
-/** One pass of a controller: what should be, what is, the steps between the two, and what became of them. */
+/**
+ * One pass of a controller: computes the desired state, observes the actual one, carries out the steps between them,
+ * and reports the outcome.
+ */
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { PlanStep } from "../../pkg/reconcile/plan-step.ts";
 import { type Gate, repairOf } from "../../pkg/reconcile/repair-gate.ts";
@@ -8,16 +11,22 @@ import type { Drivers, StepFailure } from "./drivers/drivers.ts";
 import { RefusedError } from "./drivers/programmer.ts";
 import type { KernelView, Observation } from "./shared-kernel.ts";
 
-/** A device made in one round is programmed in the next; a third is for a race with who removes it. */
+/**
+ * A device made in one round is programmed in the next. The third round covers a race with a program that removes the
+ * device.
+ */
 const ROUNDS = 3;
 
 export interface ControllerCore {
   readonly drivers: Pick<Drivers, "apply">;
-  /** Of this controller alone: what rests is asked for once a pass. */
+  /** The gate of this controller alone. A pass checks once whether repairs are waiting for their back-off. */
   readonly gate: Gate & { nextMs?(): number | undefined };
 }
 
-/** Made runnable: compares and changes once a pass. What rests is back the moment it may be. */
+/**
+ * Wraps a controller as a `Runnable` that compares and changes once a pass. A repair that backs off is retried when its
+ * back-off ends.
+ */
 export function runnable<D, O>(controller: Controller<D, O>, core: ControllerCore): Runnable {
   const { name, subscriptions } = controller;
   return {
@@ -42,7 +51,7 @@ async function runPass<D, O>(
   if (desired === undefined) return;
   const attempts = new Attempts();
   await attempts.try(() => controller.prepare?.(desired));
-  // Others may have changed the kernel meanwhile, or were even waited for.
+  // Other programs may have changed the kernel during `prepare`, which may even have waited for such a change.
   if (controller.prepare !== undefined) kernel.next();
   const outcome = await attempts.try(() => converge(controller, desired, { drivers, gate }, kernel));
   if (outcome !== undefined) {
@@ -70,7 +79,7 @@ async function converge<D, O>(
     const { resting } = outcome;
     const failures: StepFailure[] = [...outcome.failures];
     const isHeldUp = failures.length > 0 || resting.length > 0;
-    // What is held up may have nothing to do with what was made; if it has, the next round fails with it again.
+    // A failed or waiting step may be independent of what was made. If it is not, it fails again in the next round.
     const isStuck = (isHeldUp && outcome.done.length === 0) || round === ROUNDS;
     kernel.next();
     if (!isComplete && !isStuck) continue;
@@ -81,7 +90,7 @@ async function converge<D, O>(
   }
 }
 
-/** One snapshot a round: what is planned is compared with what it was made of. */
+/** One snapshot per round, so that a plan is compared with the snapshot from which it was made. */
 class RoundView implements KernelView {
   readonly #kernel: KernelView;
   #snapshot: Promise<Observation> | undefined;
@@ -103,12 +112,12 @@ class RoundView implements KernelView {
 class VanishingError extends Error {
   constructor(steps: readonly PlanStep[]) {
     const texts = steps.map(({ text }) => text).join("; ");
-    super(`${texts}: it vanishes as soon as it is made: another program removes it`);
+    super(`${texts}: the object vanishes as soon as it is made; another program removes it`);
     this.name = "VanishingError";
   }
 }
 
-/** The kernel's refusals as one error, and each other failure by itself. */
+/** Returns the kernel's refusals as one error, and every other failure as it is. */
 export function errorsOf(failures: readonly StepFailure[]): readonly unknown[] {
   const refusals = failures.flatMap(({ error }) => (error instanceof NetlinkError ? [error] : []));
   const others = failures.flatMap(({ error }) => (error instanceof NetlinkError ? [] : [error]));

@@ -1,11 +1,13 @@
-/** What a controller is at, for /readyz, /debug/state and metrics. */
+/** The state of a controller, as /readyz, /debug/state and metrics show it. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 
-/** In the order of a life: nothing to do, a pass under way, the last pass failed, a pass that does not end. */
+/** In order: nothing to do, a pass is running, the last pass failed, a pass does not end. */
 export const CONTROLLER_STATUSES = ["idle", "running", "failing", "hanging"] as const;
 export type ControllerStatus = (typeof CONTROLLER_STATUSES)[number];
 
-/** The longest a pass may take: a legacy iptables command is given 20 seconds, a kernel answers within milliseconds. */
+/**
+ * The longest that a pass may take. An iptables-legacy command has 20 seconds; the kernel answers within milliseconds.
+ */
 export const HANGING_MS = 30_000;
 
 /** Times are those of the controller's `Clock`, in milliseconds. */
@@ -13,17 +15,17 @@ export interface ControllerReport {
   readonly name: string;
   readonly status: ControllerStatus;
   readonly passes: { readonly success: number; readonly failure: number };
-  /** Since when a pass is under way. */
+  /** The time since the running pass began. */
   readonly runningMs?: number;
-  /** Of the last pass that ended. */
+  /** The last pass that ended. */
   readonly lastPass?: { readonly reasons: readonly string[]; readonly agoMs: number; readonly durationMs: number };
-  /** Time to the next attempt of a failed pass; at most this. */
+  /** The longest time until a failed pass is retried. */
   readonly nextAttemptMs?: number;
   /** Why the last pass failed. */
   readonly lastError?: string;
 }
 
-/** Rounded for people. */
+/** Rounds to tenths of a millisecond, for readability. */
 const rounded = (ms: number) => Math.round(ms * 10) / 10;
 
 export class ControllerState {
@@ -43,7 +45,7 @@ export class ControllerState {
     this.#running = { sinceMs: this.#clock.nowMs(), reasons };
   }
 
-  /** Returns how long the pass took, in milliseconds. */
+  /** Returns the duration of the pass in milliseconds. */
   ends(result: "success" | "failure"): number {
     const nowMs = this.#clock.nowMs();
     const { sinceMs, reasons } = this.#running ?? { sinceMs: nowMs, reasons: [] };
@@ -82,7 +84,9 @@ export class ControllerState {
     };
   }
 
-  /** A failing controller that tries again is still failing: whether it has recovered is not known before the end. */
+  /**
+   * A failing controller stays "failing" during its retry: whether it has recovered is known only when the pass ends.
+   */
   #status(runningMs: number | undefined): ControllerStatus {
     if (runningMs !== undefined && runningMs >= HANGING_MS) return "hanging";
     if (this.#failure !== undefined) return "failing";
@@ -90,7 +94,7 @@ export class ControllerState {
   }
 }
 
-/** One line of /readyz. */
+/** Returns the controller's line in /readyz. */
 export function controllerLine(report: ControllerReport): string {
   const { name, status, passes, runningMs = 0, lastPass, nextAttemptMs = 0, lastError = "" } = report;
   const count = passes.success + passes.failure;
@@ -98,7 +102,7 @@ export function controllerLine(report: ControllerReport): string {
   const last = lastPass === undefined ? "" : `, last ${seconds(lastPass.agoMs)} ago in ${lastPass.durationMs} ms`;
   switch (status) {
     case "hanging":
-      return `[!] controller ${name}: hanging: a pass is under way for ${seconds(runningMs)}`;
+      return `[!] controller ${name}: hanging: a pass has been running for ${seconds(runningMs)}`;
     case "failing":
       return `[!] controller ${name}: failing: ${lastError}; next attempt in ${seconds(nextAttemptMs)}`;
     default:

@@ -1,7 +1,7 @@
 /**
- * The contract of a controller: one concern of this node, compared with what it should be again and again. It says what
- * calls for a pass, what should be, what is, and the steps between the two. The core runs it: joins bursts, backs off after
- * failures, shares the kernel's dumps, and shows its state.
+ * The contract of a controller. A controller compares one concern of this node with its desired state, pass after pass.
+ * It declares its triggers, the desired state, the observed state, and the steps between the two. The core runs it: it
+ * joins bursts of triggers, backs off after failures, shares the kernel's dumps, and shows the controller's state.
  */
 import type { Message } from "../../pkg/netlink/message.ts";
 import type { TablePlace } from "../../pkg/nft/ruleset.ts";
@@ -13,89 +13,108 @@ import type { Subscribable } from "./topic.ts";
 
 /** Why a kernel notification calls for a pass. */
 export interface Trigger {
-  /** For the log. */
+  /** Appears in the log. */
   readonly reason: string;
-  /** The kernel may have done it because of what a pass of weftd did: it does not hurry the repetition of a failed pass. */
+  /**
+   * True if the notification may be the effect of a pass of weftd. It then does not hurry the retry of a failed pass.
+   */
   readonly isPatient: boolean;
 }
 
-/** What calls for a pass of a controller. */
+/** What triggers a pass of a controller. */
 export interface Subscriptions {
-  /** Sources and facts. */
+  /** Topics (sources and facts) whose changes trigger a pass. */
   readonly topics?: readonly Subscribable[];
-  /** Looks at each rtnetlink notification; undefined where it does not concern this controller. */
+  /** Called with each rtnetlink notification. Returns undefined if it does not concern this controller. */
   readonly reasonFor?: (message: Message) => Trigger | undefined;
-  /** Another program has committed to nftables: when the pass that follows must begin. Left out: never. */
+  /**
+   * Called after another program has committed to nftables. Returns when the next pass must begin. If absent, commits
+   * trigger no pass.
+   */
   readonly onRuleset?: () => PassRequest;
   /**
-   * A table that this controller alone writes. `onChange`: another program has changed something in it, or may have; the
-   * answer says when the pass that follows must begin. Commits to other tables cost nothing.
+   * A table that only this controller writes. `onChange` is called when another program has changed something in it, or
+   * may have; it returns when the next pass must begin. Commits to other tables cost nothing.
    */
   readonly ownTable?: { readonly place: TablePlace; readonly onChange: () => PassRequest };
-  /** Time from a successful pass to the next when nothing else calls for one, in milliseconds. Left out: none follows. */
+  /**
+   * The time from a successful pass to the next one if nothing else triggers a pass, in milliseconds. If absent, no
+   * pass follows.
+   */
   readonly intervalMs?: number;
-  /** A pass begins when weftd starts. [false] */
+  /** True if a pass begins when weftd starts. [false] */
   readonly atStart?: boolean;
 }
 
 /** One pass. */
 export interface Pass {
-  /** What called for it, for the log. */
+  /** The triggers of the pass, for the log. */
   readonly reasons: readonly string[];
   readonly kernel: KernelView;
-  /** Asks for another pass of the same controller after `delayMs`, which what a failed pass brings about does not hurry. */
+  /**
+   * Requests another pass of the same controller after `delayMs`. Notifications caused by a failed pass do not hurry
+   * it.
+   */
   later(reason: string, delayMs: number): void;
 }
 
-/** What the runner runs. `Controller` is the contract above it; `controllerPass` makes the pass of one. */
+/**
+ * The interface that the runner needs. `Controller` is the contract above it; `controllerPass` makes the pass of a
+ * controller.
+ */
 export interface Runnable {
-  /** Unique; in /readyz, /debug/state and metrics. */
+  /** Unique. Appears in /readyz, /debug/state and metrics. */
   readonly name: string;
   readonly subscriptions: Subscriptions;
-  /** How a failed pass is repeated. */
+  /** How a failed pass is retried. */
   readonly retry?: Partial<Pick<LoopOptions, "backoff" | "promisingMs" | "pauseMs" | "patienceMs">>;
-  /** Compares and changes. Rejects with what stood in the way, after all that did not depend on it is done. */
+  /** Compares and changes. Rejects with the failures, after everything that does not depend on them is done. */
   run(pass: Pass): Promise<void>;
-  /** A pass ended without a failure. Must not throw. */
+  /** Called when a pass ended without a failure. Must not throw. */
   succeeded?(): void;
-  /** A pass failed; the next follows in `retryMs` at the latest. Must not throw. */
+  /** Called when a pass failed. The next one begins within `retryMs`. Must not throw. */
   failed?(error: unknown, retryMs: number): void;
-  /** What /debug/state shows of it, beside its state: keys of their own. */
+  /**
+   * Returns what /debug/state shows besides the controller's state. Its keys must differ from those of other
+   * controllers.
+   */
   debug?(kernel: KernelView): Promise<Readonly<Record<string, unknown>>>;
   /**
-   * What /debug/NAME shows of it, by name: for what is too much for /debug/state. JSON in pieces, each some milliseconds of work:
-   * passes may run between two of them.
+   * Pages under /debug/NAME, by name, for data that is too large for /debug/state. Each page yields JSON in pieces of
+   * some milliseconds of work; passes may run between two pieces.
    */
   readonly pages?: { readonly [name: string]: (query: URLSearchParams) => Iterable<string> };
-  /** Gives up what is under way: no pass begins any more. Resolves when nothing of it is left to do. */
+  /** Stops the controller: no pass begins after this call. Resolves when all work of the controller has ended. */
   stop?(): void | Promise<void>;
 }
 
-/** `D`: what should be; `O`: what is. */
+/** `D` is the desired state, `O` the observed state. */
 export interface Controller<D, O> extends Omit<Runnable, "run"> {
-  /** Undefined while it is not known yet: nothing is compared, so nothing is changed. */
+  /** Returns the desired state. Undefined while it is unknown: then nothing is compared and nothing changes. */
   desired(pass: Pass): D | undefined | Promise<D | undefined>;
-  /** What must be done before the first step. Its failure fails the pass, and keeps no step from being done. */
+  /** Work that must precede the first step. If it fails, the pass fails, but its steps are still carried out. */
   prepare?(desired: D): void | Promise<void>;
-  /** Reads what `plan` compares. `kernel` shares its dumps between all controllers that run at the same time. */
+  /**
+   * Reads the state that `plan` compares. `kernel` shares its dumps among all controllers that run at the same time.
+   */
   observe(kernel: KernelView, desired: D): O | Promise<O>;
-  /** The steps from what is to what should be. Pure. */
+  /** Returns the steps from the observed to the desired state. Pure. */
   plan(desired: D, observed: O): StepPlan;
-  /** Which failures of steps fail the pass. [all, the kernel's refusals as one `RefusedError`] */
+  /** Returns the failures that fail the pass. [all; the kernel's refusals as one `RefusedError`] */
   errorsOf?(outcome: PlanOutcome<D, O>): readonly unknown[];
   /**
-   * The steps of the last plan were carried out, as far as `outcome` says: publishes facts, reports. What it throws fails
-   * the pass, as each step's failure does.
+   * Called after the steps of the last plan were carried out, with their `outcome`. Publishes facts and reports. An
+   * error thrown here fails the pass, as a failed step does.
    */
   settled?(pass: Pass, outcome: PlanOutcome<D, O>): void | Promise<void>;
 }
 
 export interface PlanOutcome<D, O> extends StepOutcome {
   readonly desired: D;
-  /** What the last plan started from. */
+  /** The state from which the last plan started. */
   readonly observed: O;
-  /** Of the last plan. */
+  /** The conflicts of the last plan. */
   readonly conflicts: readonly string[];
-  /** False where what had to be made first was not made; the reason is among the failures. */
+  /** False if an object that the next round needs was not made. The reason is among the failures. */
   readonly isComplete: boolean;
 }

@@ -1,14 +1,14 @@
-/** What /debug answers, as JSON: of each controller what it shows, and its state. */
+/** Formats the answers of /debug as JSON. */
 import { setImmediate } from "node:timers/promises";
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
 
-/** Addresses and prefixes as text; bytes in hexadecimal. */
+/** Returns `value` as indented JSON, with addresses and prefixes as text and bytes in hexadecimal. */
 export function toJson(value: unknown): string {
   return `${JSON.stringify(value, (_key, part: unknown) => readable(part), 2)}\n`;
 }
 
-/** One text of all pieces. Each is made in a turn of the event loop of its own. */
+/** Joins all pieces into one text. Each piece is made in a separate turn of the event loop. */
 export async function joinInTurns(pieces: Iterable<string>): Promise<string> {
   let text = "";
   for (const piece of pieces) {

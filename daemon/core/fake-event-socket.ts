@@ -6,7 +6,7 @@ import type { EventNetlinkSocket } from "../../pkg/sys/event-netlink.ts";
 /** struct nlmsghdr: length, type and flags, sequence, port. */
 const PORT_OFFSET = 12;
 
-/** A netlink socket that a test delivers to: nothing is to be sent through it. */
+/** A netlink socket whose incoming datagrams a test supplies. Sending through it throws. */
 export class FakeEventSocket implements EventNetlinkSocket {
   readonly port = 1;
   readonly groups: number[] = [];
@@ -14,7 +14,7 @@ export class FakeEventSocket implements EventNetlinkSocket {
   #onError: (error: SystemError) => void = () => undefined;
 
   send(): void {
-    throw new Error("nothing is to be sent here");
+    throw new Error("a FakeEventSocket cannot send");
   }
   onDatagram(listener: (datagram: Uint8Array) => void): void {
     this.#onDatagram = listener;
@@ -29,11 +29,11 @@ export class FakeEventSocket implements EventNetlinkSocket {
   ignore(): void {}
   close(): void {}
 
-  /** One datagram. A notification has the layout of the request that asks for the change. */
+  /** Delivers one datagram. A notification has the layout of the request for the same change. */
   deliver(...requests: Encodable[]): void {
     this.deliverFrom(0, ...requests);
   }
-  /** The same as the kernel tells what the socket of `portId` has changed. */
+  /** Delivers the same as a notification about a change made through the socket of `portId`. */
   deliverFrom(portId: number, ...requests: Encodable[]): void {
     const writer = new ByteWriter();
     for (const one of requests) {

@@ -36,7 +36,7 @@ function listen() {
 const generation = query(NFT_MSG_NEWGEN, "", {}, { id: 7, processId: 1, processName: "firewalld" });
 const rule = query(NFT_MSG_NEWRULE, "", { family: 2 }, { table: "kube-proxy", chain: "services" });
 
-test("of what nftables announces only a new generation counts, wherever it stands", () => {
+test("only a new generation in a datagram counts as a change, at any position", () => {
   const { socket, heard } = listen();
   socket.deliver(rule, rule);
   expect(heard).toEqual([]);
@@ -47,13 +47,13 @@ test("of what nftables announces only a new generation counts, wherever it stand
   expect(socket.groups).toEqual([7]);
 });
 
-test("what cannot be read may be anything", () => {
+test("an unreadable datagram counts as any change", () => {
   const { socket, heard } = listen();
   socket.deliverBytes(new Uint8Array(20));
   expect(heard).toEqual(["change"]);
 });
 
-test("an overrun and a broken socket are told apart", () => {
+test("an overrun is distinguished from a broken socket", () => {
   const { socket, heard } = listen();
   socket.fail(105);
   socket.fail(9);
@@ -64,7 +64,7 @@ describe("base chains", () => {
   const chain = (name: string, hook?: { readonly number: number; readonly priority: number }) =>
     query(NFT_MSG_NEWCHAIN, "", { family: 2 }, { table: "site", name, ...(hook && { hook }) });
 
-  test("that were added are told, and other chains are not", () => {
+  test("are reported when added, and other chains are not", () => {
     const { socket, heard, chains } = listen();
     chains.length = 0;
     socket.deliver(chain("side"), chain("forward", { number: 2, priority: 0 }), rule);
@@ -72,7 +72,7 @@ describe("base chains", () => {
     expect(heard).toEqual([]);
   });
 
-  test("may be unknown at the start, and after anything was lost or unreadable", () => {
+  test("are unknown at the start and after lost or unreadable notifications", () => {
     const { socket, chains } = listen();
     expect(chains).toEqual(["unknown"]);
     socket.deliverBytes(new Uint8Array(20));
@@ -81,7 +81,7 @@ describe("base chains", () => {
   });
 });
 
-describe("a table that is followed", () => {
+describe("a watched table", () => {
   const { family, table } = FOLLOWED;
   const inet = { family };
 
@@ -91,7 +91,7 @@ describe("a table that is followed", () => {
     ["a rule", query(NFT_MSG_DELRULE, "", inet, { table, chain: "nat", handle: 7n })],
     ["a set", query(NFT_MSG_DELSET, "", inet, { table, name: "rows4" })],
     ["an element", query(NFT_MSG_NEWSETELEM, "", inet, { table, set: "rows4", elements: [] })],
-  ])("is recognised in notifications of %s, wherever it stands", (_what, message) => {
+  ])("is recognised in notifications of %s, at any position", (_what, message) => {
     const { socket, tables } = listen();
     socket.deliver(message);
     socket.deliver(rule, message, generation);
@@ -105,13 +105,13 @@ describe("a table that is followed", () => {
     ["another name", query(NFT_MSG_DELTABLE, "", inet, { name: "weft-servicez" })],
     ["no attribute", query(NFT_MSG_DELTABLE, "", inet, {})],
     ["a generation", generation],
-  ])("is not taken for %s", (_what, message) => {
+  ])("is not recognised in a message with %s", (_what, message) => {
     const { socket, tables } = listen();
     socket.deliver(message, generation);
     expect(tables).toEqual([]);
   });
 
-  test("may have changed when anything was lost or unreadable", () => {
+  test("is reported as changed after lost or unreadable notifications", () => {
     const { socket, tables } = listen();
     socket.deliverBytes(new Uint8Array(20));
     socket.fail(105);

@@ -1,7 +1,7 @@
 /**
- * The kernel's word that nftables changed. Of what it tells about each rule and element (a cluster's services are
- * thousands of them) nothing is read but that another program has committed a transaction, which base chains it added, and
- * whether the message is about one of the tables that are followed.
+ * Listens for the kernel's announcements of nftables changes. The kernel announces every rule and element, and a
+ * cluster's Services are thousands of them. Only three facts are read: that another program has committed a
+ * transaction, which base chains it added, and whether a message is about one of the watched tables.
  */
 import { viewOf } from "../../pkg/netlink/bytes.ts";
 import type { Message } from "../../pkg/netlink/message.ts";
@@ -18,22 +18,22 @@ const HEADER = 16;
 export interface GenerationListener {
   /** Base chains were added or changed. Called before `onChange` of the same transaction. */
   onBaseChains(chains: readonly NftChain[]): void;
-  /** Base chains may have been added unheard: called at the start, too. */
+  /** Base chains may have been added without an announcement. Also called at the start. */
   onUnknownChains(): void;
   /**
-   * Something in this table, one of those that are followed, has changed, or may have: called for each datagram that says
-   * so. The kernel tells neither of elements that rules add nor of those whose time is over.
+   * An object of this watched table has changed or may have changed. Called once per datagram that says so. The kernel
+   * announces neither elements that rules add nor elements that time out.
    */
   onTable(table: TablePlace): void;
-  /** Somebody has changed something. What this process commits is told, too, unless the socket ignores its port. */
+  /** A process has changed nftables. Includes commits of this process, unless the socket ignores its port. */
   onChange(): void;
   /** Announcements were lost. */
   onOverrun(): void;
-  /** The socket is of no use any more. */
+  /** The socket is unusable. */
   onBroken(error: Error): void;
 }
 
-/** Listens until the socket is closed. `tables` are those to follow. */
+/** Listens until the socket is closed. `tables` are the tables to watch. */
 export function listenToGenerations(
   socket: EventNetlinkSocket,
   listener: GenerationListener,
@@ -63,12 +63,15 @@ export function listenToGenerations(
 interface Announced {
   readonly bases: readonly Message[];
   readonly isCommitted: boolean;
-  /** False where a length makes no sense: anything may hide behind it. */
+  /** False if a length is invalid: the rest of the datagram may contain any message. */
   readonly isReadable: boolean;
   readonly touched: ReadonlySet<TablePlace>;
 }
 
-/** struct nlmsghdr: length (u32), then type (u16). Thousands of messages come at once: an object is made of few. */
+/**
+ * struct nlmsghdr: length (u32), then type (u16). Thousands of messages arrive at once, so an object is made only for
+ * the few that matter.
+ */
 function read(datagram: Uint8Array, patterns: readonly TablePattern[]): Announced {
   const view = viewOf(datagram);
   const bases: Message[] = [];

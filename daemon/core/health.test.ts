@@ -3,7 +3,7 @@ import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { ControllerState } from "./controller-state.ts";
 import { CONDITIONS, Health } from "./health.ts";
 
-test("a new daemon is healthy but not ready, and says what is missing", () => {
+test("a new daemon is healthy but not ready, and names each condition that does not hold", () => {
   const health = new Health(new ManualClock());
   const { isGood, text } = health.readiness();
   expect(isGood).toBe(false);
@@ -12,7 +12,7 @@ test("a new daemon is healthy but not ready, and says what is missing", () => {
   expect(health.liveness().isGood).toBe(true);
 });
 
-test("ready is who fulfils every condition, and no longer who loses one", () => {
+test("a daemon is ready while every condition holds", () => {
   const health = new Health(new ManualClock());
   for (const condition of CONDITIONS) {
     expect(health.readiness().isGood).toBe(false);
@@ -26,7 +26,7 @@ test("ready is who fulfils every condition, and no longer who loses one", () => 
   });
 });
 
-test("a pass that does not end is unhealthy", () => {
+test("a pass that does not end makes the daemon unhealthy", () => {
   const clock = new ManualClock();
   const health = new Health(clock);
   const state = new ControllerState("peers", clock);
@@ -37,13 +37,13 @@ test("a pass that does not end is unhealthy", () => {
   clock.advance(1000);
   expect(health.liveness()).toEqual({
     isGood: false,
-    text: expect.stringContaining("[-] pass: under way for 60.0 seconds"),
+    text: expect.stringContaining("[-] pass: running for 60.0 seconds"),
   });
   state.ends("success");
   expect(health.liveness().isGood).toBe(true);
 });
 
-test("a node source that says nothing for a quarter of an hour is unhealthy until it speaks", () => {
+test("a node source that is silent for 15 minutes makes the daemon unhealthy until it reports again", () => {
   const clock = new ManualClock();
   const health = new Health(clock);
   clock.advance(14 * 60_000);
@@ -51,12 +51,12 @@ test("a node source that says nothing for a quarter of an hour is unhealthy unti
   clock.advance(14 * 60_000);
   expect(health.liveness().isGood).toBe(true);
   clock.advance(60_000);
-  expect(health.liveness().text).toContain("[-] watch: last sign of life 900.0 seconds ago");
+  expect(health.liveness().text).toContain("[-] watch: last report 900.0 seconds ago");
   health.sourceSpoke();
   expect(health.liveness().isGood).toBe(true);
 });
 
-test("warnings are told beside the conditions, make nobody unready, and end when they are not repeated", () => {
+test("warnings are listed after the conditions, do not affect readiness, and end when they are not repeated", () => {
   const health = new Health(new ManualClock());
   for (const condition of CONDITIONS) health.holds(condition, "fine");
   health.warns("peers", ["n3: off the link", ...Array.from({ length: 11 }, (_, at) => `m${at}: no address`)]);
@@ -68,7 +68,7 @@ test("warnings are told beside the conditions, make nobody unready, and end when
   expect(health.readiness().text).not.toContain("[!]");
 });
 
-test("a condition that not every node is asked for counts from its first finding on", () => {
+test("an optional condition counts from its first finding", () => {
   const health = new Health(new ManualClock());
   for (const condition of CONDITIONS) health.holds(condition, "fine");
   expect(health.readiness()).toMatchObject({ isGood: true, text: expect.not.stringContaining("services") });

@@ -1,23 +1,25 @@
 /**
- * What /healthz and /readyz answer, and why.
+ * The answers of /healthz and /readyz, with reasons.
  *
- * Ready: this node serves pods. It stays so while the API server is away, since the data path does not need it, and
- * while single peers are not reached: a daemon that said otherwise would have its node taken out of service, and a
- * rolling update stopped, for somebody else's fault. Those are warnings, told beside the conditions.
- * Healthy: this process does its work. When it is not, a restart can help, and nothing else.
+ * Ready means that this node serves its pods. A node stays ready while the API server is away, because the data path
+ * does not need it, and while single peers are unreachable. If weftd reported such a node as not ready, Kubernetes
+ * would take the node out of service and stop a rolling update because of a fault elsewhere. These faults are warnings,
+ * listed after the conditions.
+ *
+ * Healthy means that this process does its work. If it is unhealthy, only a restart can help.
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { type ControllerReport, controllerLine } from "./controller-state.ts";
 
-/** What must hold for the node to be ready, in the order in which it comes about. */
+/** The conditions for readiness, in the order in which they are met at a start. */
 export const CONDITIONS = ["subnet", "nodes", "reconcile", "conflist"] as const;
-/** What must hold, too, once a controller has said of it that it does, or does not: not every node is asked for it. */
+/** Conditions that count only after a controller has reported on them. They do not apply to every node. */
 const OPTIONAL_CONDITIONS = ["services"] as const;
 export type Condition = (typeof CONDITIONS)[number] | (typeof OPTIONAL_CONDITIONS)[number];
 
 export interface Report {
   readonly isGood: boolean;
-  /** One line for each condition, with the reason, and for each warning. */
+  /** One line for each condition, with its reason, and one for each warning. */
   readonly text: string;
 }
 
@@ -26,18 +28,18 @@ interface Finding {
   readonly reason: string;
 }
 
-/** Of a topic's warnings so many are told; the rest is a number. */
+/** The number of warnings listed for each topic. The rest is counted. */
 const WARNINGS_SHOWN = 10;
 
-/** A controller's pass that takes so long does not end: the process is to be restarted. */
+/** A controller's pass that takes longer does not end, and the process must be restarted. */
 const LONGEST_PASS_MS = 60_000;
 
-/** The node source speaks at least once per watch or failed attempt, and both end within ten minutes. */
+/** The node source reports at least once per watch or failed attempt, and both end within ten minutes. */
 const LONGEST_SILENCE_MS = 15 * 60_000;
 
 export class Health {
   readonly #clock: Clock;
-  /** By condition, of each part that it has. */
+  /** By condition, then by the condition's part. */
   readonly #findings = new Map<Condition, Map<string, Finding>>();
   readonly #warnings = new Map<string, readonly string[]>();
   #controllers: () => readonly ControllerReport[] = () => [];
@@ -49,7 +51,7 @@ export class Health {
     for (const condition of CONDITIONS) this.fails(condition, "not tried yet");
   }
 
-  /** A condition that has parts holds where all of them do; the unnamed part says why. */
+  /** A condition with parts holds if all parts hold. The unnamed part has its reason. */
   holds(condition: Condition, reason: string, part = ""): void {
     this.#parts(condition).set(part, { holds: true, reason });
   }
@@ -58,12 +60,12 @@ export class Health {
     this.#parts(condition).set(part, { holds: false, reason });
   }
 
-  /** What is wrong on `topic` without keeping this node from serving; replaces what was said on it before. */
+  /** Sets the warnings of `topic`, in place of the previous ones. Warnings do not affect readiness. */
   warns(topic: string, reasons: readonly string[]): void {
     this.#warnings.set(topic, reasons);
   }
 
-  /** From now on a line for each controller is among the answers. */
+  /** Adds a line for each controller to the readiness report from now on. */
   shows(controllers: () => readonly ControllerReport[]): void {
     this.#controllers = controllers;
   }
@@ -72,7 +74,7 @@ export class Health {
     return this.#finding(condition).holds;
   }
 
-  /** The node source said something, be it that it cannot reach the API server. */
+  /** The node source reported, even if only that it cannot reach the API server. */
   sourceSpoke(): void {
     this.#heardMs = this.#clock.nowMs();
   }
@@ -94,7 +96,7 @@ export class Health {
     return { isGood, text: text + lines.join("") + controllers.join("") };
   }
 
-  /** That this is answered at all shows that the event loop turns. */
+  /** Any answer at all shows that the event loop runs. */
   liveness(): Report {
     const nowMs = this.#clock.nowMs();
     const passMs = Math.max(0, ...this.#controllers().map(({ runningMs = 0 }) => runningMs));
@@ -103,12 +105,12 @@ export class Health {
       {
         name: "pass",
         holds: passMs < LONGEST_PASS_MS,
-        reason: passMs === 0 ? "none under way" : `under way for ${seconds(passMs)}`,
+        reason: passMs === 0 ? "none running" : `running for ${seconds(passMs)}`,
       },
       {
         name: "watch",
         holds: silentMs < LONGEST_SILENCE_MS,
-        reason: `last sign of life ${seconds(silentMs)} ago`,
+        reason: `last report ${seconds(silentMs)} ago`,
       },
     ]);
   }

@@ -1,4 +1,4 @@
-/** The server's limits, on sockets. */
+/** Tests the server's limits on real sockets. */
 import net from "node:net";
 import { afterEach, expect, test, vi } from "vitest";
 import { type HttpServer, serveHttp } from "./http-server.ts";
@@ -12,7 +12,7 @@ afterEach(async () => {
 
 const OK = () => ({ status: 200, body: "ok\n" });
 
-/** Connects and sends `text`; resolves with all that came until the server has closed the connection. */
+/** Connects and sends `text`. Resolves with all data received until the server closes the connection. */
 function converse(host: string, text: string): Promise<string> {
   const socket = net.connect({ host, port: server?.port ?? 0 });
   sockets.push(socket);
@@ -25,19 +25,19 @@ function converse(host: string, text: string): Promise<string> {
   return new Promise((resolve) => socket.once("close", () => resolve(received)));
 }
 
-test("a server of all addresses answers over both families", async () => {
+test("a server that listens on all addresses answers over both families", async () => {
   server = await serveHttp({ host: undefined, port: 0 }, OK);
   for (const host of ["127.0.0.1", "::1"])
     expect(await converse(host, "GET / HTTP/1.0\r\n\r\n")).toMatch(/^HTTP\/1.1 200 OK/);
 });
 
-test("a client that does not finish its request is closed", async () => {
+test("the server closes the connection of a client that does not finish its request", async () => {
   server = await serveHttp({ host: "127.0.0.1", port: 0 }, OK, { requestLimitMs: 50, checkMs: 10 });
   expect(await converse("127.0.0.1", "GET / HTTP/1.1\r\n")).toMatch(/^HTTP\/1.1 408 /);
   expect(await converse("127.0.0.1", "")).not.toContain("200 OK");
 });
 
-test("further connections are closed while the most are open", async () => {
+test("the server closes connections beyond the limit", async () => {
   server = await serveHttp({ host: "127.0.0.1", port: 0 }, OK, { mostConnections: 1 });
   const ask = () => converse("127.0.0.1", "GET / HTTP/1.0\r\n\r\n");
   void converse("127.0.0.1", "GET / HTTP/1.1\r\n");

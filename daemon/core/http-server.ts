@@ -1,9 +1,9 @@
-/** HTTP for probes, Prometheus and operators: answers to GET and HEAD, each made when it is asked for. */
+/** An HTTP server for probes, Prometheus and operators. It answers GET and HEAD; each answer is made on request. */
 import http from "node:http";
 import type { ListenAddress } from "../flag.ts";
 
 export interface HttpServer {
-  /** The port in use (the one asked for, unless that was 0). */
+  /** The port in use. It equals the requested port unless that was 0. */
   readonly port: number;
   close(): Promise<void>;
 }
@@ -18,23 +18,23 @@ export interface HttpAnswer {
 
 export interface HttpQuestion {
   readonly path: string;
-  /** What follows a question mark. */
+  /** The parameters after the question mark. */
   readonly query: URLSearchParams;
   readonly remoteAddress: string;
 }
 
-/** Answers one GET. What it throws becomes the body of a status 500. */
+/** Answers one GET. If it throws, the response has status 500 and the error as its body. */
 export type Answering = (question: HttpQuestion) => HttpAnswer | Promise<HttpAnswer>;
 
 /**
- * Some of these servers listen on all addresses of the node. A client has so long for a request, and so many connections may
- * be open at once, so that none can use up weftd's memory or file descriptors.
+ * Some of these servers listen on all addresses of the node. Limits on a request's time and on open connections keep a
+ * client from using up weftd's memory or file descriptors.
  */
 const REQUEST_LIMIT_MS = 10_000;
 const CHECK_MS = 2000;
 const MOST_CONNECTIONS = 256;
 
-/** Rejects with Node.js's error (`code` EADDRINUSE, EACCES, ...) when the address cannot be used. */
+/** Rejects with Node.js's error (`code` EADDRINUSE, EACCES, ...) if the address cannot be used. */
 export function serveHttp(
   listen: ListenAddress,
   answering: Answering,
@@ -56,7 +56,7 @@ export function serveHttp(
   });
   server.maxConnections = mostConnections;
   return new Promise((resolve, reject) => {
-    // The listener stays: an error of accept() later on must not end weftd.
+    // This listener remains: a later error of accept() must not end weftd.
     server.on("error", reject);
     server.listen({ port: listen.port, host: listen.host }, () => {
       const address = server.address();
@@ -66,7 +66,7 @@ export function serveHttp(
   });
 }
 
-/** "127.0.0.1:9468", ":9468" for all addresses. */
+/** Formats as "127.0.0.1:9468", or ":9468" for all addresses. */
 export function listenText({ host = "", port }: ListenAddress): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

@@ -1,4 +1,4 @@
-/** This node's kernel, as all controllers share it: sockets, drivers, one snapshot, and what the kernel announces. */
+/** This node's kernel, shared by all controllers: sockets, drivers, one snapshot, and the kernel's notifications. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { BaseChains } from "../../pkg/foreign/base-chains.ts";
 import { EventedNetlink } from "../../pkg/netlink/evented.ts";
@@ -18,7 +18,10 @@ export class Kernel {
   readonly netlink: EventedNetlink;
   readonly nftables: EventedNetlink;
   readonly generic: EventedNetlink;
-  /** For tracked connections: the kernel walks 100,000 of them in 30 ms, for which neither transactions nor the event loop wait. */
+  /**
+   * For tracked connections. The kernel walks 100,000 of them in 30 ms; neither transactions nor the event loop wait
+   * for that.
+   */
   readonly connections: EventedNetlink;
   readonly bases = new BaseChains();
   readonly programmer: Programmer;
@@ -44,12 +47,12 @@ export class Kernel {
     this.#ports = { programming: programming.port, committing: committing.port };
   }
 
-  /** Tells `runner` what changes. Rejects when a socket is of no use any more; never resolves. */
+  /** Passes the kernel's notifications to `runner`. Rejects when a socket becomes unusable; never resolves. */
   listen(runner: Runner, metrics: Pick<Metrics, "notificationOverruns">): Promise<never> {
     const generations = openEventNetlink(NETLINK_NETFILTER);
     generations.ignore(this.#ports.committing);
     const notifications = openEventNetlink(NETLINK_ROUTE);
-    // Thousands of them at a start, of which none would be news.
+    // A start causes thousands of notifications of weftd's own changes.
     notifications.ignore(this.#ports.programming);
     this.#closers.push(
       () => generations.close(),

@@ -1,8 +1,8 @@
-/** Tells what is new from what was said before: a pass finds the same things every time, the log says them once. */
+/** Detects repeated messages. Every pass finds the same faults; the log reports each of them once. */
 export class LastReports {
   readonly #said = new Map<string, string>();
 
-  /** True when `text` differs from what was last said on `topic`. At the start, that was "". */
+  /** True if `text` differs from the last text reported on `topic`, which is "" at the start. */
   isNew(topic: string, text: string): boolean {
     if ((this.#said.get(topic) ?? "") === text) return false;
     this.#said.set(topic, text);

@@ -1,6 +1,6 @@
 /**
- * The tables of iptables-legacy: no part of nftables, and changed without loss only by iptables-legacy itself. Nobody
- * announces their changes.
+ * The tables of iptables-legacy. They are no part of nftables, only iptables-legacy itself changes them without loss,
+ * and the kernel does not announce their changes.
  */
 import { LEGACY_TABLE_NAMES } from "../../pkg/foreign/legacy-names.ts";
 import type { Family } from "../../pkg/ip/address.ts";
@@ -9,17 +9,17 @@ import type { Files } from "../../pkg/sys/system.ts";
 
 export const LEGACY_PROGRAM: Readonly<Record<Family, string>> = { 4: "iptables-legacy", 6: "ip6tables-legacy" };
 
-/** iptables-legacy has a lock of its own, which others hold for long where they have thousands of rules. */
+/** iptables-legacy has a lock. Programs with thousands of rules hold it for a long time. */
 const LOCK_WAIT_SECONDS = "5";
 
 export interface Execution {
-  /** What the program reads. [nothing] */
+  /** The program's standard input. [nothing] */
   readonly input?: string;
-  /** It is ended after this time. [20 s] */
+  /** The program is killed after this time. [20 s] */
   readonly timeLimitMs?: number;
 }
 
-/** Runs a program and gives what it prints; undefined where there is no such program. Rejects where it fails. */
+/** Runs a program and returns its output; undefined if the program does not exist. Rejects if it fails. */
 export type Execute = (program: string, args: readonly string[], execution?: Execution) => Promise<string | undefined>;
 
 export function isTableInUse(files: Pick<Files, "readFile">, family: Family, table: string): boolean {
@@ -32,7 +32,7 @@ export function isTableInUse(files: Pick<Files, "readFile">, family: Family, tab
   }
 }
 
-/** Calls the family's iptables-legacy; undefined where there is none. */
+/** Runs iptables-legacy of `family`. Returns undefined if it does not exist. */
 export function runLegacy(
   execute: Execute,
   family: Family,
@@ -42,7 +42,10 @@ export function runLegacy(
   return execute(LEGACY_PROGRAM[family], ["-w", LOCK_WAIT_SECONDS, ...args], ...(execution ? [execution] : []));
 }
 
-/** Changes a table of the family's iptables-legacy by what `text` says, all at once; undefined where there is no such program. */
+/**
+ * Applies `input` to the tables of iptables-legacy of `family` in one step. Returns undefined if the program does not
+ * exist.
+ */
 export function restoreLegacy(
   execute: Execute,
   family: Family,

@@ -26,21 +26,21 @@ async function isAlive(name: string = SOCKET_FILE): Promise<boolean> {
   return alive;
 }
 
-test("a claimed run directory shows a sign of life until it is given up", async () => {
+test("a claimed run directory accepts connections until the claim is closed", async () => {
   const liveness = await claimRunDir(join(runDir), impatient);
   expect(await isAlive()).toBe(true);
   await liveness.close();
   expect(await isAlive()).toBe(false);
 });
 
-test("a run directory that is missing is made", async () => {
+test("a missing run directory is created", async () => {
   const below = join(runDir, "a", "b");
   const liveness = await claimRunDir(below, impatient);
   expect(statSync(join(below, SOCKET_FILE)).isSocket()).toBe(true);
   await liveness.close();
 });
 
-test("a second claim is refused while the first lives, and waits for its end", async () => {
+test("a second claim waits for the end of the first, and is refused after the time limit", async () => {
   const first = await claimRunDir(runDir, impatient);
   await expect(claimRunDir(runDir, impatient)).rejects.toThrow(RunDirInUse);
   expect(await isAlive()).toBe(true);
@@ -55,7 +55,7 @@ test("a second claim is refused while the first lives, and waits for its end", a
   await liveness.close();
 });
 
-test("of many that start together on a stale socket, one wins", async () => {
+test("one of many concurrent claims on a stale socket succeeds", async () => {
   await leaveStaleSocket();
   const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => claimRunDir(runDir, impatient)));
   const winners = outcomes.filter((outcome) => outcome.status === "fulfilled");
@@ -64,7 +64,7 @@ test("of many that start together on a stale socket, one wins", async () => {
   for (const winner of winners) await winner.value.close();
 });
 
-test("the socket of a killed process is taken over", async () => {
+test("a claim replaces the socket of a killed process", async () => {
   await leaveStaleSocket();
   expect(await isAlive()).toBe(false);
   const liveness = await claimRunDir(runDir, impatient);
@@ -72,7 +72,7 @@ test("the socket of a killed process is taken over", async () => {
   await liveness.close();
 });
 
-test("a further sign is there until it is closed, also where a killed process has left one", async () => {
+test("an additional sign of life replaces a stale one and exists until it is closed", async () => {
   const liveness = await claimRunDir(runDir, impatient);
   await leaveStaleSocket("further.sock");
   expect(await isAlive("further.sock")).toBe(false);
@@ -84,7 +84,7 @@ test("a further sign is there until it is closed, also where a killed process ha
   await liveness.close();
 });
 
-/** A socket file whose process was killed. */
+/** Makes a socket file whose process was killed. */
 async function leaveStaleSocket(name: string = SOCKET_FILE): Promise<void> {
   const path = JSON.stringify(join(runDir, name));
   const script = `require("node:net").createServer().listen(${path}, () => console.log("up"))`;

@@ -1,10 +1,11 @@
 /**
- * One weftd per run directory, and a sign of life for the executables: `<runDir>/weftd.sock`, which accepts connections
- * (and closes them at once) exactly as long as this process lives.
+ * Ensures one weftd per run directory, and shows the executables that it is alive: `<runDir>/weftd.sock` accepts
+ * connections (and closes them at once) exactly while this process lives.
  *
- * A socket file outlives a killed process, and taking over a stale one (connect, unlink, bind) is a race between two
- * daemons that start together. So the directory is claimed by an abstract socket first: the kernel lets one process bind
- * the name and frees it when that process ends, however it ends. Only its holder touches the file.
+ * A socket file outlives a killed process, and replacing a stale one (connect, unlink, bind) is a race between two
+ * daemons that start at the same time. So weftd first claims the directory by an abstract socket: the kernel lets one
+ * process bind the name and frees it when that process ends for any reason. Only the process that has bound the name
+ * touches the file.
  */
 
 import { mkdir, rm, stat } from "node:fs/promises";
@@ -13,43 +14,46 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { SOCKET_FILE } from "../../pkg/footprint.ts";
 
-/** Another weftd serves this run directory, and did so for as long as this one was willing to wait. */
+/** Another weftd served this run directory for the entire waiting time. */
 export class RunDirInUse extends Error {
   constructor(runDir: string, waitedMs: number) {
     super(
       `run directory ${runDir}: another weftd still serves it after ${Math.round(waitedMs / 1000)} seconds; ` +
-        "stop that one, or give this one a --run-dir of its own",
+        "stop that weftd, or give this one another --run-dir",
     );
     this.name = "RunDirInUse";
   }
 }
 
 export interface Liveness {
-  /** Takes the sign of life away. */
+  /** Removes the sign of life. */
   close(): Promise<void>;
 }
 
 export interface ClaimOptions {
-  /** How long to wait for a predecessor to go: a rolling update may start the new pod before the old one is gone. */
+  /**
+   * How long to wait for the predecessor to end. A rolling update may start the new pod before the old one has ended.
+   */
   readonly waitMs: number;
   /** Ends the waiting: `claimRunDir` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Called once, when there is a predecessor to wait for. */
+  /** Called once if a predecessor is running. */
   readonly onWait: () => void;
 }
 
 const RETRY_MS = 200;
 
-/** Makes the run directory where it is missing. Throws `RunDirInUse`. */
+/** Claims the run directory; creates it if it is missing. Throws `RunDirInUse`. */
 export async function claimRunDir(runDir: string, options: ClaimOptions): Promise<Liveness> {
   await mkdir(runDir, { recursive: true, mode: 0o755 });
-  // Device and inode name the directory itself: two mounts of it are one claim.
+  // Device and inode identify the directory itself, so two mounts of it are one claim.
   const { dev, ino } = await stat(runDir);
   const path = join(runDir, SOCKET_FILE);
   const startMs = performance.now();
   for (let attempt = 0; ; attempt++) {
+    // Not a lock: Node.js has no flock.
     const claim = await listen(`\0weftd/${dev}:${ino}`);
-    // Abstract names end at the network namespace; a weftd of another namespace is seen by its file alone.
+    // Abstract names are local to the network namespace. A weftd of another namespace is visible only by its file.
     if (claim !== undefined && !(await accepts(path))) {
       await rm(path, { force: true });
       const sign = await listen(path);
@@ -64,18 +68,18 @@ export async function claimRunDir(runDir: string, options: ClaimOptions): Promis
 }
 
 /**
- * A further sign of life in a run directory that this process has claimed: `name` accepts connections until it is closed, or
- * until this process ends.
+ * Shows an additional sign of life in a run directory that this process has claimed: the socket `name` accepts
+ * connections until it is closed or this process ends.
  */
 export async function showSign(runDir: string, name: string): Promise<Liveness> {
   const path = join(runDir, name);
   await rm(path, { force: true });
   const sign = await listen(path);
-  if (sign === undefined) throw new Error(`listen on ${path}: another process has made it meanwhile`);
+  if (sign === undefined) throw new Error(`listen on ${path}: another process has created it in the meantime`);
   return { close: () => closed(sign) };
 }
 
-/** Undefined when the name is taken. */
+/** Undefined if the name is in use. */
 function listen(path: string): Promise<net.Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = net.createServer((socket) => socket.destroy());
@@ -87,7 +91,7 @@ function listen(path: string): Promise<net.Server | undefined> {
   });
 }
 
-/** True when a process accepts connections on the socket at `path`. */
+/** True if a process accepts connections on the socket at `path`. */
 function accepts(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect(path);

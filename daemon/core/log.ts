@@ -1,4 +1,4 @@
-/** JSON lines on standard output: one for each decision, for machines first. */
+/** Logs JSON lines to standard output, one for each decision. */
 import { type Logger, pino, stdTimeFunctions } from "pino";
 import type { LogLevel } from "../options.ts";
 
@@ -7,11 +7,11 @@ export type { Logger } from "pino";
 export function openLog(level: LogLevel, node: string): Logger {
   return pino({
     level,
-    // The process id says nothing in a container, and the host's name is the node's.
+    // In a container the process id tells nothing, and the host's name is the node's name.
     base: { node },
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
-    // pino's own appends the causes' messages; ours name their causes already.
+    // pino's own serializer appends the messages of causes, but our messages already contain them.
     serializers: { err: describeError },
   });
 }

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { Loop, type LoopOptions } from "./loop.ts";
 
-/** A loop whose passes end when the test says so. */
+/** A loop whose passes end when the test ends them. */
 class Bench {
   readonly clock = new ManualClock();
   readonly passes: { reasons: readonly string[]; end: (error?: Error) => Promise<void> }[] = [];
@@ -37,7 +37,7 @@ class Bench {
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test("wishes of one moment make one pass that names them", () => {
+test("requests of one moment make one pass with all their reasons", () => {
   const { loop, clock, passes } = new Bench();
   loop.ask("nodes");
   loop.ask("nodes");
@@ -46,7 +46,7 @@ test("wishes of one moment make one pass that names them", () => {
   expect(passes.map(({ reasons }) => reasons)).toEqual([["nodes"]]);
 });
 
-test("a delay counts from the first wish, so that a stream of them cannot put the pass off", () => {
+test("a delay counts from the first request, so a stream of requests cannot postpone the pass", () => {
   const { loop, clock, passes } = new Bench();
   loop.ask("kernel", { delayMs: 10 });
   clock.advance(8);
@@ -56,7 +56,7 @@ test("a delay counts from the first wish, so that a stream of them cannot put th
   expect(passes).toHaveLength(1);
 });
 
-test("passes do not overlap, and a wish during one is answered by the next", async () => {
+test("passes do not overlap, and a request during a pass is answered by the next", async () => {
   const bench = new Bench();
   bench.loop.ask("first");
   bench.clock.advance(0);
@@ -68,7 +68,7 @@ test("passes do not overlap, and a wish during one is answered by the next", asy
   expect(bench.last.reasons).toEqual(["second"]);
 });
 
-test("a failed pass is repeated after a growing wait, and a success begins anew", async () => {
+test("a failed pass is retried with back-off, and a success resets the back-off", async () => {
   const bench = new Bench();
   bench.loop.ask("nodes");
   bench.clock.advance(0);
@@ -85,7 +85,7 @@ test("a failed pass is repeated after a growing wait, and a success begins anew"
   expect(bench.failures.at(-1)).toBe(50);
 });
 
-test("after a failure a patient wish waits for the repetition, another does not", async () => {
+test("after a failure a patient request waits for the retry, another request does not", async () => {
   const bench = new Bench();
   bench.loop.ask("nodes");
   bench.clock.advance(0);
@@ -98,7 +98,7 @@ test("after a failure a patient wish waits for the repetition, another does not"
   expect(bench.last.reasons).toEqual(["nodes"]);
 });
 
-test("what comes later than a failed pass can have brought it about hurries the repetition, and the next one", async () => {
+test("a patient request after patienceMs hurries the retry and the one after it", async () => {
   const bench = new Bench();
   bench.loop.ask("nodes");
   bench.clock.advance(0);
@@ -117,7 +117,7 @@ test("what comes later than a failed pass can have brought it about hurries the 
   expect(bench.failures.at(-1)).toBe(50);
 });
 
-test("a patient wish during a pass is answered after it where it succeeds, and by its repetition where it fails", async () => {
+test("a patient request during a pass is answered by the next pass after a success, by the retry after a failure", async () => {
   const bench = new Bench();
   bench.loop.ask("nodes");
   bench.clock.advance(0);
@@ -132,7 +132,7 @@ test("a patient wish during a pass is answered after it where it succeeds, and b
   expect(bench.last.reasons).toEqual(["kernel"]);
 });
 
-test("a success is followed by a pass after the interval", async () => {
+test("a pass follows a success after the interval", async () => {
   const bench = new Bench({ intervalMs: 60_000 });
   bench.loop.ask("start");
   bench.clock.advance(0);
@@ -143,7 +143,7 @@ test("a success is followed by a pass after the interval", async () => {
   expect(bench.last.reasons).toEqual(["interval"]);
 });
 
-test("stopping waits for the pass under way and lets none follow", async () => {
+test("stop waits for the running pass and lets none follow", async () => {
   const bench = new Bench({ intervalMs: 1000 });
   bench.loop.ask("start");
   bench.clock.advance(0);
@@ -162,7 +162,7 @@ test("stopping waits for the pass under way and lets none follow", async () => {
   expect(bench.clock.pendingMs()).toEqual([]);
 });
 
-test("a failed pass is repeated when one is promising, where that is sooner than its wait", async () => {
+test("a failed pass is retried after promisingMs if that is shorter than the back-off", async () => {
   let promisingMs: number | undefined = 30;
   const bench = new Bench({ promisingMs: () => promisingMs });
   bench.loop.ask("kernel");
@@ -176,7 +176,7 @@ test("a failed pass is repeated when one is promising, where that is sooner than
   expect(bench.failures[1]).toBeLessThanOrEqual(200);
 });
 
-test("a failed pass is not repeated before the pause that it asks for, even where one would be promising", async () => {
+test("a failed pass is not retried before its pauseMs, even if promisingMs is shorter", async () => {
   const bench = new Bench({ promisingMs: () => 30, pauseMs: () => 1000, patienceMs: Number.POSITIVE_INFINITY });
   bench.loop.ask("start");
   bench.clock.advance(0);

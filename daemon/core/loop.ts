@@ -1,33 +1,34 @@
 /**
- * One kind of work, done again whenever something asks for it: one pass at a time, any number of wishes answered by one
- * pass, a failed pass repeated after a growing wait.
+ * Repeats one kind of work on request: one pass at a time, any number of requests answered by one pass, and a failed
+ * pass retried with back-off.
  */
 import { Backoff } from "../../pkg/cluster/backoff.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 
 export interface LoopOptions {
   readonly clock: Clock;
-  /** Does all there is to do, whatever asked for it. `reasons` are for the log. */
+  /** Does all the work that is due, regardless of the requests. `reasons` are for the log. */
   readonly pass: (reasons: readonly string[]) => Promise<void>;
-  /** A pass threw; the next follows in `retryMs` at the latest. Must not throw. */
+  /** Called when a pass threw. The next one begins within `retryMs`. Must not throw. */
   readonly onFailure: (error: unknown, retryMs: number) => void;
   readonly backoff: { readonly initialMs: number; readonly maxMs: number };
-  /** Time from a failed pass to when one may do better, where that is known: none is put off beyond it. */
+  /** The time from a failed pass until a retry may succeed, if that is known. No retry is postponed beyond it. */
   readonly promisingMs?: () => number | undefined;
-  /** Time from a failed pass to its repetition at least; 0 when left out. */
+  /** The shortest time from a failed pass to its retry. [0] */
   readonly pauseMs?: () => number;
-  /** For so long after a failed pass patient wishes count as brought about by it. 0 when left out. */
+  /** The time after a failed pass during which patient requests count as caused by it. [0] */
   readonly patienceMs?: number;
-  /** Time from a successful pass to the next when nothing asks; undefined: none follows by itself. */
+  /** The time from a successful pass to the next one if nothing requests a pass. If undefined, none follows. */
   readonly intervalMs?: number;
 }
 
 export interface PassRequest {
-  /** How long the pass may wait for more wishes to join it. */
+  /** The time that the pass may wait for further requests. */
   readonly delayMs?: number;
   /**
-   * During a pass that fails, and for `patienceMs` after it, joins its repetition instead of hurrying it. For wishes that
-   * a failing pass may itself bring about. All others hurry it, and what fails then is repeated soon.
+   * True for a request that a failing pass may itself cause. During a pass that fails, and for `patienceMs` after it,
+   * such a request joins the retry instead of hurrying it. Every other request hurries the retry and resets the
+   * back-off.
    */
   readonly isPatient?: boolean;
 }
@@ -35,9 +36,9 @@ export interface PassRequest {
 export class Loop {
   readonly #options: LoopOptions;
   readonly #backoff: Backoff;
-  /** What asks for a pass, and when it wants it. */
+  /** The reasons of pending requests, with the times at which they are due. */
   readonly #requests = new Map<string, number>();
-  /** Patient wishes that came during the pass under way. */
+  /** Patient requests that arrived during the running pass. */
   readonly #echoes = new Map<string, number>();
   #retryAtMs = 0;
   #patientUntilMs = 0;
@@ -50,7 +51,7 @@ export class Loop {
     this.#backoff = new Backoff({ ...options.backoff, random: () => options.clock.random() });
   }
 
-  /** Asks for a pass that begins after this call, soon. */
+  /** Requests a pass that begins soon after this call. */
   ask(reason: string, request: PassRequest = {}): void {
     if (this.#isStopped) return;
     const nowMs = this.#options.clock.nowMs();
@@ -66,7 +67,7 @@ export class Loop {
     this.#arm();
   }
 
-  /** No pass begins after this call; resolves when the one under way is over. */
+  /** Lets no further pass begin. Resolves when the running one has ended. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancelTimer();
@@ -85,10 +86,10 @@ export class Loop {
 
   async #run(): Promise<void> {
     const { clock, pass, onFailure, promisingMs, pauseMs, intervalMs } = this.#options;
-    // A timer may go off a fraction of a millisecond early.
+    // A timer may fire a fraction of a millisecond early.
     const nowMs = Math.max(clock.nowMs(), Math.min(...this.#requests.values()));
     const reasons = [...this.#requests].filter(([, dueMs]) => dueMs <= nowMs).map(([reason]) => reason);
-    // Those that are not due yet are answered, too: a pass does all there is to do.
+    // Requests that are not due yet are answered, too: a pass does all the work.
     this.#requests.clear();
     try {
       await pass(reasons);

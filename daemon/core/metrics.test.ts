@@ -33,11 +33,11 @@ test.each<[string, ObjectIdentity, string]>([
   ["a chain that goes", deleteChain({ family: NFPROTO.ip, table: "filter", chain: "CNI-FORWARD" }).object, "rule"],
   ["a setting", settingObject(["net", "ipv4", "ip_forward"]), "setting"],
   ["an attachment", attachmentObject("cni:net/c1/eth0"), "attachment"],
-])("the repair of %s counts as what it is", (_what, { kind }, label) => {
+])("the repair of %s has the kind of its object", (_what, { kind }, label) => {
   expect(repairKind(kind)).toBe(label);
   expect(REPAIR_KINDS).toContain(label);
 });
 
-test("objects that have no label of their own are counted together", () => {
+test("objects without a kind of their own are counted as other", () => {
   expect(repairKind("process")).toBe("other");
 });

@@ -1,4 +1,4 @@
-/** What weftd counts, for Prometheus. */
+/** weftd's metrics for Prometheus. */
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ObjectKind } from "../../pkg/netlink/message.ts";
@@ -7,55 +7,55 @@ import { CONTROLLER_STATUSES, type ControllerReport } from "./controller-state.t
 /** From half a millisecond (one peer) to half a minute (a mass start). */
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** Values of the label `kind` of weft_repairs_total, but for "other". */
+/** The values of the label `kind` of weft_repairs_total, without "other". */
 export const REPAIR_KINDS = [
   ...(["route", "neighbour", "forwarding", "link", "address"] as const),
   ...(["table", "attachment", "rule", "setting"] as const),
 ] satisfies readonly ObjectKind[];
 
-/** What a table holds counts as its rules. */
+/** Parts of a table, which count as its rules. */
 const RULE_PARTS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["chain", "set", "element"]);
 
-/** One of `REPAIR_KINDS`; "other" for objects that are repaired too rarely to be counted by themselves. */
+/** Returns one of `REPAIR_KINDS`, or "other" for objects that are repaired too rarely for a kind of their own. */
 export function repairKind(kind: ObjectKind): string {
   if (RULE_PARTS.has(kind)) return "rule";
   return REPAIR_KINDS.find((known) => known === kind) ?? "other";
 }
 
-/** Of one of this node's subnets. */
+/** The use of one of this node's subnets. */
 export interface AddressUse {
   readonly subnet: string;
   readonly used: number;
-  /** What the subnet can give to pods at all. */
+  /** The number of addresses that the subnet has for pods. */
   readonly capacity: number;
 }
 
-/** Asked when Prometheus asks. */
+/** Sources that are read when Prometheus scrapes. */
 export interface MetricsSources {
   readonly addressUse?: () => Promise<readonly AddressUse[]>;
   readonly controllers?: () => readonly ControllerReport[];
 }
 
 export class Metrics {
-  /** A registry of its own, so that two daemons in one process (a test) do not meet. */
+  /** A separate registry, so that two daemons in one process (a test) do not share metrics. */
   readonly #registry = new Registry();
   readonly #registers = [this.#registry];
 
   readonly programmingLatency = new Histogram({
     name: "weft_programming_latency_seconds",
-    help: "Time from the arrival of a Node event to the end of the pass that programmed it into the kernel.",
+    help: "Time from the arrival of a Node event to the end of the pass that programmed it.",
     buckets: LATENCY_BUCKETS,
     registers: this.#registers,
   });
   readonly passes = new Counter({
     name: "weft_reconcile_passes_total",
-    help: "Comparisons of what the kernel holds with what it should hold, by result.",
+    help: "Comparisons of the kernel's state with the desired state, by result.",
     labelNames: ["result"] as const,
     registers: this.#registers,
   });
   readonly passDuration = new Histogram({
     name: "weft_reconcile_duration_seconds",
-    help: "Duration of one comparison, changes included.",
+    help: "Duration of one comparison, including its changes.",
     buckets: LATENCY_BUCKETS,
     registers: this.#registers,
   });
@@ -67,36 +67,36 @@ export class Metrics {
   });
   readonly repairs = new Counter({
     name: "weft_repairs_total",
-    help: "Things put back that another program had removed or changed, by kind.",
+    help: "Repairs of objects that another program had removed or changed, by kind.",
     labelNames: ["kind"] as const,
     registers: this.#registers,
   });
   readonly peers = new Gauge({
     name: "weft_peers",
-    help: "Other nodes, by whether the last pass could connect this node to their pods.",
+    help: "Peers, by whether the last pass could connect this node to their pods.",
     labelNames: ["state"] as const,
     registers: this.#registers,
   });
   readonly peerTroubles = new Gauge({
     name: "weft_peer_trouble",
-    help: "1 for each peer that the last pass could not connect this node to, with the reason (of the first hundred).",
+    help: "1 for each peer to whose pods the last pass could not connect this node, with the reason (first hundred peers).",
     labelNames: ["peer", "reason"] as const,
     registers: this.#registers,
   });
   readonly checksumOffload = new Gauge({
     name: "weft_vtep_checksum_offload",
-    help: "1 while the hardware fills in the checksums of what a VXLAN device sends, 0 where the kernel does.",
+    help: "1 if the hardware fills in the checksums of packets that a VXLAN device sends, 0 if the kernel does.",
     labelNames: ["device"] as const,
     registers: this.#registers,
   });
   readonly notificationOverruns = new Counter({
     name: "weft_netlink_overruns_total",
-    help: "Times the kernel dropped notifications because they were not read in time; each is answered by a full comparison.",
+    help: "Times the kernel dropped notifications that weftd had not read in time; each triggers a full comparison.",
     registers: this.#registers,
   });
   readonly watchConnected = new Gauge({
     name: "weft_node_watch_connected",
-    help: "1 while changes of Nodes are heard of as they happen, 0 while the API server cannot be reached.",
+    help: "1 while the watch of Nodes is connected, 0 while the API server is unreachable.",
     registers: this.#registers,
   });
   readonly watchFailures = new Counter({
@@ -106,7 +106,7 @@ export class Metrics {
   });
   readonly apiServer = new Gauge({
     name: "weft_api_server",
-    help: "1 for the API server that has answered last, with why weftd knows it: configured, known from before, or the Service.",
+    help: "1 for the API server that answered last, with the origin of its address: configured, remembered, or the Service.",
     labelNames: ["server", "origin"] as const,
     registers: this.#registers,
   });
@@ -124,7 +124,7 @@ export class Metrics {
   });
   readonly controllerPassSeconds = new Histogram({
     name: "weft_controller_pass_seconds",
-    help: "Duration of one pass of a controller, changes included.",
+    help: "Duration of one pass of a controller, including its changes.",
     labelNames: ["controller"] as const,
     buckets: LATENCY_BUCKETS,
     registers: this.#registers,
@@ -143,17 +143,17 @@ export class Metrics {
     observeProcess(this.#registers);
   }
 
-  /** From now on Prometheus's question about addresses is answered by `use`. */
+  /** Sets the source of the address metrics, which every scrape reads from now on. */
   countAddresses(use: () => Promise<readonly AddressUse[]>): void {
     this.#addressUse = use;
   }
 
-  /** From now on Prometheus's question about controllers is answered by `controllers`. */
+  /** Sets the source of the controller metrics, which every scrape reads from now on. */
   shows(controllers: () => readonly ControllerReport[]): void {
     this.#controllers = controllers;
   }
 
-  /** Where a controller registers metrics of its own. */
+  /** The registry for a controller's own metrics. */
   get registry(): Registry {
     return this.#registry;
   }
@@ -162,14 +162,14 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** The exposition text. */
+  /** Returns the exposition text. */
   text(): Promise<string> {
     return this.#registry.metrics();
   }
 }
 
 /**
- * The two standard process metrics that cost nothing. prom-client's own collection of them comes with a monitor of the
+ * Registers the two standard process metrics that cost nothing. prom-client's own collection adds a monitor of the
  * event loop that wakes the processor a hundred times a second.
  */
 export function observeProcess(registers: Registry[]): void {
@@ -196,7 +196,7 @@ export function observeProcess(registers: Registry[]): void {
 function observeControllers(controllers: () => readonly ControllerReport[], registers: Registry[]): void {
   new Gauge({
     name: "weft_controller_state",
-    help: `1 for the state that a controller is in: ${CONTROLLER_STATUSES.join(", ")}.`,
+    help: `1 for the controller's current state, one of: ${CONTROLLER_STATUSES.join(", ")}.`,
     labelNames: ["controller", "state"] as const,
     registers,
     collect() {
@@ -207,7 +207,7 @@ function observeControllers(controllers: () => readonly ControllerReport[], regi
   });
 }
 
-/** Prometheus's question is the moment at which they are counted. */
+/** Registers the address metrics. Addresses are counted during each scrape. */
 function observeAddresses(addressUse: () => Promise<readonly AddressUse[]>, registers: Registry[]): void {
   const gauge = (name: string, help: string, count: (use: AddressUse) => number) =>
     new Gauge({
@@ -218,6 +218,6 @@ function observeAddresses(addressUse: () => Promise<readonly AddressUse[]>, regi
         for (const use of uses) this.set({ subnet: use.subnet }, count(use));
       },
     });
-  gauge("weft_ipam_addresses_in_use", "Addresses of this node's subnets that pods have.", ({ used }) => used);
-  gauge("weft_ipam_addresses", "Addresses that this node's subnets can give to pods.", ({ capacity }) => capacity);
+  gauge("weft_ipam_addresses_in_use", "Addresses of this node's subnets that pods use.", ({ used }) => used);
+  gauge("weft_ipam_addresses", "Addresses that this node's subnets have for pods.", ({ capacity }) => capacity);
 }

@@ -12,13 +12,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-test("a file is read, also by a link", async () => {
+test("reads a file, also through a symbolic link", async () => {
   writeFileSync(join(folder, "file"), "text");
   symlinkSync("file", join(folder, "link"));
   expect(await readRegularFile(join(folder, "link"))).toBe("text");
 });
 
-test("what is no file is named with its path and kind, and nothing waits for it", async () => {
+test("rejects other kinds of file at once, with path and kind", async () => {
   execFileSync("mkfifo", [join(folder, "fifo")]);
   const server = createServer().listen(join(folder, "socket"));
   await new Promise((resolve) => server.once("listening", resolve));
@@ -32,6 +32,6 @@ test("what is no file is named with its path and kind, and nothing waits for it"
   }
 });
 
-test("a file that is not there is Node's own error", async () => {
+test("rejects a missing file with Node's own error", async () => {
   await expect(readRegularFile(join(folder, "none"))).rejects.toMatchObject({ code: "ENOENT" });
 });

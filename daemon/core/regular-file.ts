@@ -1,8 +1,8 @@
-/** Reading what an administrator or another program has put into a directory, whatever kind of file it may be. */
+/** Reads a file that an administrator or another program has put into a directory and that may be of any kind. */
 import { constants, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
 
-/** Something else stands where a file was expected. */
+/** The path is not a regular file. */
 export class NotAFileError extends Error {
   /** "a directory", "a FIFO". */
   readonly kind: string;
@@ -14,12 +14,12 @@ export class NotAFileError extends Error {
 }
 
 /**
- * The content of the regular file `path`, or of the one that a link leads to. Never waits, as opening a FIFO would. Throws
- * `NotAFileError`, and Node's own errors.
+ * Returns the content of the regular file `path`, or of the file to which a link leads. Never blocks, as opening a FIFO
+ * would. Throws `NotAFileError` and Node's own errors.
  */
 export async function readRegularFile(path: string): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
-    // What open(2) says of a socket.
+    // The error of open(2) for a socket.
     throw error.code === "ENXIO" ? new NotAFileError(path, "a socket") : error;
   });
   try {

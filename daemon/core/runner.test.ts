@@ -46,7 +46,7 @@ function bench() {
   return { clock, health, metrics, runner, warned, advance, passEnds: () => passEnds };
 }
 
-/** A controller that repairs at each notification, and what asked for its passes. */
+/** A controller that repairs at each notification, with the reasons of its passes. */
 function repairing(name = "repairing", topics: Topic[] = []) {
   const passes: (readonly string[])[] = [];
   const controller: Runnable = {
@@ -70,7 +70,7 @@ const hanging: Runnable = {
   run: () => new Promise(() => undefined),
 };
 
-test("a controller that throws and one that hangs for ever leave the others at their speed", async () => {
+test("a controller that throws and one that hangs do not delay the others", async () => {
   const { runner, advance } = bench();
   const { controller, passes } = repairing();
   for (const one of [failing, hanging, controller]) runner.start(one);
@@ -82,7 +82,7 @@ test("a controller that throws and one that hangs for ever leave the others at t
   }
 });
 
-test("the state of each controller is in /readyz, /debug/state and /metrics", async () => {
+test("the state of each controller is shown in /readyz, /debug/state and /metrics", async () => {
   const { runner, health, metrics, advance } = bench();
   const { controller } = repairing();
   for (const one of [failing, hanging, controller]) runner.start(one);
@@ -93,7 +93,7 @@ test("the state of each controller is in /readyz, /debug/state and /metrics", as
   const get = async (path: string) => (await fetch(`http://127.0.0.1:${server.port}${path}`)).text();
   const readyz = await get("/readyz");
   expect(readyz).toMatch(/\[!\] controller failing: failing: no such device; next attempt in \d+\.\d seconds\n/);
-  expect(readyz).toMatch(/\[!\] controller hanging: hanging: a pass is under way for 30\.0 seconds\n/);
+  expect(readyz).toMatch(/\[!\] controller hanging: hanging: a pass has been running for 30\.0 seconds\n/);
   expect(readyz).toMatch(/\[\+\] controller repairing: idle, 1 passes, last 30\.0 seconds ago in 0 ms\n/);
   const { controllers } = JSON.parse(await get("/debug/state")) as { controllers: object[] };
   expect(controllers).toMatchObject([
@@ -111,16 +111,16 @@ test("the state of each controller is in /readyz, /debug/state and /metrics", as
   await server.close();
 });
 
-test("a pass that does not end for a minute makes the process unhealthy", async () => {
+test("a pass of more than a minute makes the process unhealthy", async () => {
   const { runner, health, advance } = bench();
   runner.start(hanging);
   await advance(59_000);
   expect(health.liveness().isGood).toBe(true);
   await advance(1010);
-  expect(health.liveness().text).toContain("[-] pass: under way for 60.0 seconds");
+  expect(health.liveness().text).toContain("[-] pass: running for 60.0 seconds");
 });
 
-test("a failed pass is repeated after a growing wait of its own, and its recovery is seen", async () => {
+test("each controller retries a failed pass with its own back-off and reports its recovery", async () => {
   const { clock, runner, advance, warned } = bench();
   const startsMs: number[] = [];
   let isBroken = true;
@@ -143,7 +143,7 @@ test("a failed pass is repeated after a growing wait of its own, and its recover
   expect(report).not.toHaveProperty("lastError");
 });
 
-test("sources and facts call for passes of those that subscribe, and a burst makes one", async () => {
+test("sources and facts trigger passes of their subscribers, and a burst triggers one", async () => {
   const { runner, advance, passEnds } = bench();
   const nodes = new Topic("nodes");
   const fact = new Fact<{ readonly mtu: number }>("mtu");
@@ -163,7 +163,7 @@ test("sources and facts call for passes of those that subscribe, and a burst mak
   expect([one.passes.length, both.passes.length, passEnds()]).toEqual([1, 2, 3]);
 });
 
-test("lost and unreadable notifications call for passes of those that listen to the kernel", async () => {
+test("lost and unreadable notifications trigger passes of the controllers that listen to the kernel", async () => {
   const { runner, advance } = bench();
   const { controller, passes } = repairing();
   const deaf: string[] = [];
@@ -176,7 +176,7 @@ test("lost and unreadable notifications call for passes of those that listen to 
   expect([passes, deaf]).toEqual([[["notifications were lost"], ["unreadable notification"]], []]);
 });
 
-test("a pass of its own asks for the next, and the interval counts from the end of a success", async () => {
+test("a pass can request the next one, and the interval counts from the end of a success", async () => {
   const { runner, advance } = bench();
   const reasons: string[] = [];
   runner.start({
@@ -193,7 +193,7 @@ test("a pass of its own asks for the next, and the interval counts from the end 
   expect(reasons).toEqual(["start", "old entries may go", "interval"]);
 });
 
-test("weftd's end waits for passes under way, and for one that hangs only some seconds", async () => {
+test("stop waits for running passes, but only some seconds for one that hangs", async () => {
   const { runner, advance, warned } = bench();
   let end: () => void = () => undefined;
   let isStopped = false;
@@ -220,10 +220,10 @@ test("weftd's end waits for passes under way, and for one that hangs only some s
   expect(isOver).toBe(false);
   await advance(200);
   await stopping;
-  expect(warned).toEqual(["a pass does not end: weftd stops without it"]);
+  expect(warned).toEqual(["a pass does not end; stopping without waiting for it"]);
 });
 
-test("/debug/state tells the states of all also where one has nothing to show", async () => {
+test("/debug/state has the states of all controllers even if debug of one fails", async () => {
   const { runner } = bench();
   const debug = () => Promise.reject(new Error("the kernel does not answer"));
   runner.start({ name: "mute", subscriptions: {}, run: async () => undefined, debug });
@@ -233,23 +233,23 @@ test("/debug/state tells the states of all also where one has nothing to show", 
   });
 });
 
-test("a controller that cannot be stopped keeps nothing else of weftd from ending", async () => {
+test("a controller that fails to stop does not keep weftd from stopping", async () => {
   const { runner, warned } = bench();
   const stop = () => {
     throw new Error("it is gone");
   };
   runner.start({ name: "throwing", subscriptions: {}, run: async () => undefined, stop });
   await runner.stop();
-  expect(warned).toEqual(["a controller cannot be stopped: weftd stops without it"]);
+  expect(warned).toEqual(["a controller failed to stop; stopping without it"]);
 });
 
-test("two controllers of one name are refused", () => {
+test("a second controller of the same name is refused", () => {
   const { runner } = bench();
   runner.start(failing);
-  expect(() => runner.start({ ...hanging, name: "failing" })).toThrow("two controllers are called failing");
+  expect(() => runner.start({ ...hanging, name: "failing" })).toThrow("two controllers are named failing");
 });
 
-test("a change of a controller's own table calls for a pass of that controller alone", async () => {
+test("a change of a controller's own table triggers a pass of that controller only", async () => {
   const { runner, advance } = bench();
   const { controller, passes } = repairing("other");
   const reasons: (readonly string[])[] = [];
@@ -268,7 +268,7 @@ test("a change of a controller's own table calls for a pass of that controller a
   expect(passes).toEqual([]);
 });
 
-test("a controller's page is found by its name, and nothing else is one", () => {
+test("a controller's page is found by its name, and other names have no page", () => {
   const { runner } = bench();
   const pages = { services: (query: URLSearchParams) => [`asked for ${query.get("service")}`] };
   runner.start({ ...repairing().controller, pages });

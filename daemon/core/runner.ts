@@ -1,6 +1,4 @@
-/**
- * Runs controllers: each has a loop of its own, so one that fails or hangs delays none of the others.
- */
+/** Runs controllers. Each has its own loop, so one that fails or hangs does not delay the others. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Message } from "../../pkg/netlink/message.ts";
 import { type TablePlace, tablePlaceText } from "../../pkg/nft/ruleset.ts";
@@ -11,15 +9,15 @@ import { Loop, type LoopOptions } from "./loop.ts";
 import type { Metrics } from "./metrics.ts";
 import type { KernelView } from "./shared-kernel.ts";
 
-/** Changes that belong together (a link that comes up brings addresses and routes) come within milliseconds. */
+/** Related changes arrive within milliseconds: a link that comes up brings addresses and routes. */
 const NOTIFICATION_DELAY_MS = 10;
 
-/** What a failed pass has itself brought about is announced within milliseconds. */
+/** Notifications about the effects of a failed pass arrive within milliseconds. */
 const PATIENCE_MS = 50;
 
 const BACKOFF: LoopOptions["backoff"] = { initialMs: 100, maxMs: 10_000 };
 
-/** A pass under way at the end of weftd is given so long: main.ts ends the process after ten seconds. */
+/** The time that a running pass has to end when weftd stops. main.ts ends the process after ten seconds. */
 const STOP_LIMIT_MS = 5000;
 
 export interface RunnerParts {
@@ -27,7 +25,7 @@ export interface RunnerParts {
   readonly kernel: KernelView;
   readonly metrics: Pick<Metrics, "controllerPasses" | "controllerPassSeconds">;
   readonly log: Logger;
-  /** A pass of a controller has ended, however. */
+  /** Called when a pass of a controller has ended, successfully or not. */
   readonly onPassEnd?: () => void;
 }
 
@@ -46,11 +44,10 @@ export class Runner {
     this.#parts = parts;
   }
 
-  /** Names are unique. */
+  /** Starts a controller. Names must be unique. */
   start(controller: Runnable): void {
     const { name, subscriptions } = controller;
-    if (this.#running.some((one) => one.controller.name === name))
-      throw new Error(`two controllers are called ${name}`);
+    if (this.#running.some((one) => one.controller.name === name)) throw new Error(`two controllers are named ${name}`);
     const state = new ControllerState(name, this.#parts.clock);
     const loop = this.#loop(controller, state);
     const topics = subscriptions.topics ?? [];
@@ -59,7 +56,7 @@ export class Runner {
     if (subscriptions.atStart === true) loop.ask("start");
   }
 
-  /** A kernel notification. */
+  /** Passes a kernel notification to the controllers. */
   notified(message: Message): void {
     for (const { controller, loop } of this.#running) {
       const trigger = controller.subscriptions.reasonFor?.(message);
@@ -68,12 +65,12 @@ export class Runner {
     }
   }
 
-  /** A notification that cannot be read may be about anything; a pass reads the tables themselves. */
+  /** A notification was unreadable. It may be about any object, so a pass reads the tables themselves. */
   notifiedUnreadable(): void {
     this.#askNotified("unreadable notification", { delayMs: NOTIFICATION_DELAY_MS, isPatient: true });
   }
 
-  /** Notifications were lost: anything may have changed. */
+  /** Notifications were lost: any object may have changed. */
   overrun(): void {
     this.#askNotified("notifications were lost", {});
   }
@@ -86,7 +83,7 @@ export class Runner {
     }
   }
 
-  /** The tables that controllers write alone. */
+  /** Returns the tables that only one controller writes. */
   ownTables(): readonly TablePlace[] {
     return this.#running.flatMap(({ controller }) => controller.subscriptions.ownTable?.place ?? []);
   }
@@ -104,7 +101,9 @@ export class Runner {
     return this.#running.map(({ state }) => state.report());
   }
 
-  /** What /debug/state answers: what each controller shows, or why it cannot, and the states of all. */
+  /**
+   * Returns the answer of /debug/state: what each controller shows, or its error, and the states of all controllers.
+   */
   async debugState(): Promise<Readonly<Record<string, unknown>>> {
     const { kernel } = this.#parts;
     const show = async (controller: Runnable) => {
@@ -118,7 +117,7 @@ export class Runner {
     return { ...Object.assign({}, ...shown), controllers: this.reports() };
   }
 
-  /** What /debug/NAME answers for `query`; undefined where no controller has such a page. */
+  /** Returns the answer of /debug/NAME to `query`; undefined if no controller has such a page. */
   debugPage(name: string, query: URLSearchParams): Iterable<string> | undefined {
     for (const { controller } of this.#running) {
       const page = Object.hasOwn(controller.pages ?? {}, name) ? controller.pages?.[name] : undefined;
@@ -127,7 +126,7 @@ export class Runner {
     return undefined;
   }
 
-  /** No pass begins after this call. Resolves when those under way are over, and for one that hangs after some seconds. */
+  /** Lets no further pass begin. Resolves when the running passes have ended; waits some seconds at most. */
   async stop(): Promise<void> {
     for (const { unsubscribe } of this.#running) for (const end of unsubscribe) end();
     await Promise.all(this.#running.map((one) => this.#end(one)));
@@ -141,12 +140,12 @@ export class Runner {
     });
     const { name } = controller;
     const stopped = (async () => controller.stop?.())().catch((error) =>
-      log.warn({ controller: name, err: error }, "a controller cannot be stopped: weftd stops without it"),
+      log.warn({ controller: name, err: error }, "a controller failed to stop; stopping without it"),
     );
     const ending = Promise.all([loop.stop(), stopped]);
     const isOver = await Promise.race([ending.then(() => true), limit]);
     cancel();
-    if (!isOver) log.warn({ controller: name }, "a pass does not end: weftd stops without it");
+    if (!isOver) log.warn({ controller: name }, "a pass does not end; stopping without waiting for it");
   }
 
   #askNotified(reason: string, request: Parameters<Loop["ask"]>[1]): void {
@@ -175,7 +174,7 @@ export class Runner {
     const onFailure = (error: unknown, retryMs: number) => {
       state.failed(error, retryMs);
       if (controller.failed !== undefined) controller.failed(error, retryMs);
-      else log.warn({ controller: name, err: error, retryMs: Math.round(retryMs) }, "a controller's pass failed");
+      else log.warn({ controller: name, err: error, retryMs: Math.round(retryMs) }, "pass of a controller failed");
     };
     const { intervalMs } = subscriptions;
     const loop = new Loop({

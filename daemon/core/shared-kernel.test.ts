@@ -15,7 +15,7 @@ function bench() {
   return { clock, kernel, dumps };
 }
 
-test("controllers that run at the same time share one dump, be it under way or just made", async () => {
+test("controllers that run at the same time share one dump, whether running or just finished", async () => {
   const { kernel, dumps } = bench();
   const first = kernel.snapshot();
   const second = kernel.snapshot();
@@ -25,7 +25,7 @@ test("controllers that run at the same time share one dump, be it under way or j
   expect(dumps).toHaveLength(1);
 });
 
-test("after a change nothing that was dumped before serves, not even a dump under way", () => {
+test("a change invalidates earlier dumps, including a running one", () => {
   const { kernel, dumps } = bench();
   void kernel.snapshot();
   kernel.changed();
@@ -34,7 +34,7 @@ test("after a change nothing that was dumped before serves, not even a dump unde
   expect(dumps).toHaveLength(2);
 });
 
-test("a dump serves for a moment after its end: there are changes of which the kernel tells nothing", async () => {
+test("a dump expires after a moment, since the kernel does not announce every change", async () => {
   const { clock, kernel, dumps } = bench();
   const first = kernel.snapshot();
   clock.advance(500);
@@ -48,7 +48,7 @@ test("a dump serves for a moment after its end: there are changes of which the k
   expect(dumps).toHaveLength(2);
 });
 
-test("a dump that failed fails all that share it, and the next call makes another", async () => {
+test("a failed dump fails all callers that share it, and the next call starts a new one", async () => {
   const { kernel, dumps } = bench();
   const calls = [kernel.snapshot(), kernel.snapshot()];
   dumps[0]?.reject(new Error("no buffer space"));

@@ -1,28 +1,28 @@
 /**
- * One snapshot of the kernel for all controllers that run at the same time: the dumps of a large node cost tens of
- * milliseconds, and a Node event concerns several controllers at once.
+ * Shares one snapshot of the kernel among all controllers that run at the same time. The dumps of a large node cost
+ * tens of milliseconds, and one Node event concerns several controllers.
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 
 export interface Observation {
   readonly state: KernelSnapshot;
-  /** The netlink port that this process programs by: the kernel names it when it announces the change. */
+  /** The netlink port through which this process programs. The kernel includes it in notifications of these changes. */
   readonly port: number;
 }
 
 export interface KernelView {
-  /** What the kernel holds, as it was at the time of the call or later. */
+  /** Returns the kernel's state at the time of the call or later. */
   snapshot(): Promise<Observation>;
 }
 
-/** How long a snapshot serves after it was made: there may be changes of which the kernel tells nothing. */
+/** How long a finished snapshot is used. It is short because the kernel does not announce every change. */
 const SHARED_MS = 100;
 
 interface Dump {
   readonly version: number;
   readonly observation: Promise<Observation>;
-  /** Undefined while it is under way. */
+  /** Undefined while the dump is running. */
   endedMs: number | undefined;
 }
 
@@ -37,12 +37,12 @@ export class SharedKernel implements KernelView {
     this.#clock = clock;
   }
 
-  /** Something in the kernel has changed, or is about to: earlier snapshots serve no further call. */
+  /** Something in the kernel has changed or is about to: later calls do not use earlier snapshots. */
   changed(): void {
     this.#version += 1;
   }
 
-  /** Shared with the calls of before where nothing was heard to change since their dump began. */
+  /** Shares the last dump if no change was announced since it began and it has not expired. */
   snapshot(): Promise<Observation> {
     const last = this.#last;
     if (last !== undefined && last.version === this.#version) {

@@ -27,13 +27,13 @@ async function get(path: string, method = "GET"): Promise<{ status: number; body
   return { status: response.status, body: await response.text() };
 }
 
-test("/readyz says why not, and ready when it is", async () => {
+test("/readyz answers 503 with the reasons, and 200 when ready", async () => {
   expect(await get("/readyz")).toEqual({ status: 503, body: expect.stringContaining("[-] subnet: not tried yet") });
   for (const condition of CONDITIONS) health.holds(condition, "fine");
   expect(await get("/readyz?verbose")).toEqual({ status: 200, body: expect.stringMatching(/^ready\n/) });
 });
 
-test("/healthz answers by its own rule", async () => {
+test("/healthz answers independently of /readyz", async () => {
   expect((await get("/healthz")).status).toBe(200);
   const state = new ControllerState("peers", clock);
   health.shows(() => [state.report()]);
@@ -42,7 +42,7 @@ test("/healthz answers by its own rule", async () => {
   expect(await get("/healthz")).toEqual({ status: 503, body: expect.stringContaining("[-] pass") });
 });
 
-test("/metrics shows what was counted, and the process itself", async () => {
+test("/metrics has weftd's counters and the process metrics", async () => {
   metrics.programmingLatency.observe(0.004);
   metrics.changes.inc({ request: "RTM_NEWROUTE" }, 3);
   const { body } = await get("/metrics");
@@ -54,11 +54,11 @@ test("/metrics shows what was counted, and the process itself", async () => {
   expect(body).toMatch(/^process_resident_memory_bytes \d{7,}$/m);
 });
 
-test("/debug/state is for the node itself", async () => {
+test("/debug/state answers clients on this node only", async () => {
   expect(await get("/debug/state")).toEqual({ status: 200, body: '{"aim":null}\n' });
 });
 
-test("/debug/NAME is a controller's page, with a query", async () => {
+test("/debug/NAME answers with a controller's page and passes the query", async () => {
   expect(await get("/debug/services?service=a/b")).toEqual({ status: 200, body: '{"service":"a/b"}\n' });
   expect((await get("/debug/others")).status).toBe(404);
 });
@@ -71,7 +71,7 @@ test.each([
   ["192.0.2.1", false],
   ["::ffff:192.0.2.127", false],
   ["fe80::1", false],
-])("a client at %s is this node itself: %s", (address, expected) => {
+])("isLoopback of %s is %s", (address, expected) => {
   expect(isLoopback(address)).toBe(expected);
 });
 
@@ -81,7 +81,7 @@ test("other paths and methods are refused", async () => {
   expect(await get("/healthz", "HEAD")).toEqual({ status: 200, body: "" });
 });
 
-test("an address in use is an error that names the flag", async () => {
+test("the error for an address in use names the flag", async () => {
   await expect(serveStatus({ host: "127.0.0.1", port: server.port }, parts())).rejects.toThrow(
     /EADDRINUSE.*--metrics-address/,
   );

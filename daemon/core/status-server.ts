@@ -1,4 +1,4 @@
-/** What weftd itself answers over HTTP: /healthz, /readyz, /metrics, /debug/state and pages of single controllers. */
+/** weftd's HTTP endpoints: /healthz, /readyz, /metrics, /debug/state, and pages of single controllers. */
 import type { ListenAddress } from "../flag.ts";
 import type { Health, Report } from "./health.ts";
 import { type HttpAnswer, type HttpQuestion, type HttpServer, listenText, serveHttp } from "./http-server.ts";
@@ -9,13 +9,13 @@ export type StatusServer = HttpServer;
 export interface StatusParts {
   readonly health: Health;
   readonly metrics: Metrics;
-  /** What /debug/state shows, as JSON. */
+  /** Returns the answer of /debug/state, as JSON. */
   readonly debugState: () => Promise<string>;
-  /** What /debug/NAME shows for a query, as JSON; undefined where there is no such page. */
+  /** Returns the answer of /debug/NAME to a query, as JSON; undefined if there is no such page. */
   readonly debugPage?: (name: string, query: URLSearchParams) => Promise<string | undefined>;
 }
 
-/** Rejects when the address cannot be used. */
+/** Rejects if the address cannot be used. */
 export async function serveStatus(listen: ListenAddress, parts: StatusParts): Promise<StatusServer> {
   try {
     return await serveHttp(listen, (question) => answer(question, parts));
@@ -43,20 +43,23 @@ async function answer(question: HttpQuestion, parts: StatusParts): Promise<HttpA
 }
 
 const DEBUG = "/debug/";
-const NOT_FOUND: HttpAnswer = { status: 404, body: "there are /healthz, /readyz, /metrics and /debug/state\n" };
+const NOT_FOUND: HttpAnswer = {
+  status: 404,
+  body: "not found; available: /healthz, /readyz, /metrics and /debug/state\n",
+};
 
 async function debugAnswer(
   { path, query, remoteAddress }: HttpQuestion,
   { debugState, debugPage }: StatusParts,
 ): Promise<HttpAnswer> {
-  // They name every node and its addresses, so only this node may read them.
-  if (!isLoopback(remoteAddress)) return { status: 403, body: "only from this node itself\n" };
+  // These pages list every node with its addresses, so only clients on this node may read them.
+  if (!isLoopback(remoteAddress)) return { status: 403, body: "only clients on this node may read this page\n" };
   const name = path.slice(DEBUG.length);
   const body = name === "state" ? await debugState() : await debugPage?.(name, query);
   return body === undefined ? NOT_FOUND : { status: 200, contentType: "application/json", body };
 }
 
-/** An IPv4 client of a socket for both families shows up as ::ffff:127.0.0.1. */
+/** True for a loopback address. A socket for both families shows an IPv4 client as ::ffff:127.0.0.1. */
 export function isLoopback(address: string): boolean {
   return address === "::1" || /^(::ffff:)?127\./.test(address);
 }

@@ -1,8 +1,8 @@
 /**
- * Recognises nf_tables' messages about one table without decoding them: the table's family is the first byte of struct
- * nfgenmsg, and its name the first attribute of every object's message (NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE,
- * NFTA_SET_TABLE, NFTA_SET_ELEM_LIST_TABLE, NFTA_OBJ_TABLE, NFTA_FLOWTABLE_TABLE: all are 1; the kernel writes them first,
- * net/netfilter/nf_tables_api.c, nf_tables_fill_*_info, 5.10 to 6.18).
+ * Recognises nf_tables messages about one table without decoding them. The table's family is the first byte of struct
+ * nfgenmsg. Its name is the first attribute of every object's message: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
+ * NFTA_RULE_TABLE, NFTA_SET_TABLE, NFTA_SET_ELEM_LIST_TABLE, NFTA_OBJ_TABLE and NFTA_FLOWTABLE_TABLE are all 1, and the
+ * kernel writes them first (net/netfilter/nf_tables_api.c, nf_tables_fill_*_info, 5.10 to 6.18).
  */
 import type { TablePlace } from "../../pkg/nft/ruleset.ts";
 
@@ -16,7 +16,7 @@ const encoder = new TextEncoder();
 
 export class TablePattern {
   readonly table: TablePlace;
-  /** The attribute whole: header, name, NUL. */
+  /** The complete attribute: header, name, NUL. */
   readonly #attribute: Uint8Array;
 
   constructor(table: TablePlace) {
@@ -26,12 +26,12 @@ export class TablePattern {
     this.#attribute = Uint8Array.of(length & 0xff, length >> 8, TABLE_ATTRIBUTE, 0, ...name);
   }
 
-  /** True where the payload from `start` to `end` is of a message about the table. */
+  /** True if the payload from `start` to `end` belongs to a message about the table. */
   matches(datagram: Uint8Array, start: number, end: number): boolean {
     const attribute = this.#attribute;
     const from = start + NFGENMSG;
     if (datagram[start] !== this.table.family || from + attribute.length > end) return false;
-    // Of thousands of messages most differ in the first byte, the name's length.
+    // Among thousands of messages, most differ in the first byte, which has the name's length.
     for (let at = 0; at < attribute.length; at++) if (datagram[from + at] !== attribute[at]) return false;
     return true;
   }

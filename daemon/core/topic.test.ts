@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { Fact, FactKey, Facts, reached, Topic } from "./topic.ts";
 
-test("subscribers hear of each change with its wish, until they end it", () => {
+test("subscribers receive each change with its request until they unsubscribe", () => {
   const topic = new Topic("nodes");
   const heard: unknown[] = [];
   const end = topic.subscribe((request) => heard.push(request));
@@ -13,7 +13,7 @@ test("subscribers hear of each change with its wish, until they end it", () => {
   expect(heard).toEqual([{}, { delayMs: 10, isPatient: true }]);
 });
 
-test("a fact is news where it differs, and stays the same object where it does not", () => {
+test("publish notifies only if the value differs, and otherwise keeps the same object", () => {
   const fact = new Fact<{ readonly mtu: number }>("mtu");
   const heard: number[] = [];
   fact.subscribe(() => heard.push(fact.value?.mtu ?? 0));
@@ -25,7 +25,7 @@ test("a fact is news where it differs, and stays the same object where it does n
   expect(heard).toEqual([1450, 1400]);
 });
 
-test("a key names one fact for all that ask, and may say itself what is the same", () => {
+test("a key identifies one fact for all callers and may define equality", () => {
   const facts = new Facts();
   const KEY = new FactKey<readonly number[]>("numbers", (a, b) => a.length === b.length);
   const heard: unknown[] = [];
@@ -37,7 +37,7 @@ test("a key names one fact for all that ask, and may say itself what is the same
   expect(facts.of(new FactKey<readonly number[]>("numbers")).value).toBeUndefined();
 });
 
-test("waiting for a value ends with the value, or at the limit", async () => {
+test("waiting for a value ends when it is published or at the time limit", async () => {
   const clock = new ManualClock();
   const fact = new Fact<string>("choice");
   const [soon, late] = [reached(fact, "a", clock, 100), reached(fact, "b", clock, 100)];

@@ -1,16 +1,16 @@
-/** What controllers subscribe to: sources of objects, and facts that another controller has found out. */
+/** Topics to which controllers subscribe: sources of objects, and facts that another controller publishes. */
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { PassRequest } from "./loop.ts";
 
 export interface Subscribable {
-  /** What a pass is told as its reason. */
+  /** The reason of passes that this topic triggers. */
   readonly name: string;
-  /** Calls `listener` at each change, until the returned function is called. */
+  /** Calls `listener` at each change until the returned function is called. */
   subscribe(listener: (request: PassRequest) => void): () => void;
 }
 
-/** Something that may have changed: whoever subscribes looks for itself. */
+/** An object that may have changed. Subscribers read the current state themselves. */
 export class Topic implements Subscribable {
   readonly name: string;
   readonly #listeners = new Set<(request: PassRequest) => void>();
@@ -24,15 +24,15 @@ export class Topic implements Subscribable {
     return () => this.#listeners.delete(listener);
   }
 
-  /** `request` says how soon the passes that follow must begin. */
+  /** Notifies the subscribers. `request` says how soon the triggered passes must begin. */
   notify(request: PassRequest = {}): void {
     for (const listener of this.#listeners) listener(request);
   }
 }
 
 /**
- * A value that one controller publishes and others build on: they never call each other, and one that fails leaves the last
- * value to the others.
+ * A value that one controller publishes and others use. Controllers never call each other; if the publisher fails, the
+ * last value remains available.
  */
 export class Fact<T> extends Topic {
   readonly #isSame: (a: T, b: T) => boolean;
@@ -48,7 +48,10 @@ export class Fact<T> extends Topic {
     return this.#value;
   }
 
-  /** Subscribers hear of it where it differs from the last value; otherwise `value` stays the same object. */
+  /**
+   * Sets the value and notifies the subscribers if it differs from the last one. Otherwise `value` stays the same
+   * object.
+   */
   publish(value: T): void {
     const last = this.#value;
     if (last !== undefined && this.#isSame(last, value)) return;
@@ -57,7 +60,7 @@ export class Fact<T> extends Topic {
   }
 }
 
-/** Resolves true as soon as `fact` has `value` itself, and false where it has not within `limitMs`. */
+/** Resolves true as soon as `fact` has the object `value`, or false if that does not happen within `limitMs`. */
 export function reached<T>(fact: Fact<T>, value: T, clock: Pick<Clock, "setTimer">, limitMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     if (fact.value === value) return resolve(true);
@@ -73,7 +76,7 @@ export function reached<T>(fact: Fact<T>, value: T, clock: Pick<Clock, "setTimer
   });
 }
 
-/** Names a fact, and the type of its value, to whoever publishes and whoever subscribes. */
+/** Identifies a fact and the type of its value, for its publisher and its subscribers. */
 export class FactKey<T> {
   readonly name: string;
   readonly isSame: ((a: T, b: T) => boolean) | undefined;

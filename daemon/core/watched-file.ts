@@ -1,15 +1,15 @@
 /**
- * A file that somebody may change while weftd runs: written in place, replaced by another, or, as Kubernetes does with a
- * ConfigMap, put there by a link of its folder that leads elsewhere from one moment to the next.
+ * Watches a file that another process may change while weftd runs. The other process may write it in place, replace it,
+ * or, as Kubernetes does with a ConfigMap, change a symbolic link in its directory.
  */
 import { type FSWatcher, watch } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 
-/** A file that is being written is looked at when its writer is done. */
+/** Waits until the writer of the file is done. */
 const SETTLE_MS = 100;
 
-/** For changes that nothing tells of: a folder that was replaced, a file system without notifications. */
+/** Covers changes without a notification: a replaced directory, a file system without inotify events. */
 const LOOK_MS = 60_000;
 
 export class WatchedFile {
@@ -19,7 +19,7 @@ export class WatchedFile {
   #cancelSettle: (() => void) | undefined;
   #cancelLook: () => void = () => undefined;
 
-  /** `onChange` is called when the file may have changed; whoever reads it sees whether it has. */
+  /** Calls `onChange` when the file may have changed. The caller reads the file to find out. */
   constructor(path: string, clock: Clock, onChange: () => void) {
     this.#clock = clock;
     this.#onChange = onChange;
@@ -48,7 +48,7 @@ export class WatchedFile {
   }
 }
 
-/** Undefined where the kernel has no watch to give: the clock has to do then. */
+/** Undefined if the kernel has no inotify watch available. The periodic check then finds changes. */
 function watchFolder(folder: string, onEvent: () => void): FSWatcher | undefined {
   try {
     const watcher = watch(folder, { persistent: false }, onEvent);

@@ -1,4 +1,4 @@
-/** `weftd translate-kube-proxy-config`: prints what a kube-proxy's configuration means for weftd. */
+/** `weftd translate-kube-proxy-config`: translates a kube-proxy's configuration into weftd's flags. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { readConfiguration } from "./configuration.ts";
@@ -6,7 +6,10 @@ import { type NoteKind, type Translation, translate } from "./translate.ts";
 
 export const TRANSLATE = "translate-kube-proxy-config";
 
-/** Arguments behind the name. Prints, and ends the process with a status other than 0 where the file is not as expected. */
+/**
+ * `args` are the arguments after the subcommand. Prints the translation. If the file is invalid, prints an error and
+ * sets the exit status to 1.
+ */
 export function runTranslation(args: readonly string[]): void {
   translationCommand((file, isJson) => {
     try {
@@ -21,9 +24,9 @@ export function runTranslation(args: readonly string[]): void {
 
 function translationCommand(run: (file: string, isJson: boolean) => void): Command {
   return new Command(`weftd ${TRANSLATE}`)
-    .description("Translates a kube-proxy's configuration into weftd's flags, and names each setting that has none.")
-    .argument("<file>", "a KubeProxyConfiguration or the ConfigMap that holds one, in YAML; - for standard input")
-    .option("--json", "for machines")
+    .description("Translate a kube-proxy's configuration into weftd's flags, and list each setting without one.")
+    .argument("<file>", "a KubeProxyConfiguration, or the ConfigMap that contains one, in YAML; - for standard input")
+    .option("--json", "print JSON")
     .addHelpText("after", EXAMPLE)
     .action((file: string, { json = false }: { json?: boolean }) => run(file, json));
 }
@@ -33,13 +36,13 @@ Example:
   kubectl -n kube-system get configmap kube-proxy -o yaml | weftd ${TRANSLATE} -`;
 
 const HEADINGS: readonly (readonly [NoteKind, string])[] = [
-  ["warning", "weftd does otherwise:"],
-  ["do", "Left to you:"],
-  ["same", "The same with weftd:"],
-  ["none", "Without a counterpart:"],
+  ["warning", "weftd differs:"],
+  ["do", "To do:"],
+  ["same", "Same with weftd:"],
+  ["none", "No counterpart:"],
 ];
 
-/** For people: the flags first, then all settings, what matters most first. */
+/** Formats a translation as text: the flags first, then all settings, the most important ones first. */
 export function translationText({ flags, notes }: Translation): string {
   const widest = Math.max(0, ...notes.map(({ setting }) => (setting.length > WIDEST ? 0 : setting.length)));
   const groups = HEADINGS.flatMap(([kind, heading]) => {
@@ -52,7 +55,7 @@ export function translationText({ flags, notes }: Translation): string {
       );
     return lines.length === 0 ? [] : ["", heading, ...lines];
   });
-  return `${["weftd's flags:", `  ${flags.join(" ")}`, ...groups].join("\n")}\n`;
+  return `${["Flags for weftd:", `  ${flags.join(" ")}`, ...groups].join("\n")}\n`;
 }
 
 const WIDEST = 36;

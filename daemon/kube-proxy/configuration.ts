@@ -1,6 +1,6 @@
 /**
- * kube-proxy's configuration as it is found: a KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1), or the ConfigMap
- * that holds one, in YAML or JSON. Pure.
+ * Reads kube-proxy's configuration: a KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1), or the ConfigMap that
+ * contains one, in YAML or JSON. Pure.
  */
 import { isMap, parseAllDocuments } from "yaml";
 
@@ -16,13 +16,13 @@ export type Settings = Readonly<Record<string, unknown>>;
 const GROUP = "kubeproxy.config.k8s.io";
 const KIND = "KubeProxyConfiguration";
 
-/** The settings of the first KubeProxyConfiguration in `text`. Throws `KubeProxyConfigurationError`. */
+/** Returns the settings of the first KubeProxyConfiguration in `text`. Throws `KubeProxyConfigurationError`. */
 export function readConfiguration(text: string): Settings {
   const objects = objectsIn(text, "the file");
   const found = objects.find(isConfiguration) ?? objects.flatMap(inConfigMap).find(isConfiguration);
   if (found === undefined)
     throw new KubeProxyConfigurationError(
-      `expected a ${KIND}, or the ConfigMap that holds one (kubectl -n kube-system get configmap kube-proxy -o yaml)`,
+      `expected a ${KIND}, or the ConfigMap that contains one (kubectl -n kube-system get configmap kube-proxy -o yaml)`,
     );
   return found;
 }
@@ -39,7 +39,7 @@ function isConfiguration({ apiVersion, kind }: Settings): boolean {
   return kind === KIND && String(apiVersion).startsWith(`${GROUP}/`);
 }
 
-/** kubeadm's key is config.conf; others have other names. */
+/** Returns the configurations in a ConfigMap. kubeadm's key is config.conf; other installers use other keys. */
 function inConfigMap({ kind, data }: Settings): Settings[] {
   if (kind !== "ConfigMap" || typeof data !== "object" || data === null) return [];
   return Object.entries(data).flatMap(([key, value]) =>
@@ -47,7 +47,10 @@ function inConfigMap({ kind, data }: Settings): Settings[] {
   );
 }
 
-/** The paths of all settings that say something: "conntrack.maxPerCore". Nulls, empty texts, lists and maps say nothing. */
+/**
+ * Returns the paths, such as "conntrack.maxPerCore", of all settings with a value. Nulls, empty texts, lists and maps
+ * do not count as values.
+ */
 export function statedPaths(settings: Settings, at = ""): string[] {
   return Object.entries(settings).flatMap(([key, value]) => {
     const path = at === "" ? key : `${at}.${key}`;
@@ -57,7 +60,7 @@ export function statedPaths(settings: Settings, at = ""): string[] {
   });
 }
 
-/** What stands at "conntrack.maxPerCore"; undefined where nothing does. */
+/** Returns the value at a path such as "conntrack.maxPerCore"; undefined if there is none. */
 export function settingAt(settings: Settings, path: string): unknown {
   return path
     .split(".")

@@ -6,7 +6,7 @@ import { translate } from "./translate.ts";
 
 const HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
 
-/** As kubeadm 1.36 writes it, with every key that it leaves to the defaults. */
+/** The ConfigMap that kubeadm 1.36 writes, with every key that it leaves to the defaults. */
 const KUBEADM = `apiVersion: v1
 kind: ConfigMap
 metadata: {name: kube-proxy, namespace: kube-system}
@@ -63,18 +63,18 @@ const warnings = (text: string) =>
     .notes.filter(({ kind }) => kind === "warning")
     .map(({ setting }) => setting);
 
-test("kubeadm's ConfigMap is translated; what mode iptables had opened is warned of", () => {
+test("translates kubeadm's ConfigMap and warns of the addresses that mode iptables served", () => {
   const { flags, notes } = translated(KUBEADM);
   expect(flags).toEqual(["--service-proxy nftables"]);
   expect(warnings(KUBEADM)).toEqual([
     "nodePortAddresses",
-    "iptables.localhostNodePorts (true where it is not stated)",
+    "iptables.localhostNodePorts (true if not stated)",
     "clusterCIDR",
   ]);
   expect(notes.find(({ setting }) => setting === "nodePortAddresses")?.text).toMatch(
     /every address of the node, and on 127\.0\.0\.1; .* --nodeport-addresses all/,
   );
-  expect(notes.find(({ setting }) => setting === "conntrack.tcpBeLiberal")?.text).toBe("the default of weftd, too");
+  expect(notes.find(({ setting }) => setting === "conntrack.tcpBeLiberal")?.text).toBe("also weftd's default");
 });
 
 describe("a setting", () => {
@@ -129,7 +129,7 @@ describe("a setting", () => {
       undefined,
     ],
     ["mode ipvs", "mode: ipvs\nnodePortAddresses: [primary]", ["--nodeport-addresses primary"], /kube-proxy --cleanup/],
-    ["an unknown key", "mode: nftables\nnewThing: {on: true}", [], /newThing\.on.*is not known/],
+    ["an unknown key", "mode: nftables\nnewThing: {on: true}", [], /newThing\.on.*unknown setting/],
   ];
   test.each(cases)("%s", (_name, text, flags, warned) => {
     const translation = translated(`${HEAD}${text}`);
@@ -142,7 +142,7 @@ describe("a setting", () => {
   });
 });
 
-test("weftd takes every flag of a translation", () => {
+test("weftd accepts every flag of a translation", () => {
   const text = `${HEAD}mode: iptables\nnodePortAddresses: [192.0.2.0/24]\niptables: {masqueradeAll: true, masqueradeBit: 3}\nhealthzBindAddress: 127.0.0.1:1\nmetricsBindAddress: 127.0.0.1:2\nconntrack: {maxPerCore: 0, min: 1, tcpEstablishedTimeout: 1h30m0s, tcpCloseWaitTimeout: 5m0s, udpTimeout: 10s, udpStreamTimeout: 0s, tcpBeLiberal: true}`;
   const words = translated(text).flags.flatMap((flag) => flag.split(" "));
   const options = optionsCommand()
@@ -156,11 +156,11 @@ test("weftd takes every flag of a translation", () => {
   });
 });
 
-test("every setting that is stated is named", () => {
+test("the notes name every stated setting", () => {
   const text = translationText(translated(KUBEADM));
   for (const name of ["bindAddressHardFail", "clientConnection.kubeconfig", "configSyncPeriod", "iptables.syncPeriod"])
     expect(text).toContain(name);
-  expect(text).toMatch(/^weftd's flags:\n {2}--service-proxy nftables\n/);
+  expect(text).toMatch(/^Flags for weftd:\n {2}--service-proxy nftables\n/);
 });
 
 test.each([
@@ -172,6 +172,6 @@ test.each([
     `kind: ConfigMap\ndata: {config.conf: "kind: KubeProxyConfiguration\\na: ["}`,
     /data\.config\.conf:/,
   ],
-])("%s is refused", (_name, text, message) => {
+])("rejects %s", (_name, text, message) => {
   expect(() => readConfiguration(text)).toThrow(message);
 });

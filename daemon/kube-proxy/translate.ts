@@ -1,21 +1,24 @@
 /**
- * From kube-proxy's settings (v1alpha1, 1.36) to weftd's flags: what has the same meaning, what weftd does by itself, what
- * the operator has to do, and where kube-proxy had opened more. Pure.
+ * Translates kube-proxy's settings (v1alpha1, 1.36) into weftd's flags. Notes list the settings with the same meaning,
+ * those that weftd needs no flag for, the operator's tasks, and cases in which kube-proxy accepted more traffic. Pure.
  */
 import { type Settings, settingAt, statedPaths } from "./configuration.ts";
 
-/** `same`: weftd does the same, by a flag or by itself. `do`: left to the operator. `warning`: weftd does otherwise. */
+/**
+ * `same`: weftd does the same, with or without a flag. `do`: a task for the operator. `warning`: weftd differs. `none`:
+ * weftd has no counterpart.
+ */
 export type NoteKind = "warning" | "do" | "same" | "none";
 
 export interface Note {
-  /** As kube-proxy calls it: "conntrack.maxPerCore". */
+  /** The setting's name in kube-proxy's configuration: "conntrack.maxPerCore". */
   readonly setting: string;
   readonly kind: NoteKind;
   readonly text: string;
 }
 
 export interface Translation {
-  /** Of weftd, with their values. */
+  /** weftd's flags with their values. */
   readonly flags: readonly string[];
   readonly notes: readonly Note[];
 }
@@ -40,19 +43,22 @@ const PASSED_OVER: ReadonlySet<string> = new Set(["apiVersion", "kind"]);
 
 function modeOf({ settings, mode }: Reader): Translation {
   const flags = ["--service-proxy nftables"];
-  if (mode === "nftables") return { flags, notes: [same("mode", "weftd's mode is nftables, too")] };
-  const notes: Note[] = [same("mode", `weftd has the mode nftables in place of ${mode}`)];
+  if (mode === "nftables") return { flags, notes: [same("mode", "weftd also uses the mode nftables")] };
+  const notes: Note[] = [same("mode", `weftd uses the mode nftables instead of ${mode}`)];
   if (mode === "ipvs")
     notes.push(
-      warning("mode", "weftd does not remove what mode ipvs leaves: kube-proxy --cleanup does, before weftd starts"),
+      warning(
+        "mode",
+        "weftd does not remove what mode ipvs leaves behind; run kube-proxy --cleanup before weftd starts",
+      ),
       ...(textAt(settings, "ipvs.scheduler") === "" || textAt(settings, "ipvs.scheduler") === "rr"
         ? []
-        : [warning("ipvs.scheduler", "weftd chooses endpoints at random, each with the same probability")]),
+        : [warning("ipvs.scheduler", "weftd chooses endpoints at random, with equal probability")]),
     );
   return { flags, notes };
 }
 
-/** Modes iptables and ipvs have it under `iptables`. */
+/** Modes iptables and ipvs have the masquerade settings under `iptables`. */
 function masqueradeOf({ settings, mode }: Reader): Translation {
   const section = mode === "nftables" ? "nftables" : "iptables";
   const all = `${section}.masqueradeAll`;
@@ -62,11 +68,11 @@ function masqueradeOf({ settings, mode }: Reader): Translation {
   if (settingAt(settings, all) === true) {
     flags.push("--masquerade-all");
     notes.push(same(all, "--masquerade-all"));
-  } else if (settingAt(settings, all) === false) notes.push(same(all, "the default of weftd, too"));
+  } else if (settingAt(settings, all) === false) notes.push(same(all, "also weftd's default"));
   const number = settingAt(settings, bit);
   if (typeof number === "number" && number !== DEFAULT_BIT) flags.push(`--masquerade-bit ${number}`);
   if (typeof number === "number")
-    notes.push(same(bit, number === DEFAULT_BIT ? "the default of weftd, too" : `--masquerade-bit ${number}`));
+    notes.push(same(bit, number === DEFAULT_BIT ? "also weftd's default" : `--masquerade-bit ${number}`));
   return { flags, notes };
 }
 
@@ -80,7 +86,7 @@ function nodePortsOf({ settings, mode }: Reader): Translation {
   const hasLocalhost = mode === "iptables" && settingAt(settings, "iptables.localhostNodePorts") !== false;
   const localhost = hasLocalhost ? [localhostNote(settings, addresses.length === 0 ? "all" : addresses.join(","))] : [];
   if (addresses.length === 0 && isOpen) {
-    const text = `kube-proxy in mode ${mode} answers NodePorts on every address of the node${hasLocalhost ? ", and on 127.0.0.1" : ""}; weftd on the node's primary address of each family alone. To keep the other addresses: --nodeport-addresses all`;
+    const text = `kube-proxy in mode ${mode} serves NodePorts on every address of the node${hasLocalhost ? ", and on 127.0.0.1" : ""}; weftd serves them only on the node's primary address of each family. To keep the other addresses: --nodeport-addresses all`;
     return { flags: [], notes: [warning(setting, text), ...localhost] };
   }
   if (addresses.length === 0) return { flags: [], notes: localhost };
@@ -92,7 +98,7 @@ function nodePortsOf({ settings, mode }: Reader): Translation {
       ? [
           warning(
             setting,
-            `all of these are IPv${family}: kube-proxy then answers NodePorts on every IPv${family === 4 ? 6 : 4} address, weftd on none`,
+            `all of these are IPv${family}: kube-proxy then serves NodePorts on every IPv${family === 4 ? 6 : 4} address, weftd on none`,
           ),
         ]
       : [];
@@ -101,10 +107,10 @@ function nodePortsOf({ settings, mode }: Reader): Translation {
 
 function localhostNote(settings: Settings, others: string): Note {
   const isStated = settingAt(settings, "iptables.localhostNodePorts") === true;
-  const name = isStated ? "iptables.localhostNodePorts" : "iptables.localhostNodePorts (true where it is not stated)";
+  const name = isStated ? "iptables.localhostNodePorts" : "iptables.localhostNodePorts (true if not stated)";
   return warning(
     name,
-    `kube-proxy answers NodePorts on 127.0.0.1; weftd does so where it is asked to: --nodeport-addresses ${others},localhost`,
+    `kube-proxy serves NodePorts on 127.0.0.1; weftd does so only with --nodeport-addresses ${others},localhost`,
   );
 }
 
@@ -116,18 +122,18 @@ function localOf({ settings }: Reader): Translation {
     notes.push(
       warning(
         "clusterCIDR",
-        `for kube-proxy every source in ${cidr} is a pod that is not masqueraded; for weftd the pods of the own node are (Node.spec.podCIDRs, and pods attached outside of them)`,
+        `kube-proxy treats every source in ${cidr} as a pod and does not masquerade it; weftd does so for the pods of this node (Node.spec.podCIDRs, and pods attached with other addresses)`,
       ),
     );
   if (detection !== "")
-    notes.push(same("detectLocalMode", "weftd knows its node's pods by podCIDRs and by its own attachments"));
+    notes.push(same("detectLocalMode", "weftd identifies its node's pods by podCIDRs and by its own attachments"));
   for (const key of ["detectLocal.bridgeInterface", "detectLocal.interfaceNamePrefix"])
     if (textAt(settings, key) !== "")
-      notes.push(same(key, "weftd needs no name of an interface to know its node's pods"));
+      notes.push(same(key, "weftd identifies its node's pods without an interface name"));
   return { flags: [], notes };
 }
 
-/** Flags of the same meaning, with the values that both have where nothing is stated. */
+/** Flags of the same meaning, with the default values that both programs share. */
 const SAME_FLAGS: Readonly<Record<string, readonly [flag: string, usual: readonly unknown[]]>> = {
   "conntrack.maxPerCore": ["--conntrack-max-per-core", [32_768]],
   "conntrack.min": ["--conntrack-min", [131_072]],
@@ -149,36 +155,36 @@ function sameFlagsOf({ settings }: Reader): Translation {
   const asFlag = ({ flag, value }: (typeof stated)[number]) => (value === true ? flag : `${flag} ${value}`);
   return {
     flags: stated.filter((one) => !isUsual(one)).map(asFlag),
-    notes: stated.map((one) => same(one.path, isUsual(one) ? "the default of weftd, too" : asFlag(one))),
+    notes: stated.map((one) => same(one.path, isUsual(one) ? "also weftd's default" : asFlag(one))),
   };
 }
 
-/** What has no part of its own above; the longest beginning of a path counts. */
+/** Settings not covered above. The longest matching start of a path applies. */
 const OTHERS: readonly (readonly [start: string, kind: NoteKind, text: string])[] = [
   ["bindAddress", "same", "weftd takes the node's addresses from its Node"],
-  ["bindAddressHardFail", "none", "weftd names an address that it cannot listen on in /readyz, and tries again"],
-  ["clientConnection.kubeconfig", "same", "weftd has access of its own (its service account, or --kubeconfig FILE)"],
-  ["clientConnection", "none", "weftd's requests are few: it watches"],
-  ["configSyncPeriod", "none", "weftd watches, and lists again only where a watch ends"],
-  ["enableProfiling", "none", "weftd has /debug/state, for the node itself"],
-  ["featureGates", "none", "weftd has none; what is stable in Kubernetes 1.36 is on"],
-  ["hostnameOverride", "do", "--node-name NAME (in the DaemonSet NODE_NAME has it)"],
-  ["iptables", "none", "there are no iptables rules of weftd's for Services"],
-  ["ipvs", "none", "there is no IPVS in mode nftables"],
+  ["bindAddressHardFail", "none", "weftd reports an address that it cannot listen on in /readyz, and retries"],
+  ["clientConnection.kubeconfig", "same", "weftd uses its own service account, or --kubeconfig FILE"],
+  ["clientConnection", "none", "weftd watches and sends few requests"],
+  ["configSyncPeriod", "none", "weftd watches, and lists again only if a watch ends"],
+  ["enableProfiling", "none", "weftd has /debug/state, for clients on the node"],
+  ["featureGates", "none", "weftd has none; features that are stable in Kubernetes 1.36 are on"],
+  ["hostnameOverride", "do", "--node-name NAME (the DaemonSet sets NODE_NAME)"],
+  ["iptables", "none", "weftd writes no iptables rules for Services"],
+  ["ipvs", "none", "mode nftables does not use IPVS"],
   ["logging", "do", "--log-level LEVEL; weftd's log is JSON"],
-  ["nftables", "none", "weftd writes what differs at once, and rewrites nothing that is right"],
-  ["oomScoreAdj", "do", "the pod's quality of service decides: see the resources of the DaemonSet"],
-  ["portRange", "none", "kube-proxy itself has no use for it any more"],
+  ["nftables", "none", "weftd writes differences at once, and does not rewrite the rest"],
+  ["oomScoreAdj", "do", "the pod's quality of service decides; see the resources of the DaemonSet"],
+  ["portRange", "none", "kube-proxy itself no longer uses it"],
   ["showHiddenMetricsForVersion", "none", "weftd hides no metrics"],
-  ["windowsRunAsService", "none", "weftd is for Linux"],
-  ["winkernel", "none", "weftd is for Linux"],
+  ["windowsRunAsService", "none", "weftd runs on Linux only"],
+  ["winkernel", "none", "weftd runs on Linux only"],
 ];
 
 function otherNote(path: string): Note {
   const [found] = OTHERS.filter(([start]) => path === start || path.startsWith(`${start}.`)).sort(
     ([a], [b]) => b.length - a.length,
   );
-  if (found === undefined) return { setting: path, kind: "warning", text: "is not known: weftd has nothing of it" };
+  if (found === undefined) return { setting: path, kind: "warning", text: "unknown setting; weftd has no counterpart" };
   return { setting: path, kind: found[1], text: found[2] };
 }
 

@@ -33,7 +33,7 @@ function bench() {
   return { clock, published, state, announcer, metrics };
 }
 
-test("an announcement is published once, however often it is made", async () => {
+test("a repeated announcement is published once", async () => {
   const { clock, published, announcer } = bench();
   const own = parseNode(node);
   announcer.announce(announcement, own);
@@ -46,7 +46,7 @@ test("an announcement is published once, however often it is made", async () => 
   expect(published).toEqual([expect.objectContaining({ [ANNOTATION.publicIp]: "192.0.2.1" })]);
 });
 
-test("a Node that now says what was announced needs nothing more", async () => {
+test("nothing is published if the Node already has the announced annotations", async () => {
   const { clock, published, announcer } = bench();
   announcer.announce(announcement, parseNode(node));
   clock.advance(0);
@@ -60,7 +60,7 @@ test("a Node that now says what was announced needs nothing more", async () => {
   expect(published).toHaveLength(1);
 });
 
-test("another announcement, or a Node that somebody changed, is published again", async () => {
+test("a new announcement, or a changed Node, is published again", async () => {
   const { clock, published, announcer } = bench();
   const own = parseNode(node);
   for (const [said, seen] of [
@@ -75,7 +75,7 @@ test("another announcement, or a Node that somebody changed, is published again"
   expect(published.map((one) => one[ANNOTATION.publicIp])).toEqual(["192.0.2.1", "192.0.2.2", "192.0.2.2"]);
 });
 
-test("a refusal is counted and tried again", async () => {
+test("a refusal is counted and retried", async () => {
   const { clock, published, state, announcer, metrics } = bench();
   state.failure = new Error("annotate node n1: 403");
   announcer.announce(announcement, parseNode(node));
@@ -89,7 +89,7 @@ test("a refusal is counted and tried again", async () => {
   expect(published).toHaveLength(1);
 });
 
-test("stopping aborts the request under way", async () => {
+test("stopping aborts the running request", async () => {
   const { clock, state, announcer } = bench();
   announcer.announce(announcement, parseNode(node));
   clock.advance(0);

@@ -1,6 +1,6 @@
 /**
- * Keeps this node's annotations as its peers need them. Apart from the reconcile loop: the data path does not wait for
- * the API server.
+ * Publishes this node's annotations for its peers. Runs apart from the reconcile loop, so the data path does not wait
+ * for the API server.
  */
 
 import type { Clock } from "../../pkg/cluster/clock.ts";
@@ -45,8 +45,8 @@ export class Announcer {
   }
 
   /**
-   * What the node's annotations should say from now on. `own` is the Node as it was last heard of: when it says something
-   * else, somebody has changed it.
+   * Sets the annotations that the node must have from now on. `own` is the last known state of the Node; if its
+   * annotations differ, another program has changed them, and they are published again.
    */
   announce(announcement: Announcement, own: ClusterNode): void {
     const text = textOf(announcement);
@@ -57,7 +57,7 @@ export class Announcer {
     this.#loop.ask("announcement");
   }
 
-  /** Gives up an attempt under way. */
+  /** Aborts a running attempt. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#loop.stop();
@@ -68,7 +68,7 @@ export class Announcer {
     const { api, nodeName, log } = this.#options;
     const wanted = formatAnnotations(this.#announcement);
     await api.publishAnnotations(nodeName, wanted, this.#stopping.signal);
-    log.info({ annotations: wanted }, "annotations are published");
+    log.info({ annotations: wanted }, "annotations published");
   }
 }
 

@@ -1,4 +1,7 @@
-/** Where this node's peers are heard of, and where it says what they must know: Kubernetes, or a file and nowhere. */
+/**
+ * The node's connection to the cluster: the source of its peers, and the place for its announcements. Both are
+ * Kubernetes, or the source is a file and there are no announcements.
+ */
 
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { API_SERVICE } from "../../pkg/cluster/known-servers.ts";
@@ -30,15 +33,15 @@ export interface ClusterSide {
   readonly source: NodeSource;
   readonly announcer: Pick<Announcer, "announce">;
   readonly events: EventReporter;
-  /** Undefined where Services are another program's. The opener of the side starts it. */
+  /** Undefined if another program serves Services. The caller of `openClusterSide` starts it. */
   readonly services: ServiceSource | undefined;
-  /** Where API servers are, as far as that is known by their addresses: no Service may take them over. */
+  /** The addresses of API servers, as far as they are known. No Service may take them over. */
   readonly apiServers: readonly ReservedAddress[];
-  /** This node serves pods; `own` is what the source says of it. */
+  /** Called when this node serves its pods. `own` is its Node as the source has it. */
   serves(own: ClusterNode): void;
-  /** The node's own addresses have changed: connections begin anew. */
+  /** Called when the node's own addresses have changed. Opens new connections. */
   reconnect(): void;
-  /** Gives up what is under way. The source is stopped by whoever started it. */
+  /** Aborts running requests. The caller that started the source stops it. */
   close(): Promise<void>;
 }
 
@@ -67,7 +70,7 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
     {
       ...{ kubeconfig, apiServers: apiserver, known: () => known.endpoints, askerName: nodeName },
       onServer: ({ url, origin }) => {
-        log.info({ server: url, origin }, "the API server answers");
+        log.info({ server: url, origin }, "connected to an API server");
         metrics.apiServer.reset();
         metrics.apiServer.set({ server: url, origin }, 1);
       },
@@ -90,7 +93,7 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
     },
     source: new KubernetesSource(api, { clock, ownName: nodeName }),
     announcer,
-    // A host that is no node may read, and nothing else.
+    // A host that is not a node has read permissions only.
     events: options.pods ? events : logged(log),
     serves: (own) => condition.serves(own),
     reconnect: () => connection.reconnect(),
@@ -101,12 +104,15 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
   };
 }
 
-/** Nobody is told anything: what others must know of this node is in their files, and is compared with what is so. */
+/**
+ * Publishes nothing. Peers read about this node in their copies of the file; weftd compares the file with the actual
+ * state.
+ */
 function fileSide(path: string, { options, netConf, health, log, clock }: ClusterSideParts): ClusterSide {
   const reports = new LastReports();
   const source = new NodeFileSource({
     ...{ path, clock, netConf: () => netConf.current.conf },
-    onListenerFailure: (error) => log.error({ err: error }, "what the nodes file says of Services was not taken"),
+    onListenerFailure: (error) => log.error({ err: error }, "processing the nodes file's Services failed"),
   });
   return {
     source,
@@ -115,7 +121,7 @@ function fileSide(path: string, { options, netConf, health, log, clock }: Cluste
         const differences = differencesOf(announcement, own);
         health.warns("nodes file", differences);
         if (reports.isNew("nodes file", differences.join("\n")) && differences.length > 0)
-          log.warn({ path, differences }, "the nodes file says something else of this node than is so");
+          log.warn({ path, differences }, "the nodes file is wrong about this node");
       },
     },
     events: logged(log),
@@ -127,14 +133,14 @@ function fileSide(path: string, { options, netConf, health, log, clock }: Cluste
   };
 }
 
-/** Events as lines of the log, where there is no API server that takes them. */
+/** Writes Events to the log, for nodes without an API server that accepts them. */
 function logged(log: Logger): EventReporter {
   return {
     report: ({ type, reason, message }) => log[type === "Warning" ? "warn" : "info"]({ reason }, message),
   };
 }
 
-/** What is heard of default/kubernetes is known at once, not only at the next look. */
+/** Passes changes of default/kubernetes to `known` at once, without waiting for the next lookup. */
 function follow({ slices }: ServiceSource, known: KnownServers): void {
   const byService = slices.addIndex(({ value }) => value.service);
   slices.subscribe(({ changes }) => {
@@ -143,7 +149,10 @@ function follow({ slices }: ServiceSource, known: KnownServers): void {
   });
 }
 
-/** Those of the flag, else of the kubeconfig; without those that have a name, and none where it cannot be read now. */
+/**
+ * The servers of the flag, else those of the kubeconfig. Omits servers given by name; empty if the kubeconfig cannot be
+ * read.
+ */
 function configuredServers({ kubeconfig, apiserver }: ClusterSideParts["options"]): readonly ReservedAddress[] {
   try {
     const urls = apiserver.length > 0 ? apiserver : [loadKubeConfig(kubeconfig).getCurrentCluster()?.server ?? ""];
@@ -165,11 +174,11 @@ function addressOf(url: string): readonly ReservedAddress[] {
 
 const DEFAULT_PORTS: { readonly [protocol: string]: number | undefined } = { "http:": 80, "https:": 443 };
 
-/** What peers that go by the same file take for true of this node, and is not. */
+/** Returns the annotations of this node that the file, and thus every peer, has wrong. */
 export function differencesOf(announcement: Announcement, own: ClusterNode): string[] {
   const { backend = { type: "nothing" }, publicIp, publicIpv6 } = own;
   const said = formatAnnotations({ backend, ...(publicIp && { publicIp }), ...(publicIpv6 && { publicIpv6 }) });
   return Object.entries(formatAnnotations(announcement)).flatMap(([key, value]) =>
-    value === null || said[key] === value ? [] : [`${key}: ${value}, in the file ${said[key] ?? "nothing"}`],
+    value === null || said[key] === value ? [] : [`${key}: ${value}, but in the file: ${said[key] ?? "nothing"}`],
   );
 }

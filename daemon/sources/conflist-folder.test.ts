@@ -19,17 +19,17 @@ const write = (files: Readonly<Record<string, string>>) =>
   Promise.all(Object.entries(files).map(([name, text]) => writeFile(join(folder, name), text)));
 const NOTHING = { predecessor: undefined, superseded: [], foreignFirst: [], problems: [] };
 
-test("a folder that is not there is empty", async () => {
+test("a missing folder counts as empty", async () => {
   expect(await readConflistFolder(join(folder, "none"), OWN)).toEqual(NOTHING);
 });
 
-test("our own file, and what no runtime reads, count for nothing", async () => {
+test("ignores weftd's own file and files that no runtime reads", async () => {
   await write({ [OWN]: OTHER, "00-note.txt": OTHER, ".05-weft.conflist.new": OTHER });
   await mkdir(join(folder, "05-weft.d"));
   expect(await readConflistFolder(folder, OWN)).toEqual(NOTHING);
 });
 
-test("others' files that sort before ours are named, those behind are not", async () => {
+test("names other networks' files that sort before weftd's, and not those after it", async () => {
   await write({ "00-other.conf": OTHER, "04-broken.json": "{", "99-loopback.conf": OTHER });
   expect(await readConflistFolder(folder, OWN)).toEqual({
     ...NOTHING,
@@ -37,7 +37,7 @@ test("others' files that sort before ours are named, those behind are not", asyn
   });
 });
 
-test("flannel's file is taken over, whichever way it sorts, and known when it is out of use", async () => {
+test("takes flannel's file over, in any sort order, and recognises it after it was disabled", async () => {
   await write({ "00-flannel.conflist": FLANNEL, "10-flannel.conflist": FLANNEL });
   const before = await readConflistFolder(folder, OWN);
   expect(before).toMatchObject({
@@ -50,7 +50,7 @@ test("flannel's file is taken over, whichever way it sorts, and known when it is
   expect(await readConflistFolder(folder, OWN)).toMatchObject({ predecessor: { network: "cbr0" }, superseded: [] });
 });
 
-test("a folder or a FIFO of a configuration's name is passed over and named", async () => {
+test("skips and reports a directory or a FIFO with a configuration's name", async () => {
   await mkdir(join(folder, "10-flannel.conflist"));
   execFileSync("mkfifo", [join(folder, "00-fifo.conf")]);
   await write({ "20-flannel.conflist": FLANNEL });
@@ -58,13 +58,13 @@ test("a folder or a FIFO of a configuration's name is passed over and named", as
     predecessor: { file: "20-flannel.conflist" },
     foreignFirst: [],
     problems: [
-      "00-fifo.conf is a FIFO, no file: some runtimes load no network then; move it away",
-      "10-flannel.conflist is a directory, no file: it is passed over",
+      "00-fifo.conf is a FIFO, not a file; some runtimes then load no network at all; move it away",
+      "10-flannel.conflist is a directory, not a file; it is ignored",
     ],
   });
 });
 
-test("what is flannel's and cannot be taken over is a problem, and stays", async () => {
+test("reports a flannel file that cannot be taken over, and leaves it in place", async () => {
   await write({ "10-flannel.conflist": FLANNEL.replace("{}", '{"type":"ipvlan"}') });
   expect(await readConflistFolder(folder, OWN)).toEqual({
     ...NOTHING,

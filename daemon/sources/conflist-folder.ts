@@ -1,6 +1,6 @@
 /**
- * The folder in which the container runtime looks for networks: who stands in it beside weftd, which file the runtime
- * takes, and whose network is taken over.
+ * Reads the directory of the container runtime's network configurations: the files of other networks, the file that the
+ * runtime chooses, and the network that weftd takes over.
  */
 
 import { readdir, rename } from "node:fs/promises";
@@ -11,17 +11,17 @@ import { NotAFileError, readRegularFile } from "../core/regular-file.ts";
 import { type Predecessor, parsePredecessor } from "./predecessor.ts";
 
 export interface ConflistFolder {
-  /** Whose names and settings stay; its file may be out of use already. */
+  /** The network whose names and settings are kept. Its file may already be disabled. */
   readonly predecessor: Predecessor | undefined;
   /** Files of a network that is taken over and that a runtime could still choose. */
   readonly superseded: readonly string[];
-  /** Files of others that sort before ours: the runtime takes the first. */
+  /** Files of other networks that sort before weftd's. The runtime uses the first file. */
   readonly foreignFirst: readonly string[];
-  /** In words: why a network of flannel's is not taken over, and what is no file. */
+  /** In words: why a network of flannel's is not taken over, and which entries are not files. */
   readonly problems: readonly string[];
 }
 
-/** Reads the folder; an absent one is empty. `own` is the name of weftd's own file. */
+/** Reads the directory; a missing one counts as empty. `own` is the name of weftd's own file. */
 export async function readConflistFolder(folder: string, own = CONFLIST_NAME): Promise<ConflistFolder> {
   const names = (await entriesOf(folder)).sort();
   const irregular: string[] = [];
@@ -31,7 +31,7 @@ export async function readConflistFolder(folder: string, own = CONFLIST_NAME): P
     if (text instanceof NotAFileError) irregular.push(describe(name, text));
     else others.push({ name, content: parsePredecessor(name, text) });
   }
-  // The runtime's choice before what is out of use.
+  // Active files, from which the runtime chooses, come before disabled ones.
   const inUse = others.filter(({ name }) => isNetworkFile(name));
   const taken = [...inUse, ...others.filter(({ name }) => !isNetworkFile(name))].flatMap(({ content }) =>
     typeof content === "object" ? [content] : [],
@@ -45,17 +45,17 @@ export async function readConflistFolder(folder: string, own = CONFLIST_NAME): P
   };
 }
 
-/** Takes files out of the runtime's sight. */
+/** Renames files so that the runtime no longer reads them. */
 export async function disable(folder: string, names: readonly string[]): Promise<void> {
   for (const name of names) await rename(join(folder, name), join(folder, `${name}${DISABLED_SUFFIX}`));
 }
 
-/** Runtimes pass over directories alone (libcni's ConfFiles). */
+/** Describes an entry that is not a file. Runtimes skip only directories (libcni's ConfFiles). */
 function describe(name: string, { kind }: NotAFileError): string {
-  const what = `${name} is ${kind}, no file`;
+  const what = `${name} is ${kind}, not a file`;
   return kind === "a directory"
-    ? `${what}: it is passed over`
-    : `${what}: some runtimes load no network then; move it away`;
+    ? `${what}; it is ignored`
+    : `${what}; some runtimes then load no network at all; move it away`;
 }
 
 async function entriesOf(folder: string): Promise<string[]> {
@@ -67,7 +67,7 @@ async function entriesOf(folder: string): Promise<string[]> {
   }
 }
 
-/** A file that was removed meanwhile says nothing. */
+/** Returns the content; "" if the file was removed in the meantime. */
 async function contentOf(path: string): Promise<string | NotAFileError> {
   try {
     return await readRegularFile(path);

@@ -1,35 +1,36 @@
-/** Every reason of an Event about this node, with what an operator should know of it. */
+/** The reasons of all Events about this node, with an explanation for operators. */
 import { PEER_TROUBLES, type PeerTrouble } from "../../pkg/backend/state.ts";
 
-/** A peer's trouble, and the kernel's refusal of what it needs. */
+/** A fault of a peer, or a refusal by the kernel that concerns a peer. */
 type PeerEventReason = `Peer${PeerTrouble | "Refused"}`;
 
 const OF_THE_NODE = {
-  TakenOver: "this node was flannel's, and its network is weft's now; the message names the file that went out of use",
-  ForeignConflist: "another network's file sorts before 05-weft.conflist, and the runtime takes the first",
+  TakenOver: "weft has taken this node's network over from flannel; the message names the file that was disabled",
+  ForeignConflist: "another network's file sorts before 05-weft.conflist, and the runtime uses the first file",
   ConflistRefused:
-    "no pod could start with the conflist that weftd would write; the message names file, plugin and key",
-  NodeUnusable: "something that this Node says of itself cannot be read; the message names the field",
-  RepairUndone: "another program undoes what weftd puts back, again and again; the message names the object",
+    "weftd does not write its conflist because no pod could start with it; the message names file, plugin and key",
+  NodeUnusable: "a value in this node's Node object is invalid; the message names the field",
+  RepairUndone: "another program keeps undoing weftd's repair; the message names the object",
   PodsOutsideSubnet:
-    "the Node was registered anew with other podCIDRs, and other nodes do not reach pods of before; the message names them",
+    "the Node was registered again with other podCIDRs, and other nodes cannot reach the earlier pods; the message names them",
   ForwardingBlocked: "another program's chain may drop pods' packets, and weftd may not change it",
-  ChecksumOffloadBroken: "packets in VXLAN arrive with wrong checksums, so the hardware's help was switched off",
-  LocalhostNodePortTaken: "a NodePort is not served at ::1, since another program has the port; the message names both",
+  ChecksumOffloadBroken: "packets in VXLAN arrive with wrong checksums, so weftd has switched checksum offload off",
+  LocalhostNodePortTaken:
+    "a NodePort is not served at ::1 because another program uses the port; the message names both",
   KubeProxyRuns:
-    "another process answers at kube-proxy's health port, so weftd programs no Services and removes nothing until it ends",
-  KubeProxyBeside: "rules of kube-proxy's came back although weftd programs Services; the message names them",
-  ServicesTakenOver: "kube-proxy has ended, and weftd programs this node's Services from now on",
-  ProxyRulesLeft: "rules that kube-proxy has left cannot be removed from here; the message says what to run",
-  ServiceConflict: "a Service asks for an address and port that another Service has; the message names both",
+    "another process listens at kube-proxy's health port; weftd programs no Services and removes nothing until it ends",
+  KubeProxyBeside: "kube-proxy's rules reappeared although weftd programs Services; the message names them",
+  ServicesTakenOver: "kube-proxy has ended, and weftd programs this node's Services",
+  ProxyRulesLeft: "weftd cannot remove rules that kube-proxy has left; the message gives the command to run",
+  ServiceConflict: "a Service claims an address and port of another Service; the message names both",
   FailedToStartServiceHealthcheck:
     "the health check port of a Service cannot be served; the message names Service, address and port",
-  StrictReversePath: "rp_filter drops packets of peers that come by another way than the answers take",
+  StrictReversePath: "rp_filter drops packets of peers that arrive on another interface than the one for replies",
 } as const;
 
 export type EventReason = keyof typeof OF_THE_NODE | PeerEventReason;
 
-/** By reason; those about a peer name it in their message. */
+/** Explanations by reason. The message of an Event about a peer names the peer. */
 export const EVENT_REASONS: Readonly<Record<EventReason, string>> = {
   ...OF_THE_NODE,
   ...(Object.fromEntries(

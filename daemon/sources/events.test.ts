@@ -41,7 +41,7 @@ function bench() {
 }
 
 describe("Events", () => {
-  test("what happened is told once, about this Node", async () => {
+  test("an event is created once, about this Node", async () => {
     const { created, events, pass } = bench();
     events.report(undone);
     expect(created).toEqual([]);
@@ -52,7 +52,7 @@ describe("Events", () => {
     ]);
   });
 
-  test("the same again is counted, once a minute at most", async () => {
+  test("a repeated event is counted, and the count is updated at most once a minute", async () => {
     const { created, counted, events, pass } = bench();
     for (let second = 0; second < 150; second++) {
       events.report(undone);
@@ -65,7 +65,7 @@ describe("Events", () => {
     expect(counted.at(-1)).toEqual(["e1", 150]);
   });
 
-  test("a flood is slowed down, and what is left comes later; of a hundred and more the oldest is forgotten", async () => {
+  test("a flood is rate-limited, the rest is sent later, and the oldest of more than a hundred is dropped", async () => {
     const { created, events, pass } = bench();
     for (let n = 0; n < 150; n++) events.report({ ...undone, message: `number ${n}` });
     await pass(0);
@@ -75,7 +75,7 @@ describe("Events", () => {
     expect(created.length).toBe(24);
   });
 
-  test("while the API server refuses, it is tried again, ever more slowly, and nothing is lost", async () => {
+  test("a refused event is retried with back-off, and none is lost", async () => {
     const { created, state, events, pass } = bench();
     state.failure = new Error("403");
     events.report(undone);
@@ -87,7 +87,7 @@ describe("Events", () => {
     expect(created.map(({ reason }) => reason)).toEqual(["RepairUndone", "TakenOver"]);
   });
 
-  test("an Event that has expired is made anew, with the whole count", async () => {
+  test("an expired Event is created again with the full count", async () => {
     const { created, state, events, pass } = bench();
     events.report(undone);
     await pass(0);

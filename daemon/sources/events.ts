@@ -1,6 +1,6 @@
 /**
- * Events about this node: what an operator should find in `kubectl describe node` without reading logs. The same thing
- * said again is counted, not said again; a flood is slowed down; and nobody waits for the API server.
+ * Creates Events about this node, which an operator sees in `kubectl describe node`. A repeated event increases a
+ * count; a flood is rate-limited; and no caller waits for the API server.
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { isNotFound } from "../../pkg/cluster/errors.ts";
@@ -12,11 +12,11 @@ import type { EventReason } from "./event-reasons.ts";
 export interface Happening {
   readonly type: "Normal" | "Warning";
   readonly reason: EventReason;
-  /** For people: what happened, to what, what to do. */
+  /** For people: what happened, to which object, and what to do. */
   readonly message: string;
 }
 
-/** Whoever has something to tell an operator is given one of these. */
+/** Reports events to operators. */
 export interface EventReporter {
   /** Returns at once and never throws. */
   report(happening: Happening): void;
@@ -25,7 +25,7 @@ export interface EventReporter {
 export interface EventsOptions {
   readonly api: Pick<NodeApi, "createEvent" | "countEvent">;
   readonly nodeName: string;
-  /** The Node's uid, once it is known. */
+  /** The Node's uid; undefined until it is known. */
   readonly nodeUid: () => string | undefined;
   readonly clock: Clock;
   /** The time of day, for the Events' timestamps. */
@@ -33,7 +33,7 @@ export interface EventsOptions {
   readonly log: Logger;
 }
 
-/** What was said, and how much of it the API server has been told. */
+/** A reported event, and how much of it the API server has. */
 interface Entry {
   readonly happening: Happening;
   readonly firstTimestamp: string;
@@ -41,23 +41,23 @@ interface Entry {
   count: number;
   toldCount: number;
   toldMs: number;
-  /** The Event that counts it. */
+  /** The name of its Event in the API server. */
   name: string | undefined;
 }
 
 const BACKOFF = { initialMs: 1000, maxMs: 60_000 };
 
-/** What is said every second is counted up in the API server this often. */
+/** The shortest time between two updates of an Event's count. */
 const COUNT_MS = 60_000;
 
-/** So many at once; one more after each interval. */
+/** The number of requests that may be sent at once. One more is allowed after each interval. */
 const BURST = 20;
 const REFILL_MS = 15_000;
 
-/** The longest kept are forgotten first. */
+/** The number of kept events. The oldest are dropped first. */
 const MOST_ENTRIES = 100;
 
-/** What the API server takes for a message. */
+/** The API server's limit for the length of a message. */
 const LONGEST_MESSAGE = 1024;
 
 export class Events implements EventReporter {
@@ -78,7 +78,7 @@ export class Events implements EventReporter {
       pass: () => this.#tell(),
       onFailure: (error, retryMs) => {
         if (this.#stopping.signal.aborted) return;
-        log.warn({ err: error, retryMs: Math.round(retryMs) }, "an Event could not be written");
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, "Event not written");
       },
     });
   }
@@ -90,7 +90,7 @@ export class Events implements EventReporter {
     const entry = this.#entries.get(key) ?? newEntry(happening, now);
     entry.count += 1;
     entry.lastTimestamp = now;
-    // At the end, as the one that was said last.
+    // Moves the entry to the end of the order.
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     for (const [oldest] of this.#entries) {
@@ -100,13 +100,13 @@ export class Events implements EventReporter {
     this.#loop.ask("event", { delayMs: this.#waitMs(entry), isPatient: true });
   }
 
-  /** Gives up an attempt under way. */
+  /** Aborts a running attempt. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#loop.stop();
   }
 
-  /** Tells what is due; of the rest it is known when. */
+  /** Sends the entries that are due, and schedules the rest. */
   async #tell(): Promise<void> {
     for (const entry of [...this.#entries.values()]) {
       if (entry.count === entry.toldCount) continue;
@@ -127,7 +127,7 @@ export class Events implements EventReporter {
     try {
       if (entry.name !== undefined) await api.countEvent(entry.name, { count, lastTimestamp }, signal);
     } catch (error) {
-      // Events live for an hour.
+      // Events expire after an hour.
       if (!isNotFound(error)) throw error;
       entry.name = undefined;
     }
@@ -137,7 +137,7 @@ export class Events implements EventReporter {
     entry.toldMs = clock.nowMs();
   }
 
-  /** Time until this one may be told. */
+  /** Returns the time until the entry may be sent. */
   #waitMs({ toldMs }: Entry): number {
     const nowMs = this.#options.clock.nowMs();
     const refills = Math.floor((nowMs - this.#refilledMs) / REFILL_MS);

@@ -1,4 +1,4 @@
-/** For tests: Services, EndpointSlices and ServiceCIDRs that a test puts in and takes out by hand. */
+/** For tests: Services, EndpointSlices and ServiceCIDRs that a test adds and removes itself. */
 import { Indexer, type StoreChange, type StoreEntry } from "../../pkg/cluster/indexer.ts";
 import { equalityOf, type ResourceParser } from "../../pkg/cluster/parser.ts";
 import type { KubeObject } from "../../pkg/cluster/resource.ts";
@@ -9,13 +9,13 @@ import { SERVICE_CIDR_PARSER, type ServiceCIDR } from "../../pkg/cluster/service
 import type { StoreListener, StoreStatus } from "../../pkg/cluster/store.ts";
 import type { ObjectSource, ServiceSource } from "./service-source.ts";
 
-/** Tells of each change at once. */
+/** Notifies its listeners of each change at once. */
 export class FakeObjectSource<T> implements ObjectSource<T> {
   readonly #parser: ResourceParser<T>;
   readonly #listeners = new Set<StoreListener<T>>();
   readonly #indexer: Indexer<T>;
   #changes: StoreChange<T>[] = [];
-  /** While true, listeners hear nothing: a store tells a turn of the event loop later. */
+  /** While true, listeners are not notified. This imitates a store, which notifies one turn of the event loop later. */
   isSilent = false;
   status: StoreStatus = { phase: "listing", silentMs: 0, hasSynced: false };
 
@@ -24,7 +24,7 @@ export class FakeObjectSource<T> implements ObjectSource<T> {
     this.#indexer = new Indexer(equalityOf(parser), (change) => this.#changes.push(change));
   }
 
-  /** All has been listed, and changes are watched; or whatever `status` says. */
+  /** Changes the status, for example to listed and watching. */
   becomes(status: Partial<StoreStatus>): void {
     this.status = { ...this.status, ...status };
     this.#tell();
@@ -67,7 +67,7 @@ export class FakeObjectSource<T> implements ObjectSource<T> {
     return () => this.#listeners.delete(listener);
   }
 
-  /** What listeners have not heard yet. */
+  /** Notifies the listeners of all pending changes. */
   tell(): void {
     this.isSilent = false;
     this.#tell();
@@ -86,7 +86,7 @@ export class FakeServiceSource implements ServiceSource {
   readonly slices = new FakeObjectSource<EndpointSlice>(ENDPOINT_SLICE_PARSER);
   readonly cidrs = new FakeObjectSource<ServiceCIDR>(SERVICE_CIDR_PARSER);
 
-  /** All three are listed. */
+  /** Marks all three sources as listed. */
   listed(): void {
     for (const each of [this.services, this.slices, this.cidrs]) each.becomes({ phase: "watching", hasSynced: true });
   }
@@ -95,7 +95,7 @@ export class FakeServiceSource implements ServiceSource {
   async stop(): Promise<void> {}
 }
 
-/** A Service in the namespace `default` with one TCP port, 80. */
+/** Makes a Service in the namespace `default` with one TCP port, 80. */
 export function serviceObject(name: string, clusterIP: string, spec: object = {}): KubeObject {
   return {
     metadata: { name, namespace: "default", uid: name },
@@ -107,7 +107,10 @@ export function serviceObject(name: string, clusterIP: string, spec: object = {}
   };
 }
 
-/** An EndpointSlice of that Service, port 8080; `triggered` is the annotation of its last change. */
+/**
+ * Makes an EndpointSlice of that Service with port 8080. `triggered` is the annotation with the time of its last
+ * change.
+ */
 export function sliceObject(service: string, addresses: readonly string[], triggered?: string): KubeObject {
   return {
     metadata: {

@@ -1,4 +1,4 @@
-/** Objects that are replaced as a whole, read as a store is: by key, with indexes and subscriptions. */
+/** A set of objects that is replaced as a unit and read like a store: by key, with indexes and subscriptions. */
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { Indexer, type IndexKeys, type StoreEntry, type StoreIndex } from "../../pkg/cluster/indexer.ts";
@@ -29,7 +29,7 @@ export class HeldObjects<T> implements ObjectSource<T> {
     });
   }
 
-  /** Makes `objects`, by their keys, the whole set. Keys are "namespace/name", or a name alone. */
+  /** Replaces the entire set by `objects`. Keys are "namespace/name" or a name alone. */
   replace(objects: ReadonlyMap<string, T>): void {
     this.#indexer.replace([...objects].map(([key, value]) => entryOf(key, value)));
     this.#heardMs = this.#options.clock.nowMs();
@@ -39,13 +39,13 @@ export class HeldObjects<T> implements ObjectSource<T> {
     if (isNew) this.#wake();
   }
 
-  /** Where the objects come from cannot be read; they stay as they were. */
+  /** The origin of the objects cannot be read. The objects stay as they were. */
   stale(reason: string, retryMs: number): void {
     this.#state = { phase: "stale", reason, retryMs };
     this.#wake();
   }
 
-  /** No listener is called any more. */
+  /** Ends all subscriptions; no listener is called after this call. */
   close(): void {
     for (const subscription of this.#subscriptions) subscription.close();
     this.#subscriptions.clear();

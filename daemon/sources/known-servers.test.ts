@@ -34,7 +34,7 @@ const slices = (...addresses: string[]) => [ENDPOINT_SLICE_PARSER.parse(object(.
 const texts = ({ endpoints }: KnownServers) => endpoints.map(formatApiEndpoint);
 const file = () => join(folder, "apiserver.json");
 
-test("what one weftd learns, the next one knows; the file is readable for root alone", async () => {
+test("the next weftd reads what one has learned, and only root may read the file", async () => {
   const first = await KnownServers.open(folder, log);
   expect(texts(first)).toEqual([]);
   await first.learn(slices("192.0.2.1", "192.0.2.2"));
@@ -43,7 +43,7 @@ test("what one weftd learns, the next one knows; the file is readable for root a
   expect(texts(await KnownServers.open(folder, log))).toEqual(["192.0.2.1:6443", "192.0.2.2:6443"]);
 });
 
-test("the same again is not written again, and none at all is not believed", async () => {
+test("an equal list is not written again, and an empty list is ignored", async () => {
   const known = await KnownServers.open(folder, log);
   await known.learn(slices("192.0.2.1"));
   const { ino } = statSync(file());
@@ -54,7 +54,7 @@ test("the same again is not written again, and none at all is not believed", asy
   expect(texts(known)).toEqual(["192.0.2.1:6443"]);
 });
 
-test("a file that makes no sense is none, and is replaced", async () => {
+test("an invalid file counts as missing and is replaced", async () => {
   writeFileSync(file(), "{");
   const known = await KnownServers.open(folder, log);
   expect(texts(known)).toEqual([]);
@@ -62,7 +62,7 @@ test("a file that makes no sense is none, and is replaced", async () => {
   expect(JSON.parse(readFileSync(file(), "utf8"))).toEqual({ version: 1, endpoints: ["192.0.2.1:6443"] });
 });
 
-test("where the file cannot be written, the servers are known until the end of the process", async () => {
+test("if the file cannot be written, the servers are known until the process ends", async () => {
   writeFileSync(join(folder, "file"), "");
   const known = await KnownServers.open(join(folder, "file", "below"), log);
   await known.learn(slices("192.0.2.1"));
@@ -72,7 +72,7 @@ test("where the file cannot be written, the servers are known until the end of t
   expect(texts(await KnownServers.open(join(folder, "made"), log))).toEqual(["192.0.2.1:6443"]);
 });
 
-test("they are read by the name of the EndpointSlice", async () => {
+test("the lookup reads the EndpointSlice by name", async () => {
   const server = await startApiServer();
   cleanups.push(() => server.close());
   const target = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";

@@ -1,6 +1,6 @@
 /**
- * The API servers that this node knows, in a file that outlives a reboot: a node without kube-proxy reaches one of them
- * before any rule leads from the ClusterIP to an endpoint.
+ * Stores the API servers' addresses in a file that outlives a reboot. A node without kube-proxy needs them to reach an
+ * API server before rules for the ClusterIP exist.
  */
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -17,7 +17,7 @@ import { replaceFile } from "../core/drivers/replace-file.ts";
 import type { Logger } from "../core/log.ts";
 import { readRegularFile } from "../core/regular-file.ts";
 
-/** Credentials go where it says. */
+/** Only root may write it, because weftd sends its credentials to these addresses. */
 const MODE = 0o600;
 
 export class KnownServers {
@@ -32,7 +32,7 @@ export class KnownServers {
     this.#endpoints = endpoints;
   }
 
-  /** Reads the file; where it is absent or cannot be used, no server is known. */
+  /** Reads the file. If it is missing or invalid, no server is known. */
   static async open(stateDir: string, log: Logger): Promise<KnownServers> {
     const path = join(stateDir, KNOWN_SERVERS_FILE);
     try {
@@ -49,8 +49,8 @@ export class KnownServers {
   }
 
   /**
-   * `slices` are all those of default/kubernetes. Where they name no server, the previous ones stay. The file is
-   * written where it differs; a failure is logged, and retried at the next call.
+   * `slices` are all slices of default/kubernetes. If they name no server, the previous ones stay. Writes the file if
+   * it differs; a failure is logged and retried at the next call.
    */
   learn(slices: readonly EndpointSlice[]): Promise<void> {
     const endpoints = apiEndpointsOf(slices);
@@ -64,7 +64,7 @@ export class KnownServers {
     try {
       await mkdir(dirname(path), { recursive: true });
       if (await replaceFile(path, formatKnownServers(endpoints), MODE))
-        log.info({ path, endpoints: endpoints.map(formatApiEndpoint) }, "addresses of API servers are written");
+        log.info({ path, endpoints: endpoints.map(formatApiEndpoint) }, "addresses of API servers written");
     } catch (error) {
       log.warn({ err: error, path }, "cannot write the addresses of API servers");
     }

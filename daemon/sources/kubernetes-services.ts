@@ -1,4 +1,4 @@
-/** Services, EndpointSlices and ServiceCIDRs from an API server. Nothing is listed before `start`. */
+/** Services, EndpointSlices and ServiceCIDRs from an API server. Lists nothing before `start`. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Connection } from "../../pkg/cluster/connection.ts";
 import type { ResourceParser } from "../../pkg/cluster/parser.ts";
@@ -16,8 +16,8 @@ export interface KubernetesServicesParts {
   readonly log: Logger;
 }
 
-/** The manifest's base has no rights on Services. */
-const GIVEN_BY = "conf/components/service-proxy and the chart's serviceProxy give them";
+/** The base manifest grants no permissions on Services. */
+const GIVEN_BY = "conf/components/service-proxy and the chart's serviceProxy grant them";
 
 export function kubernetesServices({ connection, clock, log }: KubernetesServicesParts): ServiceSource {
   const store = <T>(parser: ResourceParser<T>, selection: Selection = {}) => {
@@ -28,9 +28,9 @@ export function kubernetesServices({ connection, clock, log }: KubernetesService
       selection,
       advice: { 403: `the account needs list and watch on ${subject}: ${GIVEN_BY}` },
       onFailure: (error, retryMs) =>
-        log.warn({ err: error, retryMs: Math.round(retryMs) }, `cannot watch ${plural}; what is programmed stays`),
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, `cannot watch ${plural}; keeping the programmed state`),
       onUnreadable: (key, error) =>
-        log.error({ key, err: error }, `cannot read an object of ${plural}; its last state stays`),
+        log.error({ key, err: error }, `cannot read an object of ${plural}; keeping its last state`),
     });
   };
   const services = store(SERVICE_PARSER, SERVICE_SELECTION);

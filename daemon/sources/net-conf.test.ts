@@ -10,24 +10,24 @@ const log = openLog("fatal", "n1");
 const offered = join(import.meta.dirname, "../conf");
 const examples = globSync("**/net-conf.json", { cwd: offered });
 
-test.each(examples)("what is offered in conf/%s is read without a warning", async (path) => {
+test.each(examples)("parses conf/%s without warnings", async (path) => {
   const { conf, text } = (await NetConfHolder.open(join(offered, path), log)).current;
   expect(conf.backend.type).toBe(path.includes("/host-gw/") ? "host-gw" : "vxlan");
   expect(conf.warnings).toEqual([]);
   expect(JSON.parse(text)).toHaveProperty("Network");
 });
 
-test("a missing file is an error that names it and the flag", async () => {
+test("the error for a missing file names the file and the flag", async () => {
   await expect(NetConfHolder.open("/nonexistent/net-conf.json", log)).rejects.toThrow(
     /ENOENT.*\/nonexistent\/net-conf\.json.*--net-conf/,
   );
 });
 
-test("a file that is no configuration is an error that names it", async () => {
+test("the error for an invalid configuration names the file", async () => {
   await expect(NetConfHolder.open(import.meta.filename, log)).rejects.toThrow(/net-conf\.test\.ts: .*not/);
 });
 
-describe("while it is followed", () => {
+describe("while it is watched", () => {
   let folder = "";
   let path = "";
   let warnings: readonly string[] = [];
@@ -46,7 +46,7 @@ describe("while it is followed", () => {
     path = join(folder, "net-conf.json");
     warnings = [];
     onChange.mockClear();
-    // As kubelet mounts a ConfigMap.
+    // The layout of a ConfigMap mounted by kubelet.
     mkdirSync(join(folder, "..1"));
     writeFileSync(join(folder, "..1/net-conf.json"), text("vxlan"));
     symlinkSync("..1", join(folder, "..data"));
@@ -59,7 +59,7 @@ describe("while it is followed", () => {
     rmSync(folder, { recursive: true });
   });
 
-  test("a ConfigMap that changes is taken over", async () => {
+  test("applies a changed ConfigMap", async () => {
     mkdirSync(join(folder, "..2"));
     writeFileSync(join(folder, "..2/net-conf.json"), text("host-gw"));
     symlinkSync("..2", join(folder, "..new"));
@@ -69,7 +69,7 @@ describe("while it is followed", () => {
     expect(holder.current.text).toBe(text("host-gw"));
   });
 
-  test("one that is wrong, or gone, is told and changes nothing, until it is right again", async () => {
+  test("reports an invalid or missing file, and keeps the last valid one", async () => {
     writeFileSync(join(folder, "..1/net-conf.json"), text("carrier-pigeon"));
     writeFileSync(join(folder, "something-else"), "");
     await vi.waitFor(() => expect(warnings.join()).toMatch(/carrier-pigeon.*stays in force/), { timeout: 5000 });
@@ -82,7 +82,7 @@ describe("while it is followed", () => {
     expect(warnings).toEqual([]);
   });
 
-  test("the same text again is no change", async () => {
+  test("an unchanged text is not a change", async () => {
     writeFileSync(path, text("vxlan"));
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(onChange).not.toHaveBeenCalled();

@@ -9,7 +9,7 @@ import { WatchedFile } from "../core/watched-file.ts";
 
 export interface NetConfFile {
   readonly conf: ParsedNetConf;
-  /** As it was read; the executables get it with the node table. */
+  /** The text as it was read. The executables receive it with the node table. */
   readonly text: string;
 }
 
@@ -17,15 +17,15 @@ export interface FollowOptions {
   readonly clock: Clock;
   readonly health: Pick<Health, "warns">;
   readonly log: Logger;
-  /** `current` is another one. */
+  /** Called when `current` has changed. */
   readonly onChange: () => void;
 }
 
 const ANY_NETWORK = JSON.stringify({ Network: "0.0.0.0/0", EnableIPv6: true, IPv6Network: "::/0" });
 
-/** The configuration that holds: the last one that was right. */
+/** The configuration in force: the last valid one. */
 export class NetConfHolder {
-  /** Undefined: there is no file. */
+  /** Undefined if there is no file. */
   readonly #path: string | undefined;
   #current: NetConfFile;
   #problem = "";
@@ -35,7 +35,7 @@ export class NetConfHolder {
     this.#current = current;
   }
 
-  /** Logs what was passed over. Throws with the path and, for a value that is wrong, its key. */
+  /** Reads the file and logs ignored settings. Throws an error with the path and, for an invalid value, its key. */
   static async open(path: string, log: Logger): Promise<NetConfHolder> {
     return new NetConfHolder(path, await readNetConf(path, log));
   }
@@ -50,8 +50,8 @@ export class NetConfHolder {
   }
 
   /**
-   * From now on the file's changes are taken over. One that is wrong, or gone, is told, and changes nothing. Returns the
-   * function that ends it.
+   * Applies the file's changes from now on. An invalid or missing file is reported and changes nothing. Returns a
+   * function that stops it.
    */
   follow(options: FollowOptions): () => void {
     const path = this.#path;
@@ -73,15 +73,15 @@ export class NetConfHolder {
       return;
     }
     this.#tell("", health, log);
-    log.info({ netConf: path, backend: this.#current.conf.backend }, "network configuration has changed");
+    log.info({ netConf: path, backend: this.#current.conf.backend }, "network configuration changed");
     onChange();
   }
 
   #tell(problem: string, health: FollowOptions["health"], log: Logger): void {
     if (problem === this.#problem) return;
     this.#problem = problem;
-    health.warns("net-conf", problem === "" ? [] : [`${problem}: the last one that was right stays in force`]);
-    if (problem !== "") log.error({ problem }, "the last network configuration that was right stays in force");
+    health.warns("net-conf", problem === "" ? [] : [`${problem}; the last valid configuration stays in force`]);
+    if (problem !== "") log.error({ problem }, "network configuration not usable; the last valid one stays in force");
   }
 }
 
@@ -94,7 +94,7 @@ async function readText(path: string): Promise<string> {
     return await readRegularFile(path);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`network configuration: ${reason}; name the file by --net-conf`, { cause });
+    throw new Error(`network configuration: ${reason}; set the path with --net-conf`, { cause });
   }
 }
 
@@ -102,7 +102,7 @@ function parse(path: string, text: string, log: Logger): NetConfFile {
   try {
     const conf = parseNetConf(text);
     for (const warning of conf.warnings)
-      log.warn({ netConf: path, warning }, "net-conf: not all of it is taken as it stands");
+      log.warn({ netConf: path, warning }, "network configuration has a setting that is ignored or adjusted");
     return { conf, text };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);

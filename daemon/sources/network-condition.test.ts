@@ -33,10 +33,10 @@ function bench() {
 const IS_UP: NodeCondition = { type: "NetworkUnavailable", status: "False", reason: "WeftIsUp" };
 
 test.each([
-  ["says nothing of it", nodeWith()],
+  ["has no such condition", nodeWith()],
   ["waits for a network", nodeWith({ type: "NetworkUnavailable", status: "True", reason: "NoRouteCreated" })],
   ["has flannel's", nodeWith({ type: "NetworkUnavailable", status: "False", reason: "FlannelIsUp" })],
-])("is written to a Node that %s, once", async (_what, own) => {
+])("is written once to a Node that %s", async (_what, own) => {
   const { condition, published, pass } = bench();
   condition.serves(own);
   condition.serves(own);
@@ -44,7 +44,7 @@ test.each([
   expect(published).toMatchObject([IS_UP]);
 });
 
-test("is not written to a Node that has it, but again when somebody changed it", async () => {
+test("is not written to a Node that has it, and is written again after another program changed it", async () => {
   const { condition, published, pass } = bench();
   condition.serves(nodeWith(IS_UP));
   await pass();
@@ -54,7 +54,7 @@ test("is not written to a Node that has it, but again when somebody changed it",
   expect(published).toHaveLength(1);
 });
 
-test("is tried again after a refusal", async () => {
+test("is retried after a refusal", async () => {
   const { condition, published, state, pass } = bench();
   state.failures = 1;
   condition.serves(nodeWith());

@@ -1,6 +1,7 @@
 /**
- * The Node's condition NetworkUnavailable: False once this node serves pods, which is what a scheduler waits for where a
- * cloud's controller has set it to True. It stays so when weftd stops: the data path does, too.
+ * Sets the Node's condition NetworkUnavailable to False once this node serves pods. The scheduler waits for that if a
+ * cloud controller has set the condition to True. The condition stays False when weftd stops, because the data path
+ * stays.
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { type ClusterNode, NETWORK_UNAVAILABLE } from "../../pkg/cluster/node/node.ts";
@@ -35,7 +36,7 @@ export class NetworkCondition {
       backoff: BACKOFF,
       pass: async () => {
         await api.publishCondition(nodeName, IS_UP, new Date().toISOString(), this.#stopping.signal);
-        log.info({ condition: IS_UP }, "condition is published");
+        log.info({ condition: IS_UP }, "condition published");
       },
       onFailure: (error, retryMs) => {
         if (this.#stopping.signal.aborted) return;
@@ -44,7 +45,10 @@ export class NetworkCondition {
     });
   }
 
-  /** This node serves pods. `own` is its Node as it was last heard of: when it says something else, it is told. */
+  /**
+   * Called when this node serves pods. `own` is the last known state of its Node; if its condition differs, it is
+   * written.
+   */
   serves(own: ClusterNode): void {
     if (own === this.#seen) return;
     this.#seen = own;
@@ -52,7 +56,7 @@ export class NetworkCondition {
     if (status !== IS_UP.status || reason !== IS_UP.reason) this.#loop.ask("condition");
   }
 
-  /** Gives up an attempt under way. */
+  /** Aborts a running attempt. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#loop.stop();

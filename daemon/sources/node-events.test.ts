@@ -28,14 +28,14 @@ function bench() {
 const STALE: SourceEvent = { type: "stale", silentMs: 1, reason: "list nodes: no route to host", retryMs: 500 };
 const SYNC: SourceEvent = { type: "sync", nodes: [parseNode({ metadata: { name: "n1" } })] };
 
-test("while nodes were never listed, readiness says why", () => {
+test("readiness has the reason while Nodes were never listed", () => {
   const { listener, health, changes } = bench();
   listener(STALE);
-  expect(health.readiness().text).toContain("[-] nodes: never listed yet: list nodes: no route to host");
+  expect(health.readiness().text).toContain("[-] nodes: not listed yet: list nodes: no route to host");
   expect(changes()).toBe(0);
 });
 
-test("an outage after the list shows in the metrics and takes no readiness", async () => {
+test("an outage after the first list is counted and does not affect readiness", async () => {
   const { listener, health, metrics, view } = bench();
   listener(SYNC);
   listener({ type: "connected" });
@@ -49,7 +49,7 @@ test("an outage after the list shows in the metrics and takes no readiness", asy
   expect(text).toContain("weft_node_watch_failures_total 2");
 });
 
-test("every change of nodes asks for a pass, and every event is a sign of life", () => {
+test("every change of Nodes requests a pass, and every event shows that the source is alive", () => {
   const { listener, changes, health, clock } = bench();
   clock.advance(14 * 60_000);
   listener(SYNC);
@@ -60,7 +60,7 @@ test("every change of nodes asks for a pass, and every event is a sign of life",
   expect(health.liveness().isGood).toBe(true);
 });
 
-test("what is wrong with this node's own Node is told as an Event, with others' it is not", () => {
+test("problems of this node's own Node are reported as Events, and those of other Nodes are not", () => {
   const { listener, told } = bench();
   const bad = (name: string) => parseNode({ metadata: { name }, spec: { podCIDRs: ["nonsense"] } });
   listener({ type: "sync", nodes: [bad("n1"), bad("n2")] });

@@ -1,4 +1,4 @@
-/** What weftd makes of the node source's events: the view, a line in the log, metrics, health, and a wish for a pass. */
+/** Processes the node source's events: updates the view, the log, metrics and health, and requests a pass. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
 import type { SourceEvent } from "../../pkg/cluster/node/source.ts";
@@ -17,13 +17,13 @@ export interface NodeEventsOptions {
   readonly metrics: Metrics;
   readonly events: EventReporter;
   readonly log: Logger;
-  /** What a Node announces and cannot be used, beside what its parser has found. */
+  /** Returns the unusable parts of a Node's announcement, besides the problems that its parser has found. */
   readonly announcedProblems: (node: ClusterNode) => readonly string[];
-  /** The kernel may have to follow. */
+  /** Called after a change that may require programming. */
   readonly onChange: () => void;
 }
 
-/** The listener for a `NodeSource`. */
+/** Returns the listener for a `NodeSource`. */
 export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => void {
   const { view, clock, health, metrics, events, log } = options;
   const problemsOf = (node: ClusterNode) => [...node.problems, ...options.announcedProblems(node)];
@@ -32,14 +32,14 @@ export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => 
 
   const connection = (event: SourceEvent) => {
     if (event.type === "connected") {
-      if (!isConnected) log.info("Node changes are followed");
+      if (!isConnected) log.info("watching Nodes");
       isConnected = true;
       metrics.watchConnected.set(1);
     } else if (event.type === "stale") {
       const { reason } = event;
       const times = { silentMs: Math.round(event.silentMs), retryMs: Math.round(event.retryMs) };
-      if (!view.isSynced) health.fails("nodes", `never listed yet: ${reason}`);
-      log.warn({ ...times, reason }, "Nodes cannot be followed; the data path stays as it is");
+      if (!view.isSynced) health.fails("nodes", `not listed yet: ${reason}`);
+      log.warn({ ...times, reason }, "cannot watch Nodes; the data path stays in place");
       isConnected = false;
       metrics.watchConnected.set(0);
       metrics.watchFailures.inc();
@@ -54,14 +54,14 @@ export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => 
       log.info({ nodes: event.nodes.length }, "Nodes listed");
       for (const node of event.nodes) logProblems(log, node, problemsOf(node));
     } else if (event.type === "upsert") {
-      log.info(describeNode(event.node), "Node is new or changed");
+      log.info(describeNode(event.node), "Node added or changed");
       logProblems(log, event.node, problemsOf(event.node));
     } else if (event.type === "delete") {
-      log.info({ peer: event.name }, "Node is gone");
+      log.info({ peer: event.name }, "Node deleted");
     }
     if (view.own !== undefined && view.own !== own) {
       own = view.own;
-      // Only of this node: what is wrong with another's Node, its own weftd tells.
+      // Only for this node: each other node's weftd reports the problems of its own Node.
       for (const message of problemsOf(own)) events.report({ type: "Warning", reason: "NodeUnusable", message });
     }
     if (view.isSynced) health.holds("nodes", `${view.peerCount} peers known`);
@@ -80,5 +80,5 @@ function describeNode(node: ClusterNode) {
 }
 
 function logProblems(log: Logger, { name }: ClusterNode, problems: readonly string[]): void {
-  if (problems.length > 0) log.warn({ peer: name, problems }, "Node has something that cannot be used");
+  if (problems.length > 0) log.warn({ peer: name, problems }, "Node has unusable values");
 }

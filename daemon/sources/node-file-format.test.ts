@@ -9,7 +9,7 @@ import { parseNodeFile } from "./node-file-format.ts";
 import { NodeFileError } from "./yaml-reader.ts";
 
 const netConf = (backend: object) => parseNetConf(JSON.stringify({ Network: "10.244.0.0/16", Backend: backend }));
-/** As its backend reads what it would announce. */
+/** The announcement as its backend parses it. */
 const said = ({ backend }: ClusterNode) => ({ type: backend?.type, port: backend?.port, ...vtepsIn(backend) });
 const vtepsIn = (backend: NodeBackend | undefined) => {
   const [vtep, vtepV6] = ([4, 6] as const).map((family) => {
@@ -36,7 +36,7 @@ nodes:
 `;
 
 describe("parseNodeFile", () => {
-  test("reads what nodes would announce of themselves", () => {
+  test("reads the announcements of nodes", () => {
     const [first, second] = parseNodeFile(WHOLE, VXLAN).nodes;
     expect(first && { ...first, backend: said(first) }).toMatchObject({
       name: "n1",
@@ -61,11 +61,11 @@ describe("parseNodeFile", () => {
     });
   });
 
-  test("a backend that is left out is the reader's own", () => {
+  test("a missing backend means the reader's own backend", () => {
     expect(parseNodeFile(WHOLE, HOST_GW).nodes.map(({ backend }) => backend?.type)).toEqual(["vxlan", "host-gw"]);
   });
 
-  test("JSON is YAML, too", () => {
+  test("accepts JSON, which is YAML", () => {
     const nodes = [{ name: "n1", podCIDRs: ["10.244.1.0/24"], addresses: ["192.0.2.1"] }];
     expect(parseNodeFile(JSON.stringify({ nodes }), HOST_GW).nodes).toHaveLength(1);
   });
@@ -92,12 +92,12 @@ describe("parseNodeFile", () => {
       `${entry}  - name: n1\n    podCIDRs: [10.244.2.0/24]\n    addresses: [192.0.2.2]\n`,
       /line 5: nodes\[1\].name: n1 is/,
     ],
-  ])("%j is refused by line and field", (text, message) => {
+  ])("rejects %j and names line and field", (text, message) => {
     expect(() => parseNodeFile(text, VXLAN)).toThrow(NodeFileError);
     expect(() => parseNodeFile(text, VXLAN)).toThrow(message);
   });
 
-  test("all mistakes are told at once", () => {
+  test("the error lists all mistakes", () => {
     const text = entry.replace("10.244.1.0/24", "x").replace("192.0.2.1", "y");
     expect(() => parseNodeFile(text, VXLAN)).toThrow(/line 3: .*; line 4: /);
   });

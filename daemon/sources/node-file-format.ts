@@ -1,15 +1,15 @@
 /**
- * Nodes as a file, for hosts without Kubernetes. YAML 1.2, and so JSON, too:
+ * The file format for nodes on hosts without Kubernetes. YAML 1.2, and therefore also JSON:
  *
  *     nodes:
  *       - name: n1
  *         podCIDRs: [10.244.1.0/24]
  *         addresses: [192.0.2.1]
- *         backend: vxlan              # or another one; where it is left out, as net-conf.json of who reads it says
+ *         backend: vxlan              # or another one; if absent, the backend of the reader's net-conf.json
  *
- * and the keys of backends, such as vxlan's `vtepMAC: 0a:00:00:00:00:01`.
- * Services may stand beside them: `service-file-format.ts`.
- * Pure. Nothing is passed over: a file is right as a whole or an error that names each mistake with its line.
+ * Entries may also have keys of backends, such as vxlan's `vtepMAC: 0a:00:00:00:00:01`.
+ * The file may also contain Services: `service-file-format.ts`.
+ * Pure. Nothing is ignored: a file is entirely valid, or an error names each mistake with its line.
  */
 import { BACKENDS, backendNamed } from "../../pkg/backend/backends.ts";
 import type { Backend } from "../../pkg/backend/contract.ts";
@@ -20,7 +20,7 @@ import { type Prefix, parseSubnet } from "../../pkg/ip/prefix.ts";
 import { type FileServices, readServices, SERVICE_KEYS } from "./service-file-format.ts";
 import { offsetOf, type Reader, readYaml } from "./yaml-reader.ts";
 
-/** What backends have stated of a node, and how its text is read. */
+/** The backends' keys for a node, with their parsers. */
 const FILE_KEYS = Object.assign(
   {},
   ...BACKENDS.map(({ announcement }) => announcement.fileKeys),
@@ -29,12 +29,14 @@ const KEYS = ["name", "podCIDRs", "addresses", "backend", ...Object.keys(FILE_KE
 
 type Conf = Pick<NetConf, "backend" | "others">;
 
-/** What the file says of the cluster. */
+/** The content of the file. */
 export interface NodeFile extends FileServices {
   readonly nodes: readonly ClusterNode[];
 }
 
-/** `conf` is this node's: a node that states no backend is taken to have this node's. Throws `NodeFileError`. */
+/**
+ * `conf` is this node's configuration: a node without a stated backend has this node's backend. Throws `NodeFileError`.
+ */
 export function parseNodeFile(text: string, conf: Conf): NodeFile {
   return readYaml(text, ["nodes", ...SERVICE_KEYS], (reader, top) => {
     const entries = reader.list(top.get("nodes", true), "nodes", top);
@@ -42,7 +44,7 @@ export function parseNodeFile(text: string, conf: Conf): NodeFile {
     const seen = new Set<string>();
     nodes.forEach((node, at) => {
       if (node !== undefined && seen.has(node.name))
-        reader.mistake(offsetOf(entries[at]), `nodes[${at}].name`, `${node.name} is there already`);
+        reader.mistake(offsetOf(entries[at]), `nodes[${at}].name`, `${node.name} is defined twice`);
       seen.add(node?.name ?? "");
     });
     const read = nodes.flatMap((node) => node ?? []);

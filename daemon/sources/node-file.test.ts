@@ -30,7 +30,7 @@ function bench() {
   const start = () => source.start((event) => events.push(event));
   const of = <Type extends SourceEvent["type"]>(type: Type) =>
     events.filter((event): event is Extract<SourceEvent, { type: Type }> => event.type === type);
-  /** Time passes until it is so: the kernel may tell of a change as well as the clock. */
+  /** Advances the clock until the expectation holds. A change may be noticed by inotify or by the clock. */
   const until = (check: () => void) =>
     vi.waitFor(() => {
       clock.advance(60_000);
@@ -39,7 +39,7 @@ function bench() {
   return { path, events, state, source, start, of, until };
 }
 
-test("tells of all nodes at the start, and again when the file, or this node's backend, has changed", async () => {
+test("reports all nodes at the start, and again after the file or this node's backend has changed", async () => {
   const { path, events, state, source, start, of, until } = bench();
   writeFileSync(path, fileWith(1, 2));
   start();
@@ -57,7 +57,7 @@ test("tells of all nodes at the start, and again when the file, or this node's b
   expect(events).toHaveLength(before);
 });
 
-test("Services follow the file, and stay as they were while it is wrong", async () => {
+test("Services follow the file, and stay unchanged while it is invalid", async () => {
   const { path, source, start, until } = bench();
   const web = { name: "web", clusterIPs: ["10.96.0.10"], ports: [{ port: 80 }], endpoints: ["10.244.1.5"] };
   const write = (...services: object[]) =>
@@ -85,7 +85,7 @@ test("Services follow the file, and stay as they were while it is wrong", async 
   await source.stop();
 });
 
-test("a file that is wrong, or gone, is told by its line, and changes nothing", async () => {
+test("an invalid or missing file is reported, with the line, and changes nothing", async () => {
   const { path, source, start, of, until } = bench();
   start();
   await until(() => expect(of("stale")).not.toEqual([]));
@@ -100,12 +100,12 @@ test("a file that is wrong, or gone, is told by its line, and changes nothing", 
   const { length } = of("connected");
   writeFileSync(path, fileWith(1));
   await until(() => expect(of("connected").length).toBeGreaterThan(length));
-  // The view never changed meanwhile.
+  // The view did not change in the meantime.
   expect(of("sync")).toHaveLength(1);
   await source.stop();
 });
 
-test("what the file says of this node is compared with what is so", () => {
+test("compares the file's entry for this node with the actual state", () => {
   const [own] = parseNodeFile(fileWith(1), conf("vxlan")).nodes;
   if (own === undefined) throw new Error("no node");
   const { backend, publicIp } = own;
@@ -113,7 +113,7 @@ test("what the file says of this node is compared with what is so", () => {
   expect(differencesOf({ backend, publicIp }, own)).toEqual([]);
   const data = { 4: formatVtep({ vni: 1, mac: "0a:00:00:00:00:99" }) };
   expect(differencesOf({ backend: { ...backend, data }, publicIp }, own)).toEqual([
-    expect.stringMatching(/backend-data: .*0a:00:00:00:00:99.*, in the file .*VtepMAC/),
+    expect.stringMatching(/backend-data: .*0a:00:00:00:00:99.*, but in the file: .*VtepMAC/),
   ]);
   expect(differencesOf({ backend, publicIp }, parseNode({ metadata: { name: "n1" } }))).not.toEqual([]);
 });

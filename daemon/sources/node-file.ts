@@ -1,4 +1,4 @@
-/** Nodes, and Services, from a file that is watched: a `NodeSource` and a `ServiceSource` for hosts without Kubernetes. */
+/** Nodes and Services from a watched file: a `NodeSource` and a `ServiceSource` for hosts without Kubernetes. */
 import type { NetConf } from "../../pkg/backend/net-conf.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { NodeSource, SourceListener } from "../../pkg/cluster/node/source.ts";
@@ -15,13 +15,13 @@ import type { ServiceSource } from "./service-source.ts";
 export interface NodeFileOptions {
   readonly path: string;
   readonly clock: Clock;
-  /** This node's network configuration, as it is now. */
+  /** Returns this node's current network configuration. */
   readonly netConf: () => Pick<NetConf, "backend" | "others">;
   /** A listener for Services threw. Must not throw. */
   readonly onListenerFailure?: HeldObjectsOptions["onFailure"];
 }
 
-/** What the file says of Services. It has no life of its own: the source of nodes reads the file. */
+/** The file's Services. `start` does nothing, because the source of nodes reads the file. */
 class FileServiceSource implements ServiceSource {
   readonly services: HeldObjects<Service>;
   readonly slices: HeldObjects<EndpointSlice>;
@@ -39,7 +39,7 @@ class FileServiceSource implements ServiceSource {
     for (const held of [this.services, this.slices, this.cidrs]) held.close();
   }
 
-  /** Endpoints first: a Service that is heard of has them. */
+  /** Endpoints first, so that a new Service has its endpoints. */
   replace({ services, slices, cidrs }: FileServices): void {
     this.cidrs.replace(cidrs);
     this.slices.replace(slices);
@@ -51,7 +51,7 @@ class FileServiceSource implements ServiceSource {
   }
 }
 
-/** A file that was wrong, or could not be read, is looked at again: its change may not be heard of. */
+/** An invalid or unreadable file is read again after this time, because its change may not be announced. */
 const RETRY_MS = 5000;
 
 export class NodeFileSource implements NodeSource {
@@ -60,7 +60,7 @@ export class NodeFileSource implements NodeSource {
   #listener: SourceListener = () => undefined;
   #watched: WatchedFile | undefined;
   #cancelRetry: () => void = () => undefined;
-  /** What the listener knows the nodes from. */
+  /** The input of the last `sync` event, for comparison. */
   #told: string | undefined;
   #file: FileServices | undefined;
   #goodMs: number;
@@ -74,7 +74,7 @@ export class NodeFileSource implements NodeSource {
     this.#goodMs = options.clock.nowMs();
   }
 
-  /** What the file says of Services, once this source is started. */
+  /** The file's Services, available after this source is started. */
   get services(): ServiceSource {
     return this.#services;
   }
@@ -97,7 +97,7 @@ export class NodeFileSource implements NodeSource {
     this.#turn = this.#turn.then(() => this.#read());
   }
 
-  /** A file that is wrong changes nothing: the nodes of the last right one stay. */
+  /** Reads the file. An invalid file changes nothing: the nodes of the last valid one stay. */
   async #read(): Promise<void> {
     const { path, clock, netConf } = this.#options;
     if (this.#isStopped) return;

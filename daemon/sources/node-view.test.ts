@@ -8,7 +8,7 @@ function node(name: string, podCidr?: string): ClusterNode {
 
 const names = (view: NodeView) => view.peers.map(({ name }) => name);
 
-test("a view is in sync only after a whole list", () => {
+test("a view is in sync only after a complete list", () => {
   const view = new NodeView("n1");
   expect(view.isSynced).toBe(false);
   expect(view.accept({ type: "connected" }, 1)).toBe(false);
@@ -16,7 +16,7 @@ test("a view is in sync only after a whole list", () => {
   expect([view.isSynced, view.own?.name, names(view)]).toEqual([true, "n1", ["n2"]]);
 });
 
-test("nodes come, change and go; a later list drops what it does not hold", () => {
+test("nodes are added, changed and deleted; a later list removes the nodes that it lacks", () => {
   const view = new NodeView("n1");
   view.accept({ type: "sync", nodes: [node("n3"), node("n2")] }, 1);
   expect(view.own).toBeUndefined();
@@ -28,7 +28,7 @@ test("nodes come, change and go; a later list drops what it does not hold", () =
   expect([names(view), view.own]).toEqual([["n5"], undefined]);
 });
 
-test("a source that is out of reach takes no node away", () => {
+test("an unreachable source removes no node", () => {
   const view = new NodeView("n1");
   view.accept({ type: "sync", nodes: [node("n2")] }, 1);
   view.takeHeard();
@@ -36,7 +36,7 @@ test("a source that is out of reach takes no node away", () => {
   expect([names(view), view.isSynced, view.takeHeard()]).toEqual([["n2"], true, []]);
 });
 
-test("events count as unprogrammed until a pass has taken them and not given them back", () => {
+test("events count as unprogrammed until a pass has taken them without giving them back", () => {
   const view = new NodeView("n1");
   view.accept({ type: "sync", nodes: [] }, 10);
   view.accept({ type: "upsert", node: node("n2") }, 20);

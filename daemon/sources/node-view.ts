@@ -1,6 +1,5 @@
 /**
- * What is known of the cluster's nodes, kept up from a source's events; and which of those events have not reached the
- * kernel yet.
+ * The known nodes of the cluster, updated by a source's events, and the times of events that are not programmed yet.
  */
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
 import type { SourceEvent } from "../../pkg/cluster/node/source.ts";
@@ -9,16 +8,16 @@ export class NodeView {
   readonly #ownName: string;
   #nodes = new Map<string, ClusterNode>();
   #isSynced = false;
-  /** Made when somebody asks after a change: thousands of changes may come between two looks. */
+  /** Computed on demand: thousands of changes may arrive between two reads. */
   #peers: readonly ClusterNode[] | undefined;
-  /** When the events came that no pass has programmed yet. */
+  /** The arrival times of events that no pass has programmed yet. */
   #heardMs: number[] = [];
 
   constructor(ownName: string) {
     this.#ownName = ownName;
   }
 
-  /** True when the event says something about nodes; a pass should follow. */
+  /** Applies an event. True if it is about nodes; a pass should follow. */
   accept(event: SourceEvent, nowMs: number): boolean {
     switch (event.type) {
       case "sync":
@@ -39,7 +38,7 @@ export class NodeView {
     return true;
   }
 
-  /** True once all nodes were listed. Before that, an absent peer may merely not have been heard of. */
+  /** True once all nodes were listed. Before that, a missing peer may merely not have been listed yet. */
   get isSynced(): boolean {
     return this.#isSynced;
   }
@@ -49,7 +48,7 @@ export class NodeView {
     return this.#nodes.get(this.#ownName);
   }
 
-  /** All other nodes, by name. */
+  /** All other nodes, sorted by name. */
   get peers(): readonly ClusterNode[] {
     this.#peers ??= [...this.#nodes.values()]
       .filter(({ name }) => name !== this.#ownName)
@@ -61,14 +60,14 @@ export class NodeView {
     return this.#nodes.size - (this.#nodes.has(this.#ownName) ? 1 : 0);
   }
 
-  /** Takes the times of the events that a pass beginning now will program. */
+  /** Returns and clears the arrival times of the events that the pass beginning now will program. */
   takeHeard(): readonly number[] {
     const taken = this.#heardMs;
     this.#heardMs = [];
     return taken;
   }
 
-  /** Gives back what `takeHeard` gave, after a pass that failed. */
+  /** Restores the times from `takeHeard`, after a failed pass. */
   giveBackHeard(times: readonly number[]): void {
     this.#heardMs = [...times, ...this.#heardMs];
   }

@@ -1,6 +1,6 @@
 /**
- * The network that weftd takes over: flannel's conflist, read for what must stay as it is. Pods that run hang on its
- * bridge, their addresses are reserved under its name, and what an operator has added to it is still wanted.
+ * The network that weftd takes over: flannel's conflist, parsed for the settings to keep. Running pods are attached to
+ * its bridge, their addresses are reserved under its name, and the operator's additions to it still apply.
  */
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
@@ -8,38 +8,41 @@ import { parseJsonObject } from "../../pkg/cni/network.ts";
 import { DEFAULT_BRIDGE, DEFAULT_FLANNEL_DIR, NETWORK_NAME } from "../../pkg/footprint.ts";
 
 export interface Predecessor {
-  /** The file that says so, in the runtime's folder. */
+  /** The file's name in the runtime's directory. */
   readonly file: string;
   readonly network: string;
-  /** Keys that its bridge has, in our spelling. */
+  /** The settings of its bridge, with keys in our spelling. */
   readonly bridge: Readonly<Record<string, unknown>>;
-  /** Keys that its IPAM plugin has. */
+  /** The settings of its IPAM plugin. */
   readonly ipam: Readonly<Record<string, unknown>>;
-  /** Where flannel's plugin keeps what it gave to the bridge, a file for each pod. */
+  /**
+   * The directory in which flannel's plugin stores the configuration that it passed to the bridge, one file for each
+   * pod.
+   */
   readonly scratch: string;
-  /** The plugins that follow the one that attaches, as they stand there. */
+  /** The plugins after the one that attaches the pod, unchanged. */
   readonly chained: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** Keys of flannel's delegate that are read or written here. Go matches them without regard to case. */
+/** Keys of flannel's delegate that weftd reads or writes. Go matches them case-insensitively. */
 const BRIDGE_KEYS = ["bridge", "mtu", "ipMasq", "hairpinMode", "isGateway", "isDefaultGateway", "type", "ipam"];
-/** What weftd decides for the whole node. */
+/** Keys that weftd sets for the entire node. */
 const OWN_KEYS = ["type", "name", "ipMasq", "ipam", "cniVersion"];
 
 /**
- * What `text`, the content of `file`, says of a flannel network whose pods hang on a bridge; `undefined` where it is
- * another network's. In words, why weftd cannot take it over, where it is flannel's and not of that kind.
+ * Parses `text`, the content of `file`. Returns the flannel network if its pods are attached to a bridge, undefined for
+ * another network's file, or in words the reason why weftd cannot take over a flannel network.
  */
 export function parsePredecessor(file: string, text: string): Predecessor | string | undefined {
   const list = readObject(file, text);
   if (list === undefined) return undefined;
   try {
-    // A file of one plugin is a list of one.
+    // A file of one plugin counts as a list of one.
     const [first, ...chained] = list.has("plugins") ? list.objectList("plugins") : [list];
     if (first?.value("type") !== "flannel") return undefined;
     const delegate = first.object("delegate");
     const type = delegate.optionalString("type") || "bridge";
-    if (type !== "bridge") return `${file}: flannel attaches pods by ${type} there, not by a bridge`;
+    if (type !== "bridge") return `${file}: flannel attaches pods with ${type} instead of a bridge`;
     const bridge = inOurSpelling(delegate.values());
     return {
       file,
@@ -55,7 +58,7 @@ export function parsePredecessor(file: string, text: string): Predecessor | stri
   }
 }
 
-/** What is no JSON object is nobody's network: runtimes pass it over, too. */
+/** Parses a JSON object; undefined if the text is not one. Runtimes ignore such a file, too. */
 function readObject(file: string, text: string): ConfigObject | undefined {
   try {
     return new ConfigObject(parseJsonObject(new TextEncoder().encode(text), file));
@@ -72,7 +75,7 @@ function inOurSpelling(values: Readonly<Record<string, unknown>>): Record<string
   );
 }
 
-/** What the conflist calls the pods' network and bridge, and whether ports send back what came by them. */
+/** The names of the pods' network and bridge in the conflist, and whether bridge ports have hairpin mode. */
 export interface BridgeNames {
   readonly network: string;
   readonly bridge: string;

@@ -1,4 +1,4 @@
-/** Asks for the endpoints of default/kubernetes from time to time, where nothing else follows EndpointSlices. */
+/** Reads the endpoints of default/kubernetes periodically, for nodes on which nothing else watches EndpointSlices. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Connection } from "../../pkg/cluster/connection.ts";
 import { isNotFound } from "../../pkg/cluster/errors.ts";
@@ -8,7 +8,7 @@ import type { Logger } from "../core/log.ts";
 import { Loop } from "../core/loop.ts";
 import type { KnownServers } from "./known-servers.ts";
 
-/** API servers seldom move, and a node that missed a change still has the ClusterIP. */
+/** API servers rarely change their addresses, and a node that missed a change still has the ClusterIP. */
 const LOOK_MS = 10 * 60_000;
 
 const BACKOFF = { initialMs: 5000, maxMs: LOOK_MS };
@@ -48,7 +48,7 @@ export class ServerLookup {
     this.#loop.ask("start");
   }
 
-  /** Gives up an attempt under way. */
+  /** Aborts a running attempt. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#loop.stop();
@@ -66,7 +66,7 @@ export class ServerLookup {
     this.#hasFailed = false;
   }
 
-  /** Nothing depends on it before the next reboot: once is enough for the log. */
+  /** Logs only the first failure, because the addresses are not needed before the next reboot. */
   #failed(error: unknown): void {
     if (this.#stopping.signal.aborted || this.#hasFailed) return;
     this.#hasFailed = true;

@@ -36,7 +36,7 @@ const WHOLE = `services:
 serviceCIDRs: [10.96.0.0/16]
 `;
 
-test("a Service is what an API server would say of it", () => {
+test("a Service equals the one that an API server would return", () => {
   const { services, slices, cidrs } = parse(WHOLE);
   const web = services.get("shop/web");
   expect(web).toMatchObject({
@@ -65,7 +65,7 @@ test("a Service is what an API server would say of it", () => {
   expect([...cidrs.values()].flatMap((one) => one.cidrs.map(formatPrefix))).toEqual(["10.96.0.0/16"]);
 });
 
-test("endpoints are on the node that they name, else on the one that has their address", () => {
+test("an endpoint's node is the one that it names, else the one with its address", () => {
   const endpoints = [...parse(WHOLE).slices.values()].flatMap((slice) => slice.endpoints);
   expect(endpoints.map(({ address, nodeName, isReady }) => [formatAddress(address), nodeName, isReady])).toEqual([
     ["10.244.1.5", "n1", true],
@@ -76,7 +76,7 @@ test("endpoints are on the node that they name, else on the one that has their a
   ]);
 });
 
-test("the least is a name, an address and a port; of two claims, the first one is the older", () => {
+test("a name, an address and a port suffice; an earlier entry counts as older", () => {
   const { services, slices } = parse(WHOLE);
   expect(services.get("default/plain")).toMatchObject({
     ...{ type: "ClusterIP", ports: [{ name: "", port: 7 }], affinitySeconds: undefined, healthCheckNodePort: 0 },
@@ -87,7 +87,7 @@ test("the least is a name, an address and a port; of two claims, the first one i
   expect((first ?? "") < (second ?? "")).toBe(true);
 });
 
-test("a file without Services has none, and no ranges of them", () => {
+test("a file without Services yields no Services and no ServiceCIDRs", () => {
   const { services, slices, cidrs } = parse("");
   expect([services.size, slices.size, cidrs.size]).toEqual([0, 0, 0]);
 });
@@ -108,17 +108,17 @@ describe("mistakes", () => {
     [web("").replace("{ port: 80 }", "{ port: 80 }, { port: 81 }"), /services\[0\].ports\[0\].name: expected text/],
     [
       web("").replace("{ port: 80 }", "{ name: a, port: 80 }, { name: a, port: 81 }"),
-      /services\[0\].ports\[1\].name: "a" is there already/,
+      /services\[0\].ports\[1\].name: "a" is defined twice/,
     ],
     [web("    endpoints: [x]\n"), /line 8: services\[0\].endpoints\[0\]: "x" is not an IP address/],
-    [web("    endpoints: [{ address: 10.244.1.5, node: n9 }]\n"), /endpoints\[0\].node: n9 is none of nodes/],
+    [web("    endpoints: [{ address: 10.244.1.5, node: n9 }]\n"), /endpoints\[0\].node: n9 is not in nodes/],
     [web("    endpoints: [{ address: 10.244.1.5, ready: yes }]\n"), /endpoints\[0\].ready: expected true or false/],
     [web("    endpoints: [{ node: n1 }]\n"), /endpoints\[0\].address: expected text/],
     [web("    internalTrafficPolicy: local\n"), /internalTrafficPolicy: expected Cluster or Local/],
     [web("    sessionAffinitySeconds: 86401\n"), /sessionAffinitySeconds: expected a number from 1 to 86400/],
-    [web("  - name: web\n    clusterIPs: [10.96.0.11]\n    ports: [{ port: 80 }]\n"), /default\/web is there already/],
+    [web("  - name: web\n    clusterIPs: [10.96.0.11]\n    ports: [{ port: 80 }]\n"), /default\/web is defined twice/],
     ["serviceCIDRs: [10.96.0.1/16]\n", /line 4: serviceCIDRs\[0\]: .*10\.96\.0\.1\/16/],
-  ])("%j is refused by line and field", (text, message) => {
+  ])("rejects %j and names line and field", (text, message) => {
     expect(() => parse(text)).toThrow(message);
   });
 });

@@ -1,22 +1,22 @@
 /**
- * Services in the nodes file, in Kubernetes' own words where it has some:
+ * The format of Services in the nodes file. Keys are those of Kubernetes where it has them:
  *
  *     services:
- *       - name: shop/web                  # namespace/name; without a namespace: default
+ *       - name: shop/web                  # namespace/name; the default namespace is "default"
  *         clusterIPs: [10.96.0.10]        # at most one of each family
  *         ports:
  *           - port: 80
- *             targetPort: 8080            # of the endpoints; left out: the same
- *             nodePort: 30080             # left out: none
+ *             targetPort: 8080            # of the endpoints; default: the same as port
+ *             nodePort: 30080             # default: none
  *             protocol: TCP               # UDP, SCTP
- *             name: http                  # may be left out where there is one port
+ *             name: http                  # optional if there is one port
  *         endpoints:
  *           - 10.244.1.5
  *           - { address: 10.244.2.7, node: n2, ready: false }
  *     serviceCIDRs: [10.96.0.0/16]
  *
- * An endpoint is on the node that it names, else on the one whose podCIDRs or addresses hold it. Of two Services that claim one
- * address, the one that stands first counts as the older. Pure.
+ * An endpoint's node is the one that it names, else the one whose podCIDRs or addresses contain it. If two Services claim
+ * the same address, the one defined first counts as the older. Pure.
  */
 import { isMap, type YAMLMap } from "yaml";
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
@@ -27,14 +27,14 @@ import { type Address, type Family, isSameAddress, parseAddress } from "../../pk
 import { contains, parseSubnet } from "../../pkg/ip/prefix.ts";
 import { offsetOf, type Reader } from "./yaml-reader.ts";
 
-/** Objects by the key that they would have in Kubernetes. */
+/** Objects by the keys that they would have in Kubernetes. */
 export interface FileServices {
   readonly services: ReadonlyMap<string, Service>;
   readonly slices: ReadonlyMap<string, EndpointSlice>;
   readonly cidrs: ReadonlyMap<string, ServiceCIDR>;
 }
 
-/** At the file's top. */
+/** Keys at the top level of the file. */
 export const SERVICE_KEYS = ["services", "serviceCIDRs"] as const;
 
 const KEYS = [
@@ -48,7 +48,7 @@ const POLICIES = ["Cluster", "Local"] as const;
 const MOST_AFFINITY_SECONDS = 86_400;
 const MOST_PORT = 65_535;
 
-/** `nodes` are those of the same file. Mistakes are the reader's. */
+/** `nodes` are the nodes of the same file. Mistakes are recorded in `reader`. */
 export function readServices(reader: Reader, top: YAMLMap, nodes: readonly ClusterNode[]): FileServices {
   const services = new Map<string, Service>();
   const slices = new Map<string, EndpointSlice>();
@@ -57,7 +57,7 @@ export function readServices(reader: Reader, top: YAMLMap, nodes: readonly Clust
     const read = new ServiceReader(reader, `services[${at}]`, nodes).read(entry, at);
     if (read === undefined) return;
     const { key, service } = read;
-    if (services.has(key)) reader.mistake(offsetOf(entry), `services[${at}].name`, `${key} is there already`);
+    if (services.has(key)) reader.mistake(offsetOf(entry), `services[${at}].name`, `${key} is defined twice`);
     services.set(key, service);
     for (const slice of read.slices) slices.set(`${key}-ipv${slice.family}`, slice);
   });
@@ -77,7 +77,7 @@ interface ReadService {
   readonly slices: readonly EndpointSlice[];
 }
 
-/** One entry of the list. */
+/** Reads one entry of the list. */
 class ServiceReader {
   readonly #reader: Reader;
   readonly #field: string;
@@ -132,7 +132,7 @@ class ServiceReader {
     return this.#each(map, key, (text) => parseAddress(text));
   }
 
-  /** Of a list that may be missing. */
+  /** Reads a list that may be absent. */
   #each<T>(map: YAMLMap, key: string, parse: (text: string) => T): readonly T[] {
     return map.has(key) ? this.#reader.each(map.get(key, true), this.#at(key), map, parse) : [];
   }
@@ -174,12 +174,12 @@ class ServiceReader {
     });
     ports.forEach(({ name }, at) => {
       if (ports.findIndex((other) => other.name === name) < at)
-        reader.mistake(offsetOf(items[at]), this.#at(`ports[${at}].name`), `"${name}" is there already`);
+        reader.mistake(offsetOf(items[at]), this.#at(`ports[${at}].name`), `"${name}" is defined twice`);
     });
     return ports;
   }
 
-  /** One of each family, as in Kubernetes. A Service without endpoints refuses connections. */
+  /** Returns one slice for each family, as in Kubernetes. A Service without endpoints rejects connections. */
   #slices(map: YAMLMap, service: string, ports: readonly ReadPort[]): readonly EndpointSlice[] {
     const items = map.has("endpoints") ? this.#reader.list(map.get("endpoints", true), this.#at("endpoints"), map) : [];
     const endpoints = items.flatMap((item, at) => this.#endpoint(item, this.#at(`endpoints[${at}]`), map) ?? []);
@@ -202,7 +202,7 @@ class ServiceReader {
     const address = reader.value(text, isMap(item) ? `${field}.address` : field, map ?? around, parseAddress);
     const named = map?.has("node") ? reader.text(map.get("node", true), `${field}.node`, map) : undefined;
     if (named !== undefined && !this.#nodes.some(({ name }) => name === named))
-      reader.mistake(offsetOf(map?.get("node", true)), `${field}.node`, `${named} is none of nodes`);
+      reader.mistake(offsetOf(map?.get("node", true)), `${field}.node`, `${named} is not in nodes`);
     const isReady = (map?.has("ready") ? reader.flag(map.get("ready", true), `${field}.ready`) : undefined) ?? true;
     if (address === undefined) return undefined;
     return {

@@ -1,8 +1,8 @@
-/** Reading of YAML that people write: each mistake is noted with its line and its field, and reading goes on. Pure. */
+/** Reads hand-written YAML. Each mistake is recorded with its line and field, and reading continues. Pure. */
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap, type Node as YamlNode } from "yaml";
 import { AddressError } from "../../pkg/ip/address.ts";
 
-/** All that is wrong with the file, each mistake with its line and its field. */
+/** All mistakes in the file, each with its line and field. */
 export class NodeFileError extends Error {
   constructor(mistakes: readonly string[]) {
     super(mistakes.join("; "));
@@ -10,7 +10,7 @@ export class NodeFileError extends Error {
   }
 }
 
-/** What `read` makes of the file's top. Throws `NodeFileError` where anything in it is wrong. */
+/** Returns the result of `read` for the file's top level. Throws `NodeFileError` if the file has a mistake. */
 export function readYaml<T>(text: string, keys: readonly string[], read: (reader: Reader, top: YAMLMap) => T): T {
   const reader = new Reader();
   const document = parseDocument(text, { lineCounter: reader.lines, prettyErrors: false });
@@ -22,7 +22,7 @@ export function readYaml<T>(text: string, keys: readonly string[], read: (reader
   return result;
 }
 
-/** Takes values out of the parsed document, and notes what is not as it should be. */
+/** Extracts values from the parsed document and records mistakes. */
 export class Reader {
   readonly lines = new LineCounter();
   readonly mistakes: string[] = [];
@@ -44,7 +44,7 @@ export class Reader {
     return value;
   }
 
-  /** `around` is where a value that is missing would be. */
+  /** `around` locates a missing value in error messages. */
   list(value: unknown, field: string, around: YAMLMap): readonly unknown[] {
     if (isSeq(value) && value.items.length > 0) return value.items;
     this.mistake(offsetOf(value ?? around), field, "expected a list with at least one entry");
@@ -57,7 +57,7 @@ export class Reader {
     return undefined;
   }
 
-  /** A number from `least` to `most`. */
+  /** Reads a number from `least` to `most`. */
   integer(value: unknown, field: string, least: number, most: number): number | undefined {
     const given: unknown = isScalar(value) ? value.value : undefined;
     if (typeof given === "number" && Number.isInteger(given) && given >= least && given <= most) return given;
@@ -65,7 +65,7 @@ export class Reader {
     return undefined;
   }
 
-  /** One of `choices`. */
+  /** Reads one of `choices`. */
   choice<T extends string>(value: unknown, field: string, choices: readonly T[]): T | undefined {
     const found = choices.find((choice) => isScalar(value) && value.value === choice);
     if (found === undefined) this.mistake(offsetOf(value), field, `expected ${choices.join(" or ")}`);
@@ -98,7 +98,7 @@ export class Reader {
   }
 }
 
-/** Where a value of the document begins. */
+/** Returns the offset at which a value of the document begins. */
 export function offsetOf(value: unknown): number {
   return (value as YamlNode | null | undefined)?.range?.[0] ?? 0;
 }

@@ -12,7 +12,7 @@ const bundle = (inputs: Readonly<Record<string, number>>) => ({
   },
 });
 
-test("each package counts once, by its folder; our own files do not", () => {
+test("lists each package once by its folder, without our own files", () => {
   const inputs = {
     "pkg/ip/subnet.ts": 10,
     "node_modules/ip-address/dist/ipv4.js": 5,
@@ -27,6 +27,6 @@ test("each package counts once, by its folder; our own files do not", () => {
   ]);
 });
 
-test("a package of which nothing is left does not count", () => {
+test("skips packages without code in the output", () => {
   expect(bundledPackages(bundle({ "node_modules/rfc4648/lib/index.js": 0 }))).toEqual([]);
 });

@@ -1,11 +1,11 @@
-/** Which npm packages a bundle has code of: what hack/pack says of them goes along with the files. */
+/** Finds the npm packages with code in a bundle. hack/pack adds their licences to the files. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Metafile, Plugin } from "esbuild";
 
 const noteOf = (bundle: string) => `${bundle}.packages.json`;
 
-/** Notes them beside `bundle`, for `readBundledPackages`. The build needs `metafile: true`. */
+/** Writes the list of packages next to `bundle`, for `readBundledPackages`. The build needs `metafile: true`. */
 export function noteBundledPackages(bundle: string): Plugin {
   return {
     name: "note-bundled-packages",
@@ -19,12 +19,12 @@ export function noteBundledPackages(bundle: string): Plugin {
   };
 }
 
-/** As package-lock.json names them: `node_modules/ip-address`. Throws when that bundle was not built. */
+/** Returns paths as in package-lock.json, such as `node_modules/ip-address`. Throws if the bundle was not built. */
 export function readBundledPackages(bundle: string): string[] {
   return JSON.parse(readFileSync(noteOf(bundle), "utf8")) as string[];
 }
 
-/** Those of which something is left in an output. */
+/** Returns packages with code in an output. */
 export function bundledPackages({ outputs }: Pick<Metafile, "outputs">): string[] {
   const files = Object.values(outputs).flatMap(({ inputs }) =>
     Object.entries(inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),

@@ -1,7 +1,8 @@
 /**
- * The `weft` command becomes a script of its own: bytecode that is loaded when a person calls it, so that the plugins'
- * image does not grow by it. What it shares with the plugins is in it once more, which costs less than to keep it in
- * the image: bytecode is a fifth as large. A library that the image has anyhow is taken from there.
+ * Bundles the `weft` command as a separate script. Its bytecode is loaded only when a person runs the command, so that
+ * it does not enlarge the plugins' image. Code that it shares with the plugins is included twice, which costs less than
+ * keeping it in the image, since bytecode is a fifth as large. A library that the image contains anyway is taken from
+ * there.
  */
 import type { Plugin } from "esbuild";
 import { WORK } from "./paths.ts";
@@ -10,14 +11,14 @@ import { bundle, SHARED, SHARED_CLASSES, withoutParts } from "./plugins.ts";
 const ENTRY = `
 import { runCommand } from "./command/main.ts";
 import { build, provide, quickjs } from "./pkg/sys/quickjs.ts";
-// commander asks V8's for it; QuickJS gives errors a stack without being asked.
+// commander calls this function of V8. QuickJS sets an error's stack without it.
 Error.captureStackTrace ??= () => {};
 provide("weft", () => runCommand(quickjs, build));
 `;
 
-/** Returns the script's name. */
+/** Returns the path of the script. */
 export async function bundleCommand(script = `${WORK}/command.js`): Promise<string> {
-  // Its bytecode is a fifth of the file, and short names make it smaller by the size of a plugin.
+  // Its bytecode is a fifth of the file. Short names save as much as a plugin takes.
   await bundle(ENTRY, script, {
     plugins: [withoutNode, sharedLibraries, withoutParts("announcement", "inline", "manual")],
     hasShortNames: true,
@@ -25,7 +26,7 @@ export async function bundleCommand(script = `${WORK}/command.js`): Promise<stri
   return script;
 }
 
-/** What the image has of libraries is not in the script once more (`entry` of plugins.ts). */
+/** Libraries in the image are not included in the script (`entry` of plugins.ts). */
 const sharedLibraries: Plugin = {
   name: "shared-libraries",
   setup({ onResolve, onLoad }) {
@@ -37,8 +38,8 @@ const sharedLibraries: Plugin = {
 };
 
 /**
- * What commander imports of Node.js: it emits events when options are read, asks for the process where nobody tells it
- * the arguments, and would start programs and look for files only for subcommands that are executables of their own.
+ * Replacements for Node.js modules that commander imports. It emits events when it reads options, reads the process if
+ * it gets no arguments, and starts programs and reads files only for subcommands that are separate executables.
  */
 const withoutNode: Plugin = {
   name: "without-node",
@@ -46,7 +47,8 @@ const withoutNode: Plugin = {
     onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "node" }));
     onLoad({ filter: /.*/, namespace: "node" }, ({ path }) => {
       const contents = MODULES[path];
-      if (contents === undefined) throw new Error(`${path}: the command is not known to need it`);
+      if (contents === undefined)
+        throw new Error(`${path}: unexpected import of the command; add a replacement to MODULES`);
       return { contents };
     });
   },

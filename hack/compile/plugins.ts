@@ -1,4 +1,4 @@
-/** All plugins become one script for QuickJS: what they share is in it once. */
+/** Bundles all plugins into one script for QuickJS, so that shared code is included once. */
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { basename } from "node:path";
 import { build, type Plugin } from "esbuild";
@@ -7,11 +7,11 @@ import { lazyConstants } from "./library-constants.ts";
 import { ROOT, WORK } from "./paths.ts";
 
 export interface Programs {
-  /** The names the executable is called by, one for each folder of plugins/. */
+  /** The names by which the executable is called, one for each folder of plugins/. */
   readonly names: readonly string[];
-  /** The bundle. */
+  /** The path of the bundle. */
   readonly script: string;
-  /** The script of the `weft` command; an executable without it has plugins alone. */
+  /** The script of the `weft` command. Without it, the executable has only plugins. */
   readonly command?: string;
 }
 
@@ -21,20 +21,23 @@ export interface PluginSource {
   readonly main: string;
 }
 
-/** The folders of plugins/. Throws when one is no plugin: nothing is left out silently. */
+/** Returns the folders of plugins/. Throws if one is not a plugin, so that none is skipped silently. */
 export function ownPlugins(): PluginSource[] {
   return readdirSync(`${ROOT}/plugins`)
     .sort()
     .map((name) => sourceIn(`${ROOT}/plugins/${name}`));
 }
 
-/** Others' folders, by the names that the executables get. Throws when one is no plugin or has a name that is taken. */
+/**
+ * Returns plugins in other folders, named after their folders. Throws if a folder is not a plugin, or its name is
+ * taken.
+ */
 export function foreignPlugins(folders: readonly string[], own: readonly PluginSource[]): PluginSource[] {
   const taken = new Set(["weft", "weftd", ...own.map(({ name }) => name)]);
   return folders.map((folder) => {
     const source = sourceIn(folder);
     if (taken.has(source.name))
-      throw new Error(`${folder}: there is a plugin ${source.name} already: rename the folder`);
+      throw new Error(`${folder}: there is a plugin ${source.name} already; rename the folder`);
     taken.add(source.name);
     return source;
   });
@@ -42,7 +45,7 @@ export function foreignPlugins(folders: readonly string[], own: readonly PluginS
 
 function sourceIn(folder: string): PluginSource {
   const main = `${folder}/main.ts`;
-  if (!existsSync(main)) throw new Error(`${folder}: expected a main.ts in a plugin's folder`);
+  if (!existsSync(main)) throw new Error(`${folder}: a plugin's folder must contain main.ts`);
   return { name: basename(folder), main };
 }
 
@@ -53,10 +56,10 @@ export async function bundlePlugins(sources: readonly PluginSource[]): Promise<P
   return { names: sources.map(({ name }) => name), script };
 }
 
-/** A part of each backend (pkg/backend/contract.ts): a file that exports something of its name. */
+/** A part of each backend (pkg/backend/contract.ts): a file that exports a value of the same name. */
 export type BackendPart = "announcement" | "channels" | "inline" | "inspection" | "manual";
 
-/** Leaves parts of backends out that a program does not ask for: what is in an image, or in bytecode, is dear. */
+/** Omits parts of backends that a program does not use, since code in the image or in bytecode costs space. */
 export function withoutParts(...parts: readonly BackendPart[]): Plugin {
   const filter = new RegExp(`/pkg/backend/[^/]+/(${parts.join("|")})\\.ts$`);
   return {
@@ -67,14 +70,17 @@ export function withoutParts(...parts: readonly BackendPart[]): Plugin {
   };
 }
 
-/** weftd announces, and lets go; the `weft` command tells. */
+/**
+ * Parts that plugins do not use. Announcements are for weftd, channels for weftd and the `weft` command, inspections for
+ * the `weft` command, and manuals for the documentation.
+ */
 const WITHOUT = withoutParts("announcement", "channels", "inspection", "manual");
 
-/** Where the image keeps the classes of ip-address, for the command's script as well: 33 KB of bytecode. */
+/** The global that has the image's classes of ip-address, which the command's script uses, too: 33 KB of bytecode. */
 export const SHARED = "weftShared";
 export const SHARED_CLASSES = ["Address4", "Address6"] as const;
 
-/** The image's script. Each main.ts exports `plugin`; each plugin may delegate to any other within the process. */
+/** Returns the image's script. Each main.ts exports `plugin`. A plugin can delegate to any other within the process. */
 export function entry(sources: readonly PluginSource[]): string {
   return [
     'import { runPlugin } from "./pkg/cni/loop.ts";',
@@ -91,13 +97,13 @@ export function entry(sources: readonly PluginSource[]): string {
 export interface BundleOptions {
   readonly plugins?: readonly Plugin[];
   /**
-   * Names are shortened. [false: they are never read at run time, and an internal error says by them where it happened;
-   * in the image they cost little]
+   * True to shorten names. [false: names are not read at run time, but internal errors show them, and in the image they
+   * cost little]
    */
   readonly hasShortNames?: boolean;
 }
 
-/** `contents` is a module, with imports relative to the repository's folder. */
+/** Bundles the module `contents`. Its imports are relative to the repository's folder. */
 export async function bundle(
   contents: string,
   script: string,
@@ -107,7 +113,7 @@ export async function bundle(
     stdin: { contents, resolveDir: ROOT, sourcefile: "entry.ts", loader: "ts" },
     outfile: script,
     bundle: true,
-    // A plain script, not a module: the host's context then needs neither a module loader nor promises.
+    // A plain script instead of a module, so that the host needs neither a module loader nor promises.
     format: "iife",
     platform: "neutral",
     mainFields: ["module", "main"],
@@ -116,7 +122,7 @@ export async function bundle(
     minifyWhitespace: true,
     minifyIdentifiers: hasShortNames,
     logLevel: "warning",
-    // What plugins outside of this tree import: "weft/pkg/cni/plugin.ts".
+    // For imports of plugins outside this tree, such as "weft/pkg/cni/plugin.ts".
     alias: { weft: ROOT },
     metafile: true,
     plugins: [lazyConstants, noteBundledPackages(script), ...plugins],

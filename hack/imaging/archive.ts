@@ -1,6 +1,6 @@
 /**
- * A container image as one tar: an OCI image layout (image-spec 1.1), and beside it the manifest.json that `docker load` of
- * every version reads. The same content gives the same bytes.
+ * Writes a container image as one tar: an OCI image layout (image-spec 1.1), and the manifest.json that every version
+ * of `docker load` reads. The same content gives the same bytes.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -9,14 +9,14 @@ import { gzipSync } from "node:zlib";
 import { run } from "../compile/run.ts";
 
 export interface ImageSource {
-  /** Folders, the lowest layer first. */
+  /** Folders of the layers, the lowest first. */
   readonly layers: readonly string[];
   readonly arch: string;
   readonly entrypoint: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   /** "weft:dev" */
   readonly reference: string;
-  /** Of every file, and of the image; seconds since the epoch. */
+  /** The time of every file and of the image, in seconds since the epoch. */
   readonly created: number;
 }
 
@@ -28,7 +28,7 @@ interface Descriptor {
 
 const MEDIA = "application/vnd.oci.image";
 
-/** Writes `path`; returns the digest of the image's manifest. */
+/** Writes the archive `path`. Returns the digest of the image's manifest. */
 export function writeArchive(source: ImageSource, path: string): string {
   const work = `${path}.parts`;
   rmSync(work, { recursive: true, force: true });
@@ -60,7 +60,7 @@ export function writeArchive(source: ImageSource, path: string): string {
       annotations: source.labels,
     }),
   );
-  // A registry's port stands behind a colon, too.
+  // A registry's port follows a colon, too.
   const [, tag = "latest"] = /:([^:/]+)$/.exec(source.reference) ?? [];
   const annotations = {
     "org.opencontainers.image.ref.name": tag,
@@ -100,7 +100,7 @@ function configOf({ arch, entrypoint, labels, created }: ImageSource, diffIds: r
   };
 }
 
-/** The folder's content as a tar that is the same for the same content, by way of the file `temporary`. */
+/** Returns the folder's content as a tar that is the same for the same content. Uses the file `temporary`. */
 function packed(folder: string, temporary: string, created: number): Uint8Array {
   mkdirSync(dirname(temporary), { recursive: true });
   run([

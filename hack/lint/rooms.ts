@@ -1,16 +1,21 @@
 /**
- * Which part of the source may import which: one table, from which the linter's rules are made (biome.rooms.json, by
- * `npm run rooms`; test/lint/rooms.test.ts fails where the file is not what the table gives).
+ * Defines which part of the source may import which. `npm run rooms` generates the linter's rules from this table
+ * (biome.rooms.json), and test/lint/rooms.test.ts fails if the file does not match the table.
  */
 
-/** A folder with all in it, the `*.ts` of a folder alone (`daemon/*.ts`), each folder in one (`plugins/*`), or a file. */
+/**
+ * A folder with all its content, only the `*.ts` of a folder (`daemon/*.ts`), each folder of one (`plugins/*`), or a
+ * file.
+ */
 export interface Room {
   readonly path: string;
-  /** Paths of rooms. A room always imports itself, and what is no room (test/, packages). */
+  /**
+   * Paths of rooms. Imports of the room itself, and of files outside all rooms (test/, packages), are always allowed.
+   */
   readonly mayImport: readonly string[];
-  /** QuickJS runs it: nothing of Node.js's, and no side of the door to the system. */
+  /** True if QuickJS runs the code: it may use neither Node.js nor an implementation of pkg/sys. */
   readonly isPortable?: boolean;
-  /** Its tests may import anything. */
+  /** True if its tests may import anything. */
   readonly hasFreeTests?: boolean;
 }
 
@@ -20,7 +25,7 @@ const WIRE = [...BASE, "pkg/netlink"];
 const KERNEL = [...WIRE, "pkg/kernel"];
 const RULES = [...KERNEL, "pkg/nft"];
 const CNI = [...BASE, "pkg/cni"];
-/** Everything that the executables are made of. */
+/** All rooms that the executables consist of. */
 const PARTS = [
   ...RULES,
   ...["pkg/cni", "pkg/dbus", "pkg/foreign", "pkg/packet-walk", "pkg/reconcile", "pkg/tables"],
@@ -29,13 +34,13 @@ const PARTS = [
 
 const portable = (path: string, mayImport: readonly string[]): Room => ({ path, mayImport, isPortable: true });
 
-/** The files of weftd's folder itself, but for those that start it. */
+/** The files in weftd's folder itself, except those that start it. */
 const DAEMON = "daemon/*.ts";
 const DAEMON_PARTS = [...PARTS, "pkg/cluster", DAEMON];
-/** What all controllers share: what they are made with, and the facts that they publish. */
+/** Code that all controllers share: their parameters, and the facts that they publish. */
 const CONTROLLERS = "daemon/controllers/*.ts";
 
-/** From the bottom up. Of two rooms that both match a file, the later one is its room. */
+/** From the bottom up. If two rooms match a file, the later one applies. */
 export const ROOMS: readonly Room[] = [
   portable(FOOTPRINT, []),
   { path: "pkg/sys", mayImport: [FOOTPRINT] },
@@ -53,7 +58,7 @@ export const ROOMS: readonly Room[] = [
   portable("pkg/backend", [...KERNEL, "pkg/cni", "pkg/reconcile", "pkg/tables"]),
   portable("pkg/ipam", CNI),
   { path: "pkg/cluster", mayImport: BASE },
-  // Of the cluster only the types of what is kept of Services and EndpointSlices.
+  // From pkg/cluster, only the types of stored Services and EndpointSlices.
   portable("pkg/services", [...RULES, "pkg/cluster"]),
   {
     ...portable(
@@ -89,19 +94,19 @@ const NODE_GLOBALS = [
   ...["global", "atob", "btoa"],
 ];
 
-/** How many folders deep a room may be. */
+/** The maximum depth of folders in a room. */
 const DEPTH = 3;
 
 const isFile = (path: string) => path.endsWith(".ts");
 const isEach = (path: string) => path.endsWith("/*");
 
-/** The linter's patterns of a room's files. */
+/** Returns the linter's patterns for a room's files. */
 export function filesOf({ path, hasFreeTests = false }: Room): string[] {
   const files = isFile(path) ? path : `${path}/**`;
   return hasFreeTests ? [files, "!**/*.test.ts"] : [files];
 }
 
-/** What imports of the room `to` look like in the room `from`, as patterns of gitignore's kind. */
+/** Returns patterns (in gitignore's syntax) of imports of the room `to` in the room `from`. */
 export function importsOf(to: string, from: string): string[] {
   const own = from.split("/").filter((part) => part !== "" && part !== "*" && !part.endsWith(".ts"));
   const folders = isEach(from) ? [...own, "*"] : own;
@@ -116,7 +121,7 @@ export function importsOf(to: string, from: string): string[] {
   });
 }
 
-/** The override of biome's configuration that keeps a room's imports. */
+/** Returns the override of biome's configuration that enforces a room's imports. */
 function overrideOf(room: Room, rooms: readonly Room[]) {
   const { path, mayImport, isPortable = false } = room;
   const forbidden = rooms.map((other) => other.path).filter((other) => other !== path && !mayImport.includes(other));
@@ -125,14 +130,14 @@ function overrideOf(room: Room, rooms: readonly Room[]) {
   const patterns = [
     {
       group: forbidden.flatMap((other) => importsOf(other, path)),
-      message: `${path} may import ${allowed} (hack/lint/rooms.ts): move what you need down, or pass it in (ARCHITECTURE.md).`,
+      message: `${path} may import ${allowed} (hack/lint/rooms.ts): move the code to a lower room, or pass it as a parameter (ARCHITECTURE.md).`,
     },
     ...(isPortable
       ? [
           {
             group: SIDES_OF_THE_DOOR,
             message:
-              "Only programs choose a side of the door to the system: take it as a parameter of a type in pkg/sys/system.ts.",
+              "Only programs choose an implementation of pkg/sys: take it as a parameter of a type in pkg/sys/system.ts.",
           },
         ]
       : []),
@@ -140,7 +145,7 @@ function overrideOf(room: Room, rooms: readonly Room[]) {
       ? [
           {
             group: ["../*/**", "!../../**"],
-            message: `One folder of ${path} imports no other: what two share is in pkg/, or comes with the call.`,
+            message: `A folder of ${path} must not import another: move shared code to pkg/, or pass it as a parameter.`,
           },
         ]
       : []),
@@ -151,9 +156,9 @@ function overrideOf(room: Room, rooms: readonly Room[]) {
   };
 }
 
-/** What QuickJS does not have. */
+/** Returns the override that forbids features that QuickJS does not have. */
 function portableOverride(rooms: readonly Room[]) {
-  const remedy = "QuickJS runs this code too, and does not have it: use the language alone, or ask pkg/sys.";
+  const remedy = "QuickJS runs this code, too, and does not have it: use only the language itself, or pkg/sys.";
   const deniedGlobals = Object.fromEntries(NODE_GLOBALS.map((name) => [name, remedy]));
   return {
     includes: [
@@ -169,15 +174,15 @@ function portableOverride(rooms: readonly Room[]) {
   };
 }
 
-/** biome.rooms.json, which biome.json extends. */
+/** Returns biome.rooms.json, which biome.json extends. */
 export function roomsConfiguration(rooms = ROOMS): string {
   const overrides = [...rooms.map((room) => overrideOf(room, rooms)), portableOverride(rooms)];
   const text = JSON.stringify({ overrides }, undefined, 2);
-  // A list of texts on one line, so that a change of the table is a change of few lines.
+  // Lists of strings are on one line, so that a change of the table changes few lines.
   return `${text.replaceAll(/\[\s+("[^[\]{}]*")\s+\]/g, (_, list: string) => `[${list.replaceAll(/,\n\s+/g, ", ")}]`)}\n`;
 }
 
-/** The room of a source, by its path from the root; undefined where it is in none. */
+/** Returns the room of a source, by its path from the root. Undefined if it is in none. */
 export function roomOf(file: string, rooms = ROOMS): Room | undefined {
   return rooms.findLast(({ path }) => {
     if (path.endsWith("/*.ts")) return file.startsWith(path.slice(0, -4)) && !file.slice(path.length - 4).includes("/");

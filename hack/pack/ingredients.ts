@@ -1,4 +1,4 @@
-/** What others wrote of what is in the files: npm packages, QuickJS, and the C and compiler libraries. */
+/** Lists third-party works in the files: npm packages, QuickJS, and the C and compiler libraries. */
 import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { readBundledPackages } from "../compile/bundled-packages.ts";
 import { ROOT, WORK } from "../compile/paths.ts";
@@ -12,13 +12,13 @@ export interface Ingredient {
   readonly licence: string;
   /** https://github.com/package-url/purl-spec */
   readonly purl: string;
-  /** SHA-512 of the package as it was fetched, in hex; undefined where it came signed, from Debian. */
+  /** The SHA-512 of the fetched package in hex. Undefined for signed packages of Debian. */
   readonly sha512?: string;
-  /** What its authors want to be handed on with it. */
+  /** Notices that its authors require to be distributed with it. */
   readonly notices: readonly string[];
 }
 
-/** package-lock.json's entry of a package; the format is npm's, lockfileVersion 3. */
+/** An entry of package-lock.json, in npm's format lockfileVersion 3. */
 interface Locked {
   readonly version?: string;
   readonly license?: string;
@@ -28,7 +28,10 @@ interface Locked {
 const BUNDLES = ["plugins.js", "command.js", "weftd.cjs"];
 const NOTICE_FILE = /^(licen[cs]e|notice|copying)/i;
 
-/** Of what was built last for `target`. Throws when that cannot be told: a release says what is in it. */
+/**
+ * Returns the third-party works in the last build for `target`. Throws if they cannot be determined, since a release
+ * has to list them.
+ */
 export function ingredientsOf(target: Target): Ingredient[] {
   const lock = JSON.parse(readFileSync(`${ROOT}/package-lock.json`, "utf8")) as { packages: Record<string, Locked> };
   const folders = new Set(BUNDLES.flatMap((bundle) => readBundledPackages(`${WORK}/${bundle}`)));
@@ -39,7 +42,7 @@ export function ingredientsOf(target: Target): Ingredient[] {
   ];
 }
 
-/** `folder` is package-lock.json's name of it. */
+/** `folder` is the package's path in package-lock.json. */
 export function npmIngredient(folder: string, locked: Locked | undefined): Ingredient {
   const { version, license, integrity } = locked ?? {};
   const [algorithm, digest = ""] = integrity?.split("-", 2) ?? [];
@@ -69,12 +72,12 @@ function quickjsIngredient({ quickjs }: Target): Ingredient {
 }
 
 interface LinkedLibrary {
-  /** As gcc finds it. */
+  /** The name with which gcc finds it. */
   readonly file: string;
   readonly licence: string;
 }
 
-/** A static C program has these; libm is the C library's package, and the start files are, too. */
+/** Libraries of a static C program. libm and the start files are in the C library's package. */
 const LINKED: readonly LinkedLibrary[] = [
   { file: "libc.a", licence: "LGPL-2.1-or-later" },
   { file: "libgcc.a", licence: "GPL-3.0-or-later WITH GCC-exception-3.1" },
@@ -84,7 +87,7 @@ function linkedIngredient({ file, licence }: LinkedLibrary, target: Target): Ing
   const name = packageOf(file, target);
   // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own
   const version = output(["dpkg-query", "-W", "-f", "${Version}", name]);
-  // A cross compiler's package is made of the same sources, and its own papers are about how it is made.
+  // A cross compiler's package is built from the same sources. Its own copyright file describes how it is built.
   const papers = `/usr/share/doc/${packageOf(file, NATIVE)}/copyright`;
   return {
     name,
@@ -95,7 +98,7 @@ function linkedIngredient({ file, licence }: LinkedLibrary, target: Target): Ing
   };
 }
 
-/** The Debian package that a library of the compiler's came with. */
+/** Returns the Debian package that contains a library of the compiler. */
 function packageOf(file: string, { toolPrefix }: Target): string {
   const path = realpathSync(output([`${toolPrefix}gcc`, `-print-file-name=${file}`]).trim());
   const [name = ""] = output(["dpkg", "-S", path]).split(":");

@@ -1,4 +1,4 @@
-/** `npm run release`, after the builds: tarballs, bills of materials and checksums below dist/release. */
+/** `npm run release`, after the builds: writes tarballs, bills of materials and checksums to dist/release. */
 import { createHash } from "node:crypto";
 import { cpSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { DIST, ROOT, WORK } from "../compile/paths.ts";
@@ -42,7 +42,7 @@ async function release(target: Target): Promise<void> {
   writeFileSync(`${OUT}/${name}.cdx.json`, sbom);
 }
 
-/** bin and lib; the plugins are hard links there as they are here. Node.js is the machine's own. */
+/** Copies bin and lib. The plugins are hard links in the copy, too. Node.js is the machine's own. */
 function copyFiles(dist: string, folder: string): void {
   mkdirSync(`${folder}/bin`, { recursive: true });
   mkdirSync(`${folder}/lib`);

@@ -1,4 +1,4 @@
-/** The licences of what others wrote, to be handed on with the files. */
+/** Formats the licences of third-party works, which are distributed with the files. */
 import type { Ingredient } from "./ingredients.ts";
 
 const RULE = "-".repeat(80);

@@ -22,13 +22,13 @@ const INGREDIENTS: readonly Ingredient[] = [
   },
 ];
 
-// The schema is compiled first.
+// The validator compiles the schema first.
 test("is valid CycloneDX", { timeout: 60_000 }, async () => {
   const validator = new Validation.JsonStrictValidator(Spec.Spec1dot6.version);
   expect(await validator.validate(makeSbom(RELEASE, INGREDIENTS))).toBeNull();
 });
 
-test("names every ingredient with version, licence and digest, and the commit", () => {
+test("lists every ingredient with version, licence and digest, and the commit", () => {
   const bom = JSON.parse(makeSbom(RELEASE, INGREDIENTS));
   expect(bom.metadata).toMatchObject({
     timestamp: "2023-11-14T22:13:20.000Z",
@@ -47,6 +47,6 @@ test("names every ingredient with version, licence and digest, and the commit", 
   });
 });
 
-test("is the same however the ingredients are listed, and holds neither a random number nor the time", () => {
+test("does not depend on the order of ingredients, on random numbers or on the time", () => {
   expect(makeSbom(RELEASE, INGREDIENTS.toReversed())).toBe(makeSbom(RELEASE, INGREDIENTS));
 });

@@ -1,12 +1,14 @@
-/** The bill of materials of one architecture's files: CycloneDX 1.6, the same for the same commit and ingredients. */
+/**
+ * Makes the bill of materials of one architecture's files: CycloneDX 1.6, the same for the same commit and ingredients.
+ */
 import { Enums, Models, Serialize, Spec } from "@cyclonedx/cyclonedx-library";
 import type { Ingredient } from "./ingredients.ts";
 
 export interface Release {
   readonly version: string;
-  /** Of git, in full. */
+  /** The full commit of git. */
   readonly commit: string;
-  /** When it was committed: the files know no other time. Seconds since 1970. */
+  /** The time of the commit, which is the only time in the files. Seconds since 1970. */
   readonly committedAt: number;
   readonly arch: string;
 }

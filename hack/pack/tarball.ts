@@ -1,4 +1,4 @@
-/** A tarball that depends on its files' names and content alone. */
+/** Makes a tarball that depends only on its files' names and content. */
 
 import { spawn } from "node:child_process";
 import { createWriteStream, readdirSync } from "node:fs";
@@ -7,8 +7,8 @@ import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 
 /**
- * Packs `folder` under its own name. Files that are hard links of each other stay so; `weft` comes before them and is the
- * one with the content. `modifiedAt` is every file's time, in seconds since 1970.
+ * Packs `folder` under its own name. Hard links are preserved: `weft` comes before its links and has the content.
+ * `modifiedAt` is the time of every file, in seconds since 1970.
  */
 export async function packTarball(folder: string, path: string, modifiedAt: number): Promise<void> {
   const name = basename(folder);
@@ -23,13 +23,13 @@ export async function packTarball(folder: string, path: string, modifiedAt: numb
     { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, TAR_OPTIONS: "" } },
   );
   const ended = new Promise<number | null>((resolve, reject) => tar.on("error", reject).on("close", resolve));
-  // Node.js's gzip puts no time into the header.
+  // Node.js's gzip writes no time into the header.
   await pipeline(tar.stdout, createGzip({ level: 9 }), createWriteStream(path));
   const status = await ended;
-  if (status !== 0) throw new Error(`tar ended with ${status}: ${path} is not whole`);
+  if (status !== 0) throw new Error(`tar ended with status ${status}: ${path} is incomplete`);
 }
 
-/** Every file and folder, each folder before what is in it, and `bin/weft` before its links. */
+/** Returns every file and folder, each folder before its content, and `bin/weft` before its links. */
 function entries(folder: string): string[] {
   const place = (entry: string) => (entry === "bin/weft" ? "bin/" : entry);
   const all = readdirSync(folder, { recursive: true, encoding: "utf8" });

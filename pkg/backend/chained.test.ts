@@ -282,7 +282,7 @@ describe("with peers in the configuration", () => {
     const { changes } = kernel;
     expect(call(vxlan, "ADD", { ...tunnelled, port: 8472 }).answer).toMatchObject({
       code: 11,
-      msg: expect.stringContaining("the device flannel.7 stands where"),
+      msg: expect.stringContaining("a device flannel.7 exists"),
     });
     expect([routes(), kernel.changes]).toEqual([["10.244.2.0/24"], changes]);
   });

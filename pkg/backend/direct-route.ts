@@ -9,6 +9,7 @@ import type { PeerProblem } from "./state.ts";
 /** Returns a plain route to a peer on the same link, or the reason why there is none. */
 export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | PeerProblem {
   const { family } = subnet.address;
+  // The kernel has no IPv6 routes by an IPv4 gateway.
   if (family === 6 && underlay.local[6] === undefined) {
     const reason = `this node's underlay has no IPv6 address, which is needed to route ${formatPrefix(subnet)}`;
     return { peer: peer.name, trouble: "Underlay", reason: `${reason}; use the backend "auto" or "vxlan"` };

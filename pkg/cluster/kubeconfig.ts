@@ -100,6 +100,7 @@ export function serversOf(config: KubeConfig, { apiServers, known, servicePort }
 
 /** Rotates the ring to a start that depends on the name. */
 export function spread<T>(ring: readonly T[], name: string): readonly T[] {
+  // In the order of their addresses, all nodes of a cluster would watch the first server.
   const at = createHash("sha256").update(name).digest().readUInt32BE() % Math.max(ring.length, 1);
   return [...ring.slice(at), ...ring.slice(0, at)];
 }

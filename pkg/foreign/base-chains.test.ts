@@ -40,7 +40,7 @@ class Kernel {
   #answer({ text }: Encodable): readonly Message[] {
     this.asked.push(text);
     if (text === "nft list chains ip") return [...this.chains.values()];
-    const [, name = ""] = /^nft list chain ip site (\S+) \(alone\)$/.exec(text) ?? [];
+    const [, name = ""] = /^nft list chain ip site (\S+) \(without rules\)$/.exec(text) ?? [];
     return [...this.chains].flatMap(([known, made]) => (known === name ? [made] : []));
   }
 }
@@ -53,7 +53,7 @@ test("dumps a family's chains once, then reads forward chains by name", () => {
   expect(kernel.look(bases)).toEqual(["forward"]);
   expect(kernel.asked).toEqual(["nft list chains ip"]);
   expect(kernel.look(bases)).toEqual(["forward"]);
-  expect(kernel.asked).toEqual(["nft list chain ip site forward (alone)"]);
+  expect(kernel.asked).toEqual(["nft list chain ip site forward (without rules)"]);
 });
 
 test("finds an announced chain without a dump and stops reading a removed one", () => {
@@ -61,7 +61,7 @@ test("finds an announced chain without a dump and stops reading a removed one", 
   kernel.look(bases);
   bases.announced(readChains([kernel.add("later", FORWARD), kernel.add("input", 1)]));
   expect(kernel.look(bases)).toEqual(["later"]);
-  expect(kernel.asked).toEqual(["nft list chain ip site later (alone)"]);
+  expect(kernel.asked).toEqual(["nft list chain ip site later (without rules)"]);
   kernel.chains.delete("later");
   expect(kernel.look(bases)).toEqual([]);
   kernel.look(bases);

@@ -229,16 +229,16 @@ test("reads only rules of relevant chains, and iptables' chains by name", () => 
       table({ ...FORWARD, table: "nat" }),
       table({ ...SITE, table: "weft" }),
     ],
-    "nft list chain ip filter FORWARD (alone)": [base(FORWARD, "drop")],
-    "nft list chain ip filter CNI-FORWARD (alone)": [],
-    "nft list chain ip filter CNI-ADMIN (alone)": [],
+    "nft list chain ip filter FORWARD (without rules)": [base(FORWARD, "drop")],
+    "nft list chain ip filter CNI-FORWARD (without rules)": [],
+    "nft list chain ip filter CNI-ADMIN (without rules)": [],
     "nft list chains inet": [base(SITE, "accept"), regular(SIDE, 2), base({ ...SITE, chain: "in" }, "drop", 1)],
     "nft list chain ip filter FORWARD": [],
     "nft list chain inet site forward": [
       rule(SITE, [...onlySource, ...jump("other").expressions]),
       rule(SITE, jump("side").expressions),
     ],
-    "nft list chain inet site side (alone)": [regular(SIDE, 2)],
+    "nft list chain inet site side (without rules)": [regular(SIDE, 2)],
     "nft list chain inet site side": [rule(SIDE, drop.expressions)],
   };
   const asked: string[] = [];

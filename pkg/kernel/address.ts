@@ -1,5 +1,5 @@
 /**
- * Addresses on links: what the kernel holds, and the requests that add and remove them.
+ * Addresses on links: parses the addresses that the kernel reports, and makes the requests that add and remove them.
  */
 import { addressFromBytes, addressToBytes, type Family } from "../ip/address.ts";
 import { formatPrefix, type Prefix } from "../ip/prefix.ts";
@@ -29,7 +29,7 @@ import { RT_SCOPE } from "../netlink/route.ts";
 /** An address with its prefix length, on a link. */
 export interface LinkAddress {
   readonly index: number;
-  /** Host bits kept: the address itself. */
+  /** Keeps the host bits, because they are part of the address. */
   readonly prefix: Prefix;
   /** RT_SCOPE: 0 universe, 253 link, 254 host. */
   readonly scope: number;
@@ -46,7 +46,7 @@ export function addressFamily(family: Family): number {
 export function parseLinkAddress(message: Message): LinkAddress | undefined {
   const { header, attributes } = decode(RTM_NEWADDR, message);
   if (header.family !== AF_INET && header.family !== AF_INET6) return undefined;
-  // On point-to-point links IFA_ADDRESS is the peer's; IFA_LOCAL, where present, is always the link's own.
+  // On point-to-point links IFA_ADDRESS is the peer's; if IFA_LOCAL is present, it is always the link's own.
   const bytes = attributes.local ?? attributes.address;
   if (bytes === undefined) return undefined;
   const flags = attributes.flags ?? header.flags;
@@ -60,8 +60,8 @@ export function parseLinkAddress(message: Message): LinkAddress | undefined {
 }
 
 /**
- * Addresses of the namespace, of one family or all, on one link or all. Sockets without strict checking
- * (NETLINK_GET_STRICT_CHK) answer for all links: filter by `index`.
+ * Dumps the addresses of the namespace, optionally of one family or one link only. Sockets without strict checking
+ * (NETLINK_GET_STRICT_CHK) answer for all links: filter the result by `index`.
  */
 export function addressDump(family?: Family, index = 0): Query {
   const of = family === undefined ? "" : `-${family} `;
@@ -74,7 +74,7 @@ export function addressDump(family?: Family, index = 0): Query {
   );
 }
 
-/** By the kernel's key: the link, the address and its prefix length. */
+/** Identifies an address as the kernel does: by link, address and prefix length. */
 export function addressObject({ index, prefix }: Pick<LinkAddress, "index" | "prefix">): ObjectIdentity {
   return { kind: "address", key: `index ${index} ${formatPrefix(prefix)}` };
 }
@@ -82,13 +82,16 @@ export function addressObject({ index, prefix }: Pick<LinkAddress, "index" | "pr
 export interface AddressSettings {
   readonly index: number;
   readonly prefix: Prefix;
-  /** Use the address at once, without asking the link whether it is taken (IPv6 only; IPv4 never asks). */
+  /** Use the address at once, without duplicate address detection (IPv6 only; IPv4 has none in the kernel). */
   readonly skipDetection?: boolean;
-  /** Leave the connected route to the caller. */
+  /** Do not let the kernel add the connected route; the caller adds it if necessary. */
   readonly withoutPrefixRoute?: boolean;
 }
 
-/** EEXIST when the link has this address already. IPv4 gets the broadcast address that `ip` computes as `brd +`. */
+/**
+ * Adds an address. Fails with EEXIST if the link already has it. An IPv4 address gets the broadcast address that `ip`
+ * computes for `brd +`.
+ */
 export function addAddress(settings: AddressSettings): Request {
   const { prefix, index } = settings;
   const { family } = prefix.address;
@@ -116,7 +119,7 @@ function broadcastOf(prefix: Prefix): Uint8Array {
   return addressToBytes({ family: 4, value: prefix.address.value | hostBits });
 }
 
-/** EADDRNOTAVAIL when the link does not have it. */
+/** Deletes an address. Fails with EADDRNOTAVAIL if the link does not have it. */
 export function deleteAddress(index: number, prefix: Prefix): Request {
   const bytes = addressToBytes(prefix.address);
   return request(

@@ -2,8 +2,9 @@
  * Selects tracked connections inside the kernel: for a dump (CTA_FILTER, Linux 5.8), and for a flush that needs no dump
  * (CTA_FILTER in IPCTNL_MSG_CT_DELETE, about Linux 6.11). Source: net/netfilter/nf_conntrack_netlink.c.
  *
- * IPv6 addresses never go into a filter: the kernel compares them the wrong way round and selects all connections but those
- * of the address (`ctnetlink_filter_match_tuple`; seen on 6.18). Ports and the protocol are compared as they should.
+ * Filters never contain IPv6 addresses. The kernel inverts the comparison of IPv6 addresses and selects all connections
+ * except those of the address (`ctnetlink_filter_match_tuple`; seen on 6.18). It compares ports and the protocol
+ * correctly.
  */
 import { type Address, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import {
@@ -19,24 +20,24 @@ import { addressFamily } from "./address.ts";
 export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;
 
-/** All connections of a family and a protocol of which each given part is true. */
+/** Selects the connections of a family and a protocol that match every given field. */
 export interface ConnectionSelector {
   readonly family: Family;
   /** IPPROTO_* */
   readonly protocol: number;
-  /** What the first packet was addressed to, before any translation. */
+  /** The destination of the first packet, before any translation. */
   readonly destination?: Address | undefined;
   readonly destinationPort?: number | undefined;
-  /** The source of replies: where a translation led. */
+  /** The source of the replies, which is the destination after translation. */
   readonly answeredBy?: Address | undefined;
   readonly answeredFromPort?: number | undefined;
-  /** No reply has come yet. Kernels before 5.15 do not look at it. */
+  /** The connection has had no reply. Kernels before 5.15 ignore this field. */
   readonly isUnanswered?: true;
-  /** Kernels before 6.8 do not look at it in dumps, and those built without zones refuse it (EOPNOTSUPP). */
+  /** Kernels before 6.8 ignore this field in dumps. Kernels built without zones refuse it (EOPNOTSUPP). */
   readonly zone?: number | undefined;
 }
 
-/** Selects what it says on every kernel that knows filters. */
+/** A selector that every kernel with filter support applies exactly. */
 export interface ExactSelector extends ConnectionSelector {
   readonly family: 4;
   readonly destination: Address;
@@ -44,8 +45,9 @@ export interface ExactSelector extends ConnectionSelector {
 }
 
 /**
- * The selected connections, and more: of IPv6 those of all addresses, and all of the family before 5.8. So the answers must
- * be looked at again. The kernel walks its whole table for each dump, even where few entries match.
+ * Dumps at least the selected connections. The dump also contains other connections: for IPv6 those of every address,
+ * and before Linux 5.8 those of the entire family. The caller must therefore check each answer again. The kernel walks
+ * its entire table for each dump, even if few entries match.
  */
 export function connectionDump(selector: ConnectionSelector): Query {
   return dumpRequest(
@@ -57,11 +59,12 @@ export function connectionDump(selector: ConnectionSelector): Query {
 }
 
 /**
- * Deletes the selected connections in one walk of the table. The reply says nothing about how many.
+ * Deletes the selected connections in one walk of the table. The reply does not contain the number of deleted
+ * connections.
  *
- * A kernel that does not know filters in this message takes the original tuple for a complete one. It has no source
- * address, so the kernel refuses it (EINVAL) and deletes nothing. Without that tuple it would delete everything: that is why
- * an address and a port must be given.
+ * A kernel without filters in this message interprets the original tuple as a complete tuple. The tuple has no source
+ * address, so the kernel refuses it (EINVAL) and deletes nothing. Without an original tuple the kernel would delete
+ * every connection. The address and the port are therefore mandatory.
  */
 export function connectionFlush(selector: ExactSelector): Request {
   return lateRequest(
@@ -77,7 +80,7 @@ function attributesOf(selector: ConnectionSelector) {
   const { destination, answeredBy }: Partial<ConnectionSelector> = family === 4 ? selector : {};
   const reply: ConnectionTuple = {
     ...(answeredBy && { ip: { source4: addressToBytes(answeredBy) } }),
-    // The kernel reads ports only of a tuple that states its protocol.
+    // The kernel reads the ports of a tuple only if the tuple has a protocol.
     ...(answeredFromPort !== undefined && { protocol: { number: protocol, sourcePort: answeredFromPort } }),
   };
   return {
@@ -101,7 +104,7 @@ function attributesOf(selector: ConnectionSelector) {
 
 const flag = (part: unknown, bit: number) => (part === undefined ? 0 : bit);
 
-/** As `conntrack` names it. */
+/** The name that `conntrack` uses for the protocol. */
 export function protocolName(protocol: number | undefined): string {
   return protocol === IPPROTO_UDP ? "udp" : protocol === IPPROTO_TCP ? "tcp" : String(protocol);
 }

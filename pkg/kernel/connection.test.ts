@@ -22,7 +22,7 @@ const tracked = message(
   ),
 );
 
-test("the kernel is asked for UDP connections of a family, to a port or answered by an address where that is given", () => {
+test("dumps UDP connections of a family, filtered by port or reply source if given", () => {
   const asked = (...args: Parameters<typeof udpConnections>) =>
     decode(IPCTNL_MSG_CT_GET, message(udpConnections(...args)));
   const single = asked(6, { destinationPort: 53 });
@@ -40,7 +40,7 @@ test("the kernel is asked for UDP connections of a family, to a port or answered
   });
 });
 
-test("UDP connections to a port are told from others, and from messages that are cut short", () => {
+test("recognises UDP connections to a port, and rejects other connections and truncated messages", () => {
   expect(isUdpTo(new Set([52, 53]), tracked)).toBe(true);
   expect(isUdpTo(new Set([52]), tracked)).toBe(false);
   const tcp = query(IPCTNL_MSG_CT_GET, "", {}, { original: { protocol: { number: 6, destinationPort: 53 } } });
@@ -50,7 +50,7 @@ test("UDP connections to a port are told from others, and from messages that are
   }
 });
 
-test("a connection is removed by all that names it: its first direction, its zone and its number", () => {
+test("deletes a connection by its original tuple, its zone and its id", () => {
   const connection = parseConnection(tracked);
   if (connection === undefined) throw new Error("not read");
   expect([connection.destination, connection.destinationPort]).toEqual([parseAddress("192.0.2.1"), 53]);
@@ -61,17 +61,17 @@ test("a connection is removed by all that names it: its first direction, its zon
   expect(removal.text).toBe("conntrack -D -p udp --orig-dst 192.0.2.1 --orig-port-dst 53");
 });
 
-test("what has no ports is passed over", () => {
+test("ignores connections without ports", () => {
   const icmp = query(IPCTNL_MSG_CT_GET, "", { family: 2 }, { original: { protocol: { number: 1 } } });
   expect(parseConnection(message(icmp))).toBe(undefined);
 });
 
-describe("selecting inside the kernel", () => {
+describe("selectors inside the kernel", () => {
   const dns = { protocol: 17, destinationPort: 53, zone: 0, answeredFromPort: 5353 } as const;
   const asked = (selector: ConnectionSelector) =>
     decode(IPCTNL_MSG_CT_GET, message(connectionDump(selector))).attributes;
 
-  test("IPv4 by all that is said", () => {
+  test("IPv4: filters by every given field", () => {
     const [destination, answeredBy] = [parseAddress("10.96.0.10"), parseAddress("10.244.1.2")];
     expect(asked({ ...dns, family: 4, destination, answeredBy })).toMatchObject({
       original: { ip: { destination4: Uint8Array.of(10, 96, 0, 10) }, protocol: { number: 17, destinationPort: 53 } },
@@ -79,16 +79,16 @@ describe("selecting inside the kernel", () => {
       ...{ zone: 0, filter: { original: 0x2a, reply: 0x19 } },
     });
   });
-  test("IPv6 without addresses, which the kernel compares the wrong way round", () => {
+  test("IPv6: sends no addresses, because the kernel inverts their comparison", () => {
     const [destination, answeredBy] = [parseAddress("fd00:96::10"), parseAddress("fd00::2")];
     const { original, reply, filter } = asked({ ...dns, family: 6, destination, answeredBy });
     expect([original?.ip, reply?.ip]).toEqual([undefined, undefined]);
     expect(filter).toEqual({ original: 0x28, reply: 0x18 });
   });
-  test("what nothing has answered", () => {
+  test("filters unanswered connections", () => {
     expect(asked({ family: 4, protocol: 6, isUnanswered: true })).toMatchObject({ status: 0, statusMask: 2 });
   });
-  test("a flush states an incomplete tuple, which kernels without such flushes refuse", () => {
+  test("a flush sends an incomplete tuple, which kernels without filtered flushes refuse", () => {
     const flush = connectionFlush({ ...dns, family: 4, destination: parseAddress("10.96.0.10") });
     const { original } = decode(IPCTNL_MSG_CT_DELETE, message(flush)).attributes;
     expect(original?.ip).toEqual({ destination4: Uint8Array.of(10, 96, 0, 10) });

@@ -1,7 +1,7 @@
 /**
- * Tracked connections. Those of a protocol without an end of its own (UDP) live on while packets come, and keep leading
- * where the translation led that was in force when they began; a TCP connection that nothing answers lives on while its
- * client repeats the SYN.
+ * Tracked connections. An entry of a protocol without connection teardown (UDP) lives while packets arrive, and keeps
+ * the translation that was in force when it was created. An entry of an unanswered TCP connection lives while its
+ * client retransmits the SYN.
  */
 import { type Address, addressFromBytes, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
 import {
@@ -15,44 +15,49 @@ import { decode, lateRequest, type Message, type Query, type Request } from "../
 import { addressFamily } from "./address.ts";
 import { type ConnectionSelector, connectionDump, IPPROTO_UDP, protocolName } from "./connection-selector.ts";
 
-/** A connection as its first packet was addressed, before any translation, and what answers it. */
+/** A tracked connection: the destination of its first packet before any translation, and the source of its replies. */
 export interface TrackedConnection {
   readonly family: Family;
   /** IPPROTO_* */
   readonly protocol: number | undefined;
   readonly destination: Address;
   readonly destinationPort: number;
-  /** Its replies' source. */
+  /** The source address of the replies. */
   readonly answeredBy: Address | undefined;
   readonly answeredFromPort: number | undefined;
-  /** A reply has come. */
+  /** True if the kernel has seen a reply. */
   readonly isAnswered: boolean;
-  /** 0 where no rule gave it another. */
+  /** 0 if no rule assigned a zone. */
   readonly zone: number;
-  /** As the kernel tells it: what names it in requests. */
+  /** The attributes from the kernel, which identify the connection in requests. */
   readonly attributes: Connection;
 }
 
-/** Which UDP connections a dump is for; all of the family where nothing more is said. */
+/** Limits a dump to some UDP connections; an empty filter selects all of the family. */
 export type ConnectionFilter = Pick<ConnectionSelector, "destinationPort" | "answeredBy">;
 
-/** UDP connections of a family; the kernel takes a filter only with one. See `connectionDump`. */
+/**
+ * Dumps the UDP connections of a family; the kernel accepts a filter only together with a family. See `connectionDump`.
+ */
 export function udpConnections(family: Family, filter: ConnectionFilter = {}): Query {
   return connectionDump({ family, protocol: IPPROTO_UDP, ...filter });
 }
 
-/** True for a UDP connection that was opened to one of `ports`. */
+/** True for a UDP connection to one of `ports`. */
 export function isUdpTo(ports: ReadonlySet<number>, message: Message): boolean {
   return isToPorts(IPPROTO_UDP, ports, message);
 }
 
-/** True for a connection of `protocol` that was opened to one of `ports`. Cheap: a node may have hundreds of thousands. */
+/**
+ * True for a connection of `protocol` to one of `ports`. Reads only the original tuple's protocol and ports, since a
+ * node may have hundreds of thousands of connections.
+ */
 export function isToPorts(protocol: number, ports: ReadonlySet<number>, { payload }: Message): boolean {
   const { number, destinationPort } = originalProtocol(payload) ?? {};
   return number === protocol && destinationPort !== undefined && ports.has(destinationPort);
 }
 
-/** Reads IPCTNL_MSG_CT_NEW; `undefined` for what is no IP connection between ports. */
+/** Parses IPCTNL_MSG_CT_NEW. Returns `undefined` if the entry is not an IP connection with ports. */
 export function parseConnection(message: Message): TrackedConnection | undefined {
   const { attributes } = decode(IPCTNL_MSG_CT_GET, message);
   const { ip, protocol } = attributes.original ?? {};
@@ -71,7 +76,10 @@ export function parseConnection(message: Message): TrackedConnection | undefined
   };
 }
 
-/** True when it was opened to this port: of `address`, or of any of the node's addresses (`isLocal`) where that is undefined. */
+/**
+ * True if the connection's original destination is this port of `address`, or of any address of the node (`isLocal`) if
+ * `address` is undefined.
+ */
 export function isToHostPort(
   { destination, destinationPort }: TrackedConnection,
   { address, port }: { readonly address: Address | undefined; readonly port: number },
@@ -83,7 +91,7 @@ export function isToHostPort(
 
 type Named = Pick<TrackedConnection, "family" | "protocol" | "destination" | "destinationPort" | "attributes">;
 
-/** ENOENT when it has ended meanwhile. */
+/** Deletes a connection. Fails with ENOENT if it has already ended. */
 export function deleteConnection({ family, protocol, destination, destinationPort, attributes }: Named): Request {
   const { original, id, zone } = attributes;
   const address = formatAddress(destination);

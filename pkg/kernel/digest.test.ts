@@ -10,15 +10,15 @@ test.each([
   expect(fnv1a64(text)).toBe(digest);
 });
 
-// Around the lengths at which the padding takes another block.
+// Lengths around the limits at which the padding needs another block.
 test.each([0, 1, 111, 112, 127, 128, 129, 239, 240, 300])(
-  "sha512 of %i characters is the system library's",
+  "sha512 of %i characters equals the system library's",
   (length) => {
     const text = "abcdefghij".repeat(30).slice(0, length);
     expect(sha512(text)).toBe(createHash("sha512").update(text).digest("hex"));
   },
 );
 
-test("sha512 reads a text as UTF-8", () => {
+test("sha512 encodes the text as UTF-8", () => {
   expect(sha512("größe ✓")).toBe(createHash("sha512").update("größe ✓").digest("hex"));
 });

@@ -1,4 +1,4 @@
-/** FNV-1a, 64 bits: tells names apart; it does not resist anybody. */
+/** The FNV-1a hash (64 bits). It distinguishes names; it is not cryptographically secure. */
 export function fnv1a64(text: string): bigint {
   let hash = 0xcbf29ce484222325n;
   for (let at = 0; at < text.length; at++) {
@@ -7,7 +7,10 @@ export function fnv1a64(text: string): bigint {
   return hash;
 }
 
-/** 16 digits. By halves: QuickJS (2025-04-26) writes a zero too many for a BigInt whose 64th bit is set. */
+/**
+ * Formats 16 digits. Converts each half by itself: QuickJS (2025-04-26) writes an extra zero for a BigInt with bit 63
+ * set.
+ */
 export function hexadecimal(word: bigint): string {
   const digits = (half: bigint) => Number(half).toString(16).padStart(8, "0");
   return `${digits(word >> 32n)}${digits(word & 0xffffffffn)}`;
@@ -15,7 +18,7 @@ export function hexadecimal(word: bigint): string {
 
 const WORD = (1n << 64n) - 1n;
 
-/** The first 64 bits behind the point of a prime's root. */
+/** The first 64 fractional bits of a prime's root. */
 function rootBits(prime: bigint, degree: bigint): bigint {
   const target = prime << (64n * degree);
   let low = 0n;
@@ -36,13 +39,18 @@ function firstPrimes(count: number): bigint[] {
   return primes;
 }
 
-/** The constants of FIPS 180-4, sections 4.2.3 and 5.3.5; executables carry them ready-made in their image. */
+/**
+ * The constants of FIPS 180-4, sections 4.2.3 and 5.3.5. The executables' memory image contains them, so they are
+ * computed at build time.
+ */
 const ROUND_CONSTANTS = firstPrimes(80).map((prime) => rootBits(prime, 3n));
 const INITIAL_STATE = firstPrimes(8).map((prime) => rootBits(prime, 2n));
 
 const rotate = (word: bigint, by: bigint) => ((word >> by) | (word << (64n - by))) & WORD;
 
-/** SHA-512 (FIPS 180-4) of a text's UTF-8, in hexadecimal digits: what the reference plugins name objects by. */
+/**
+ * SHA-512 (FIPS 180-4) of the text in UTF-8, in hexadecimal digits. The reference plugins derive object names from it.
+ */
 export function sha512(text: string): string {
   const bytes = new TextEncoder().encode(text);
   const padded = new Uint8Array(Math.ceil((bytes.length + 17) / 128) * 128);
@@ -55,7 +63,7 @@ export function sha512(text: string): string {
   return state.map(hexadecimal).join("");
 }
 
-/** One block of 128 bytes (section 6.4.2). */
+/** Processes one block of 128 bytes (section 6.4.2). */
 function compress(state: readonly bigint[], view: DataView, start: number): bigint[] {
   const schedule: bigint[] = [];
   const word = (index: number) => schedule[index] ?? 0n;

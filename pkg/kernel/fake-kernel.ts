@@ -1,8 +1,9 @@
 /**
- * An rtnetlink in memory, for unit tests: it decodes the real bytes, keeps links, addresses, routes, neighbours and
- * forwarding entries by the kernel's keys, and answers with the kernel's errno. What goes with a link goes with it here too.
+ * An rtnetlink in memory, for unit tests. It decodes the encoded messages, stores links, addresses, routes, neighbours
+ * and forwarding entries by the kernel's keys, and answers with the kernel's errno. Removing a link also removes its
+ * addresses, routes and neighbours, as in the kernel.
  *
- * Only what the data path needs: one next hop a route, no namespaces, no nftables.
+ * It implements only what the data path needs: one next hop per route, no namespaces, no nftables.
  */
 
 import { RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR } from "../netlink/address.ts";
@@ -41,7 +42,7 @@ type AddressMessage = Decoded<typeof RTM_NEWADDR>;
 type RouteMessage = Decoded<typeof RTM_NEWROUTE>;
 type NeighbourMessage = Decoded<typeof RTM_NEWNEIGH>;
 
-/** A refusal. */
+/** The kernel's refusal of a request. */
 class Refusal extends Error {
   readonly errno: number;
   constructor(errno: number) {
@@ -53,9 +54,9 @@ class Refusal extends Error {
 const hex = (bytes: Uint8Array | undefined) => Array.from(bytes ?? [], (byte) => byte.toString(16)).join(".");
 
 export class FakeKernel {
-  /** How many requests changed, or tried to change, something. */
+  /** The number of requests that changed, or tried to change, something. */
   changes = 0;
-  /** Makes single requests fail: the errno for it, or 0. */
+  /** Makes single requests fail: returns the errno for the message, or 0. */
   refuse: (message: Message) => number = () => 0;
   readonly #links = new Map<number, LinkMessage>();
   readonly #addresses = new Map<string, AddressMessage>();
@@ -63,11 +64,11 @@ export class FakeKernel {
   readonly #neighbours = new Map<string, NeighbourMessage>();
   #nextIndex = 2;
 
-  /** The datagrams that answer one that was sent: a `NetlinkScript`. */
+  /** Returns the answers to one sent datagram; usable as a `NetlinkScript`. */
   readonly answer = (datagram: Uint8Array): Uint8Array[] =>
     splitDatagram(datagram).map((message) => this.#serve(message));
 
-  /** Does what a program other than the one under test does. Throws when it is refused. */
+  /** Applies changes as another program would. Throws if one is refused. */
   do(...requests: readonly Encodable[]): void {
     for (const item of requests) {
       const writer = new ByteWriter();
@@ -138,7 +139,7 @@ export class FakeKernel {
 
   #change(message: Message): void {
     const handler = this.#handlers[message.type];
-    if (handler === undefined) throw new Error(`the fake kernel knows no message of type ${message.type}`);
+    if (handler === undefined) throw new Error(`the fake kernel does not implement messages of type ${message.type}`);
     handler(message);
   }
 
@@ -191,7 +192,7 @@ export class FakeKernel {
     put(this.#routes, routeKey(route), { header, attributes: { ...attributes, priority } }, flags);
   }
 
-  /** What the request leaves open matches all. */
+  /** Fields that the request does not state match every route. */
   #removeRoute(wanted: RouteMessage): void {
     const key = routeKey(wanted);
     const held = this.#routes.get(key);
@@ -215,7 +216,7 @@ function routeKey({ header, attributes }: RouteMessage): string {
   return `${header.family} ${header.table} ${hex(attributes.destination)}/${header.destinationLength} ${priority}`;
 }
 
-/** A forwarding entry is known by its hardware address, a neighbour by its IP address. */
+/** The key of a forwarding entry is its hardware address; the key of a neighbour is its IP address. */
 function neighbourKey({ header, attributes }: NeighbourMessage): string {
   const isForwarding = header.family === AF_BRIDGE;
   return `${header.family} ${header.index} ${hex(isForwarding ? attributes.lladdr : attributes.destination)}`;
@@ -253,10 +254,10 @@ function linkRequest({ header, attributes }: LinkMessage): Encodable {
   return query(RTM_NEWLINK, "", header, { ...attributes, familySettings: undefined });
 }
 
-/** struct nlmsgerr, with an empty header of the request in it. */
+/** struct nlmsgerr, with an empty request header inside. */
 const ENDING = { identifier: "", header: struct({ error: i32, request: u64, more: u64 }), attributes: attributes({}) };
 
-/** The data messages and what ends them, in one datagram. */
+/** The data messages and the final message, in one datagram. */
 function answerWith({ sequence }: Message, data: readonly Encodable[], type: number, errno: number): Uint8Array {
   const writer = new ByteWriter();
   for (const item of data) writeRequest(writer, item, sequence, NLM_F_MULTI);

@@ -1,4 +1,7 @@
-/** Every builder of a request names the object that it changes: the same for all changes of one, another for others. */
+/**
+ * Every request builder names the object that the request changes: requests for the same object have the same identity,
+ * and requests for different objects have different identities.
+ */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Address, addressBits, type Family, formatAddress, parseAddress } from "../ip/address.ts";
@@ -33,13 +36,13 @@ const fd = { namespaceFd: 3 };
 interface Row<Key> {
   readonly what: string;
   readonly key: fc.Arbitrary<Key>;
-  /** Equal for the keys of one object, told independently of the code under test. */
+  /** Equal for keys of the same object; computed independently of the code under test. */
   readonly same: (key: Key) => unknown;
-  /** All changes of the object; `salt` chooses what is no part of its identity. */
+  /** All changes of the object; `salt` varies the properties outside its identity. */
   readonly changes: (key: Key, salt: number) => Readonly<Record<string, Request>>;
 }
 
-/** Hides what each row's keys are made of. */
+/** Hides the type of each row's keys. */
 type AnyRow = <T>(use: <Key>(row: Row<Key>) => T) => T;
 const row =
   <Key>(one: Row<Key>): AnyRow =>
@@ -162,7 +165,7 @@ const ROWS: readonly AnyRow[] = [
     },
   }),
   row({
-    what: "link whose index alone is known",
+    what: "link known by its index only",
     key: someIndex,
     same: (index) => index,
     changes: (index, salt) => ({
@@ -187,7 +190,7 @@ const ROWS: readonly AnyRow[] = [
     }),
   }),
   row({
-    what: "discipline at the root",
+    what: "root queueing discipline",
     key: someIndex,
     same: (index) => index,
     changes: (index, salt) => ({
@@ -196,7 +199,7 @@ const ROWS: readonly AnyRow[] = [
     }),
   }),
   row({
-    what: "place for filters",
+    what: "filter hook",
     key: someIndex,
     same: (index) => index,
     changes: (index) => ({
@@ -259,7 +262,7 @@ describe("the identity of an object", () => {
     ),
   );
 
-  test("objects of two sorts are never one", () =>
+  test("objects of different kinds have different identities", () =>
     fc.assert(
       fc.property(someSalt, (salt) => {
         const ids = ROWS.map((one) =>
@@ -269,7 +272,7 @@ describe("the identity of an object", () => {
       }),
     ));
 
-  test("every builder of a change is asked", () => {
+  test("the rows cover every request builder", () => {
     const asked = new Set(
       ROWS.flatMap((one) =>
         one(({ key, changes }) => Object.keys(changes(fc.sample(key, 1)[0] as never, 1))).map(

@@ -1,5 +1,5 @@
 /**
- * A pod's interface from within its namespace: addresses and routes, in the order in which the kernel takes them.
+ * Configures a pod's interface from within its namespace: addresses and routes, in the order that the kernel requires.
  */
 import type { Prefix } from "../ip/prefix.ts";
 import type { Request } from "../netlink/message.ts";
@@ -7,14 +7,15 @@ import { addAddress } from "./address.ts";
 import { joinRoute, type Route } from "./route.ts";
 
 export interface Detection {
-  /** IPv6 addresses are used once nobody on the link has answered to them; else at once. */
+  /** Run duplicate address detection before the interface uses IPv6 addresses. If false, it uses them at once. */
   readonly detectsDuplicates?: boolean;
 }
 
 /**
- * Addresses first, since a gateway must be on a connected network; then routes, links before gateways as given. Unless told otherwise,
- * IPv6 addresses are used at once: nobody else can have an address that IPAM gave to this pod. Routes stand beside those of
- * the pod's other interfaces: a pod in two networks may have a default route in each.
+ * Adds addresses first, because a gateway must be on a connected network, and then routes in the given order: the
+ * caller puts link routes before routes by gateway. By default IPv6 addresses are usable at once, since IPAM assigned
+ * each of them to this pod only. Routes are added next to those of the pod's other interfaces: a pod in two networks
+ * may have a default route in each.
  */
 export function configureInterface(
   index: number,

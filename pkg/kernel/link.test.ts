@@ -21,27 +21,27 @@ test.each([
   ["getLink", (name: string) => getLink(name)],
   ["changeLink", (name: string) => changeLink(name, { up: true })],
   ["deleteLink", (name: string) => deleteLink(name)],
-])("%s names a link by IFLA_IFNAME, and by IFLA_ALT_IFNAME where the name is too long for that", (_name, make) => {
+])("%s names a link by IFLA_IFNAME, and by IFLA_ALT_IFNAME if the name is too long", (_name, make) => {
   expect(attributesOf(make("fifteen-letters"))).toMatchObject({ ifname: "fifteen-letters" });
   expect(attributesOf(make("fifteen-letters"))).not.toHaveProperty("alternativeName");
   expect(attributesOf(make("sixteen--letters"))).toMatchObject({ alternativeName: "sixteen--letters" });
   expect(attributesOf(make("sixteen--letters"))).not.toHaveProperty("ifname");
-  // Bytes count, not letters.
+  // The limit is in bytes, not in characters.
   expect(attributesOf(make("ü".repeat(8)))).toMatchObject({ alternativeName: "ü".repeat(8) });
 });
 
-test("a new name of a link that is named by index is its name", () => {
+test("sends the new name of a link selected by index as IFLA_IFNAME", () => {
   expect(attributesOf(changeLink(7, { name: "eth0" }))).toMatchObject({ ifname: "eth0" });
 });
 
-test("a link tells its alternative names", () => {
+test("parses a link's alternative names", () => {
   const writer = new ByteWriter();
   writeRequest(writer, query(RTM_NEWLINK, "", {}, { ifname: "up0", alternativeNames: [LONG, "uplink"] }), 1, 0);
   const [message] = splitDatagram(writer.finish());
   expect(message && parseLink(message).alternativeNames).toEqual([LONG, "uplink"]);
 });
 
-test("no link has a name that the kernel cannot give: it is not asked", () => {
+test("findLink sends no request for a name that is too long for any link", () => {
   const kernel = new FakeKernel();
   let asked = 0;
   const answers: Uint8Array[] = [];

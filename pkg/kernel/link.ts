@@ -1,5 +1,5 @@
 /**
- * Links as weft sees them, and the requests that make, change and remove them.
+ * Links: parses the links that the kernel reports, and makes the requests that create, change and remove them.
  */
 import { formatMac, parseMac } from "../ip/mac.ts";
 import type { ValueOf } from "../netlink/codec.ts";
@@ -26,27 +26,30 @@ import {
   request,
 } from "../netlink/message.ts";
 
-/** What tells a link apart in a namespace: its name for people, its index for the kernel. */
+/** Identifies a link in a namespace: the name is for people, the index for the kernel. */
 export interface LinkReference {
   readonly name: string;
   readonly index: number;
 }
 
-/** How a link is named in a request: where both are known the kernel looks at the index, and the name is its identity. */
+/**
+ * Selects a link in a request. If both name and index are given, the kernel uses the index, and the name is the
+ * object's identity.
+ */
 export type LinkSelector = string | number | LinkReference;
 
 /**
- * By the name, which a link that is made again has again; by the index where that alone is known. Who makes a link and
- * changes it later gives both.
+ * Identifies a link by name, because a recreated link has the same name again; by index if only the index is known. A
+ * caller that creates a link and changes it later passes both.
  */
 export function linkObject(link: LinkSelector): ObjectIdentity {
   return { kind: "link", key: describeLink(typeof link === "object" ? link.name : link) };
 }
 
 type LinkInfo = NonNullable<ValueOf<typeof linkAttributes>["linkInfo"]>;
-/** A link's kind, with the kind's own attributes. */
+/** A link's kind, with the attributes of that kind. */
 export type LinkKindData = NonNullable<LinkInfo["device"]>;
-/** The attributes of a VXLAN device as the kernel tells them (IFLA_VXLAN_*). */
+/** The attributes of a VXLAN device as the kernel reports them (IFLA_VXLAN_*). */
 export type VxlanDetails = NonNullable<Extract<LinkKindData, { kind: "vxlan" }>["data"]>;
 
 /** IFLA_OPERSTATE (include/uapi/linux/if.h). */
@@ -56,24 +59,24 @@ const IF_OPER_UP = 6;
 export interface Link {
   readonly index: number;
   readonly name: string;
-  /** Other names that it goes by, longer ones among them; absent when there are none. */
+  /** Alternative names, which may be longer; absent if there are none. */
   readonly alternativeNames?: readonly string[];
   readonly mtu: number;
   /** "" for devices without a link-layer address. */
   readonly mac: string;
   readonly isUp: boolean;
   readonly isPromiscuous: boolean;
-  /** Takes packets to every multicast address. */
+  /** The device accepts packets to every multicast address. */
   readonly isAllMulticast: boolean;
   /** In packets. */
   readonly txQueueLength: number;
-  /** RFC 2863: up, and the layer below too (IF_OPER_UP). */
+  /** RFC 2863: the link and the layer below it are up (IF_OPER_UP). */
   readonly isOperational: boolean;
   /** "bridge", "veth", "vxlan", …; "" for physical devices. */
   readonly kind: string;
-  /** The bridge (or other master) this link is a port of; 0 when none. */
+  /** The index of the bridge (or other master) of this link; 0 if none. */
   readonly masterIndex: number;
-  /** The other end of a veth, or the underlying device; 0 when none. */
+  /** The index of a veth's other end, or of the underlying device; 0 if none. */
   readonly peerIndex: number;
   readonly alias: string;
   readonly vxlan: VxlanDetails | undefined;
@@ -116,12 +119,12 @@ export function parseLink(message: Message): Link {
   };
 }
 
-/** All links of the namespace. */
+/** Dumps all links of the namespace. */
 export function linkDump(): Query {
   return dumpRequest(RTM_GETLINK, "ip link show", {}, { extendedMask: RTEXT_FILTER_SKIP_STATS });
 }
 
-/** One link, by name (an alternative one, too) or index; refused with ENODEV when absent. */
+/** Gets one link by name, alternative name or index. Fails with ENODEV if it does not exist. */
 export function getLink(link: string | number): Query {
   return query(
     RTM_GETLINK,
@@ -135,18 +138,18 @@ export function getLink(link: string | number): Query {
 export const LONGEST_NAME = 15;
 const LONGEST_ALTERNATIVE_NAME = 127;
 
-/** False for a name that the kernel gives no link: it refuses the question (ERANGE). */
+/** False for a name longer than any link can have: the kernel refuses a request for it (ERANGE). */
 export function mayNameLink(name: string): boolean {
   return byteLength(name) <= LONGEST_ALTERNATIVE_NAME;
 }
 
-/** Shorter names are looked for among both kinds, whichever attribute they are in. */
+/** The attribute depends on the length only: the kernel searches names and alternative names for either attribute. */
 function nameOf(link: LinkSelector): { readonly ifname?: string; readonly alternativeName?: string } {
   if (typeof link !== "string") return {};
   return byteLength(link) <= LONGEST_NAME ? { ifname: link } : { alternativeName: link };
 }
 
-/** 0: the name says it. */
+/** 0 tells the kernel to use the name. */
 function indexOf(link: LinkSelector): number {
   return typeof link === "string" ? 0 : typeof link === "number" ? link : link.index;
 }
@@ -155,9 +158,9 @@ function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
 }
 
-/** What can be changed on a link that exists; keys left out stay as they are. */
+/** The changeable properties of an existing link; omitted keys stay unchanged. */
 export interface LinkChange {
-  /** Another name, for a link that is named by index and down. */
+  /** The new name, for a link that is selected by index and is down. */
   readonly name?: string;
   readonly up?: boolean;
   readonly promiscuous?: boolean | undefined;
@@ -175,13 +178,13 @@ export interface LinkChange {
 }
 
 export interface PortSettings {
-  /** Frames may leave by the port that they came by. */
+  /** Frames may leave through the port that they arrived on. */
   readonly hairpin?: boolean;
-  /** No frames from and to other isolated ports of the bridge. */
+  /** The port exchanges no frames with other isolated ports of the bridge. */
   readonly isolated?: boolean;
 }
 
-/** One request for all of `change`. */
+/** Makes one request for all fields of `change`. */
 export function changeLink(link: LinkSelector, change: LinkChange): Request {
   let flags = 0;
   let mask = 0;
@@ -244,7 +247,7 @@ function describeChange(change: LinkChange): string {
   return words.map((word) => ` ${word}`).join("");
 }
 
-/** Removes a link (and a veth's other end). */
+/** Removes a link; for a veth, the kernel removes the other end too. */
 export function deleteLink(link: LinkSelector): Request {
   return request(
     RTM_DELLINK,
@@ -255,15 +258,15 @@ export function deleteLink(link: LinkSelector): Request {
   );
 }
 
-/** Another namespace for a link that exists, and what it is called there. */
+/** The new namespace of an existing link, and its name there. */
 export interface Move {
   readonly namespaceFd: number;
   readonly name: string;
-  /** Empty for none. */
+  /** Empty for no alias. */
   readonly alias: string;
 }
 
-/** Moves a link, which the kernel sets down for it. The link is named by index, since its name changes. */
+/** Moves a link; the kernel sets it down during the move. The link is selected by index, because its name changes. */
 export function moveLink(index: number, { namespaceFd, name, alias }: Move): Request {
   return request(
     RTM_NEWLINK,
@@ -276,14 +279,17 @@ export function moveLink(index: number, { namespaceFd, name, alias }: Move): Req
 
 export interface BridgeSettings {
   readonly name: string;
-  /** Stated, so that it does not float with the ports and nothing else (systemd's MACAddressPolicy) sets another. */
+  /**
+   * A fixed address: the bridge does not take an address from its ports, and no other program (systemd's
+   * MACAddressPolicy) sets one.
+   */
   readonly mac: string;
   readonly mtu?: number | undefined;
-  /** It looks at VLAN tags: EOPNOTSUPP where the kernel cannot. */
+  /** The bridge filters by VLAN tags. Creation fails with EOPNOTSUPP if the kernel has no VLAN filtering. */
   readonly filtersVlans?: boolean;
 }
 
-/** A bridge, up. EEXIST when the name is taken. */
+/** Creates a bridge and brings it up. Fails with EEXIST if the name is taken. */
 export function createBridge(settings: BridgeSettings): Request {
   return request(
     RTM_NEWLINK,
@@ -311,14 +317,17 @@ export interface VethSettings {
     readonly name: string;
     readonly mac: string;
     readonly mtu?: number | undefined;
-    /** The peer's namespace, ours when left out: the device is made inside it and never exists in another. */
+    /**
+     * The peer's namespace; the socket's own if omitted. The kernel creates the peer inside this namespace, so the peer
+     * never exists in another one.
+     */
     readonly namespaceFd?: number;
   };
 }
 
 /**
- * A veth pair: the host end up and in its bridge, the peer inside its namespace and down (the kernel answers ENOTCONN to
- * a peer that is to be created up). EEXIST when either name is taken.
+ * Creates a veth pair. The host end is up and attached to its bridge. The peer is inside its namespace and down,
+ * because the kernel refuses to create a peer up (ENOTCONN). Fails with EEXIST if either name is taken.
  */
 export function createVeth(settings: VethSettings): Request {
   const { peer } = settings;
@@ -349,8 +358,8 @@ export function createVeth(settings: VethSettings): Request {
 }
 
 /**
- * A device, down, that sends out again what is redirected to it, so that its own queueing discipline applies. EEXIST when
- * the name is taken.
+ * Creates an ifb device, down. It sends out all packets redirected to it, so that its own queueing discipline applies
+ * to them. Fails with EEXIST if the name is taken.
  */
 export function createIfb(name: string, mtu: number): Request {
   return request(

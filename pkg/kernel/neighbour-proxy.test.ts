@@ -15,7 +15,7 @@ const entry = (address: typeof first, more: Partial<ObservedProxy> = {}): Observ
 });
 const texts = (held: readonly ObservedProxy[]) => planProxies(BRIDGE, [first, second], held).map(({ text }) => text);
 
-test("requests are the kernel's bytes, and are read back", () => {
+test("encodes requests as the kernel's bytes, and parses them back", () => {
   const [add] = planProxies(BRIDGE, [first], []);
   // struct ndmsg with NTF_PROXY, then NDA_DST (1) and NDA_PROTOCOL (12).
   const address = "14000100fd000000000000000000000000000004";
@@ -26,7 +26,7 @@ test("requests are the kernel's bytes, and are read back", () => {
   expect(hex(proxyDump(6).body)).toBe("0a0000000000000000000800");
 });
 
-test("other neighbours are no entries", () => {
+test("ignores neighbours that are not proxy entries", () => {
   const message = (flags: number, index: number) =>
     messageOf(query(RTM_NEWNEIGH, "", { family: 10, index, flags }, { destination: new Uint8Array(16) }));
   expect(parseProxy(message(NTF_PROXY, BRIDGE))).toBeDefined();
@@ -34,15 +34,15 @@ test("other neighbours are no entries", () => {
 });
 
 test.each<[string, ObservedProxy[], string[]]>([
-  ["what is there stays", [entry(first), entry(second, { protocol: undefined })], []],
-  ["what is missing is added", [entry(first)], ["ip neigh add proxy fd00::5 dev index 5 protocol 119"]],
+  ["keeps existing entries", [entry(first), entry(second, { protocol: undefined })], []],
+  ["adds a missing entry", [entry(first)], ["ip neigh add proxy fd00::5 dev index 5 protocol 119"]],
   [
-    "what is there on another link is missing here",
+    "adds an entry that exists only on another link",
     [entry(first, { index: 6 }), entry(second)],
     ["ip neigh add proxy fd00::4 dev index 5 protocol 119"],
   ],
   [
-    "what is of no pod any more goes, another program's stays",
+    "removes its entries without a pod, and keeps those of other programs",
     [entry(first), entry(second), entry(parseAddress("fd00::6")), entry(parseAddress("fd00::7"), { protocol: 4 })],
     ["ip neigh del proxy fd00::6 dev index 5"],
   ],
@@ -50,7 +50,7 @@ test.each<[string, ObservedProxy[], string[]]>([
   expect(texts(held)).toEqual(expected);
 });
 
-test("the settings are those of either family", () => {
+test("returns the settings of the given family", () => {
   expect(proxySettings("cni0.1", 4).map(({ name, value }) => [name.join("/"), value])).toEqual([
     ["net/ipv4/neigh/cni0.1/proxy_delay", "0"],
     ["net/ipv4/conf/cni0.1/proxy_arp", "1"],

@@ -1,6 +1,7 @@
 /**
- * Addresses for which the kernel answers on a link although their hosts are reached by another one. IPv4 needs a setting of
- * the link alone: the kernel answers for what its routes lead elsewhere. IPv6 needs an entry for each address, too. Pure.
+ * Neighbour proxies: addresses that the kernel answers for on a link although their hosts are behind another link. IPv4
+ * needs only a setting of the link: the kernel answers for every address that it routes to another link. IPv6 also
+ * needs an entry for each address. Pure functions.
  */
 import { RTPROT_WEFT, SETTING_PROXY, SETTING_PROXY_DELAY } from "../footprint.ts";
 import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
@@ -25,21 +26,26 @@ export interface NeighbourProxy {
 }
 
 export type ObservedProxy = NeighbourProxy & {
-  /** RTPROT_* of its maker. */
+  /** RTPROT_* of the program that added it. */
   readonly protocol: number | undefined;
 };
 
 export interface ProxySetting {
   readonly name: SysctlName;
   readonly value: string;
-  /** The same of links that are new. A network namespace may lack it; then the kernel's own value is `initial`. */
+  /**
+   * The corresponding setting for new links. A network namespace may lack it; the kernel's own value is then `initial`.
+   */
   readonly default: SysctlName;
   readonly initial: string;
 }
 
 const FOLDERS = { 4: "ipv4", 6: "ipv6" } as const;
 
-/** What has the kernel answer on the link `name`, and at once: it waits up to 0.8 s otherwise, as for a second host. */
+/**
+ * The settings that make the kernel answer on the link `name` without delay. By default it waits up to 0.8 s, to give
+ * another host the chance to answer first.
+ */
 export function proxySettings(name: string, family: Family): readonly ProxySetting[] {
   const folder = FOLDERS[family];
   const setting = (kind: string, key: string, value: string, initial: string): ProxySetting => ({
@@ -50,13 +56,13 @@ export function proxySettings(name: string, family: Family): readonly ProxySetti
   return [setting("neigh", SETTING_PROXY_DELAY, "0", "80"), setting("conf", SETTING_PROXY[family], "1", "0")];
 }
 
-/** Entries of all links. */
+/** Dumps the proxy entries of all links. */
 export function proxyDump(family: Family): Query {
   const header = { family: addressFamily(family), flags: NTF_PROXY };
   return dumpRequest(RTM_GETNEIGH, `ip -${family} neigh show proxy`, header, {});
 }
 
-/** Reads RTM_NEWNEIGH; `undefined` for what is no entry of IP's for one link. */
+/** Parses RTM_NEWNEIGH. Returns `undefined` unless the message is an IP proxy entry of one link. */
 export function parseProxy(message: Message): ObservedProxy | undefined {
   const { header, attributes } = decode(RTM_NEWNEIGH, message);
   if (header.family !== AF_INET && header.family !== AF_INET6) return undefined;
@@ -68,7 +74,10 @@ export function parseProxy(message: Message): ObservedProxy | undefined {
   };
 }
 
-/** What has the kernel answer on the link `index` for `addresses`, and for no other by weft's doing. */
+/**
+ * Plans the entries that make the kernel answer on the link `index` for `addresses`. Removes weft's entries for other
+ * addresses.
+ */
 export function planProxies(index: number, addresses: readonly Address[], held: readonly ObservedProxy[]): Request[] {
   const here = held.filter((entry) => entry.index === index);
   const heldTexts = new Set(here.map(({ address }) => formatAddress(address)));
@@ -83,7 +92,7 @@ export function planProxies(index: number, addresses: readonly Address[], held: 
   ];
 }
 
-/** The kernel keeps these apart from its neighbours. */
+/** The key differs from that of neighbours, because the kernel stores proxy entries in a separate table. */
 function proxyObject({ index, address }: NeighbourProxy): ObjectIdentity {
   return { kind: "neighbour", key: `proxy index ${index} ${formatAddress(address)}` };
 }

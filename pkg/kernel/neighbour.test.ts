@@ -20,7 +20,7 @@ const neighbour = { index: 7, address: parseAddress("10.244.2.0"), mac: "0a:00:0
 const neighbour6 = { index: 7, address: parseAddress("fd00::"), mac: "0a:00:00:00:00:02" };
 const forwarding = { index: 7, mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2") };
 
-describe("requests are the kernel's bytes", () => {
+describe("encodes requests as the kernel's bytes", () => {
   // struct ndmsg (family, 3 bytes of padding, index, state, flags, type), then NDA_DST (1) and NDA_LLADDR (2).
   test.each<[Request, string]>([
     [replaceNeighbour(neighbour), "020000000700000080000000080001000af402000a0002000a00000000020000"],
@@ -32,7 +32,7 @@ describe("requests are the kernel's bytes", () => {
   });
 });
 
-test("an entry is read back as it was written", () => {
+test("parses an entry back as it was written", () => {
   expect(parseNeighbour(messageOf(replaceNeighbour(neighbour)))).toEqual({ ...neighbour, isPermanent: true });
   expect(parseNeighbour(messageOf(replaceNeighbour(neighbour6)))).toEqual({ ...neighbour6, isPermanent: true });
   expect(parseForwarding(messageOf(replaceForwarding(forwarding)))).toEqual({ ...forwarding, isPlain: true });
@@ -45,15 +45,15 @@ const told = (header: object, attributes: object) => messageOf(query(RTM_NEWNEIG
 
 test.each([
   ["that ages", { ...permanent, state: 2 }, {}],
-  ["by another port", permanent, { port: 4789 }],
-  ["by another VNI", permanent, { vni: 9 }],
-  ["by a link of its own", permanent, { interfaceIndex: 3 }],
-])("a forwarding entry %s is not as we make it", (_name, header, more) => {
+  ["with another port", permanent, { port: 4789 }],
+  ["with another VNI", permanent, { vni: 9 }],
+  ["with its own underlay link", permanent, { interfaceIndex: 3 }],
+])("a forwarding entry %s is not plain", (_name, header, more) => {
   expect(parseForwarding(told(header, { lladdr, destination, ...more }))?.isPlain).toBe(false);
 });
 
-test("entries of other kinds are passed over", () => {
-  // A bridge's own entry has no destination, one that is being resolved no hardware address.
+test("ignores entries of other kinds", () => {
+  // A bridge's own entry has no destination; an unresolved neighbour has no hardware address.
   expect(parseForwarding(told(permanent, { lladdr }))).toBeUndefined();
   expect(parseNeighbour(told({ family: AF_INET, index: 7, state: 1 }, { destination }))).toBeUndefined();
   expect(parseNeighbour(told(permanent, { lladdr, destination }))).toBeUndefined();

@@ -1,6 +1,6 @@
 /**
- * Neighbours (which hardware address an IP address on a link has) and a VXLAN's forwarding entries (which node a hardware
- * address lives on). To the kernel both are neighbour messages; here they are two things.
+ * Neighbours (the hardware address of an IP address on a link) and forwarding entries of a VXLAN device (the node that
+ * has a hardware address). The kernel uses neighbour messages for both; this file has a type for each.
  */
 import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import { formatMac, parseMac } from "../ip/mac.ts";
@@ -39,7 +39,7 @@ export interface Neighbour {
 
 export type ObservedNeighbour = Neighbour & { readonly isPermanent: boolean };
 
-/** Frames for `mac` go to the VTEP at `destination`. */
+/** Sends frames for `mac` to the VTEP at `destination`. */
 export interface Forwarding {
   readonly index: number;
   readonly mac: string;
@@ -47,11 +47,17 @@ export interface Forwarding {
 }
 
 export type ObservedForwarding = Forwarding & {
-  /** Never aged, and by the device's own port, VNI and underlay: as `replaceForwarding` makes it. */
+  /**
+   * True for an entry as `replaceForwarding` writes it: it does not age, and it uses the device's own port, VNI and
+   * underlay.
+   */
   readonly isPlain: boolean;
 };
 
-/** Reads RTM_NEWNEIGH of a family of IP; `undefined` for the rest, and for entries without a hardware address. */
+/**
+ * Parses RTM_NEWNEIGH of an IP family. Returns `undefined` for other families and for entries without a hardware
+ * address.
+ */
 export function parseNeighbour(message: Message): ObservedNeighbour | undefined {
   const { header, attributes } = decode(RTM_NEWNEIGH, message);
   if (header.family !== AF_INET && header.family !== AF_INET6) return undefined;
@@ -64,12 +70,14 @@ export function parseNeighbour(message: Message): ObservedNeighbour | undefined 
   };
 }
 
-/** Reads RTM_NEWNEIGH of AF_BRIDGE; `undefined` for entries that lead to no other node (a bridge's own, multicast). */
+/**
+ * Parses RTM_NEWNEIGH of AF_BRIDGE. Returns `undefined` for entries without a remote node (a bridge's own, multicast).
+ */
 export function parseForwarding(message: Message): ObservedForwarding | undefined {
   const { header, attributes } = decode(RTM_NEWNEIGH, message);
   if (header.family !== AF_BRIDGE || attributes.destination === undefined || attributes.lladdr === undefined)
     return undefined;
-  // The kernel names these only where they differ from the device's (vxlan_fdb_info).
+  // The kernel reports these attributes only if they differ from the device's (vxlan_fdb_info).
   const { port, vni, interfaceIndex } = attributes;
   const isDiverted = port !== undefined || vni !== undefined || interfaceIndex !== undefined;
   return {
@@ -80,7 +88,7 @@ export function parseForwarding(message: Message): ObservedForwarding | undefine
   };
 }
 
-/** Where an address on a link stands, by NUD_*, and its hardware address where one is known. */
+/** The state (NUD_*) of an address on a link, and its hardware address if known. */
 export interface NeighbourState {
   readonly state: number;
   readonly mac: string | undefined;
@@ -91,22 +99,22 @@ export function parseNeighbourState(message: Message): NeighbourState {
   return { state: header.state, mac: attributes.lladdr === undefined ? undefined : formatMac(attributes.lladdr) };
 }
 
-/** True for an entry that an administrator has made: the kernel neither ages it nor learns another hardware address. */
+/** True for a static entry: the kernel neither ages it nor learns another hardware address for it. */
 export function isStatic({ state }: NeighbourState): boolean {
   return (state & (NUD_PERMANENT | NUD_NOARP)) !== 0;
 }
 
-/** By the kernel's key: the link, and the address on it. */
+/** Identifies a neighbour as the kernel does: by link and address. */
 export function neighbourObject({ index, address }: Pick<Neighbour, "index" | "address">): ObjectIdentity {
   return { kind: "neighbour", key: `index ${index} ${formatAddress(address)}` };
 }
 
-/** By the kernel's key: the link, and the hardware address. */
+/** Identifies a forwarding entry as the kernel does: by link and hardware address. */
 export function forwardingObject({ index, mac }: Pick<Forwarding, "index" | "mac">): ObjectIdentity {
   return { kind: "forwarding", key: `index ${index} ${formatMac(parseMac(mac))}` };
 }
 
-/** One entry; ENOENT where there is none. */
+/** Gets one entry. Fails with ENOENT if there is none. */
 export function getNeighbour(index: number, address: Address): Query {
   return query(
     RTM_GETNEIGH,
@@ -116,7 +124,10 @@ export function getNeighbour(index: number, address: Address): Query {
   );
 }
 
-/** The kernel asks the link who has the address; `isKnown`: it has an entry with a hardware address. */
+/**
+ * Makes the kernel resolve the address on the link. `isKnown` is true if the kernel already has an entry with a
+ * hardware address.
+ */
 export function probeNeighbour(index: number, address: Address, isKnown: boolean): Request {
   return request(
     RTM_NEWNEIGH,
@@ -131,7 +142,7 @@ export function probeNeighbour(index: number, address: Address, isKnown: boolean
   );
 }
 
-/** The port of a bridge behind which a hardware address is, as an entry of `forwardingDump` tells it. */
+/** Parses an entry of `forwardingDump`: a hardware address, and the bridge port that leads to it. */
 export function parseBridgeEntry(
   message: Message,
 ): { index: number; master: number | undefined; mac: string } | undefined {
@@ -144,12 +155,12 @@ export function neighbourDump(family: Family): Query {
   return dumpRequest(RTM_GETNEIGH, `ip -${family} neigh show`, { family: addressFamily(family) }, {});
 }
 
-/** Of all bridges and VXLAN devices: filter by index. */
+/** Dumps the entries of all bridges and VXLAN devices: filter the result by index. */
 export function forwardingDump(): Query {
   return dumpRequest(RTM_GETNEIGH, "bridge fdb show", { family: AF_BRIDGE }, {});
 }
 
-/** Adds the entry, or gives the address its new hardware address in one step. */
+/** Adds the entry, or changes the hardware address of an existing entry in one step. */
 export function replaceNeighbour(entry: Neighbour): Request {
   return lateRequest(
     RTM_NEWNEIGH,
@@ -164,8 +175,8 @@ export function replaceNeighbour(entry: Neighbour): Request {
 }
 
 /**
- * Gives an entry that is there another hardware address, which the kernel uses at once and verifies as it does any that it
- * has learned. ENOENT where there is no entry.
+ * Changes the hardware address of an existing entry. The kernel uses the new address at once, and verifies it as it
+ * verifies a learned one. Fails with ENOENT if there is no entry.
  */
 export function changeNeighbour(entry: Neighbour): Request {
   return request(
@@ -188,7 +199,7 @@ export function deleteNeighbour(entry: Neighbour): Request {
   );
 }
 
-/** Adds the entry, or leads the hardware address to its new node in one step. */
+/** Adds the entry, or changes the node of an existing entry in one step. */
 export function replaceForwarding(entry: Forwarding): Request {
   return lateRequest(
     RTM_NEWNEIGH,
@@ -203,7 +214,10 @@ export function replaceForwarding(entry: Forwarding): Request {
   );
 }
 
-/** All that is known of the hardware address: without a destination the kernel does not ask by which port or VNI. */
+/**
+ * Deletes every entry of the hardware address: without a destination in the request the kernel compares neither port
+ * nor VNI.
+ */
 export function deleteForwarding({ index, mac }: Pick<Forwarding, "index" | "mac">): Request {
   return request(
     RTM_DELNEIGH,

@@ -1,6 +1,6 @@
 /**
- * Who a kernel object belongs to: the text in a link's alias (`ifalias`), in a rule's or an element's comment. Clean-up
- * touches only what carries such a mark.
+ * The owner of a kernel object: a mark in a link's alias (`ifalias`), or in the comment of a rule or an element.
+ * Cleanup changes only objects that carry such a mark.
  */
 import { MARK_START } from "../footprint.ts";
 import type { ObjectIdentity } from "../netlink/message.ts";
@@ -8,7 +8,10 @@ import { fnv1a64, hexadecimal } from "./digest.ts";
 
 /** nft shows comments of at most 128 bytes with their NUL (NFTNL_UDATA_COMMENT_MAXLEN); aliases may be longer. */
 const LONGEST_MARK = 127;
-/** With the usual container id (64 characters) and the longest interface name (15), a mark of it is not too long. */
+/**
+ * The longest network name that fits into a mark together with a usual container id (64 characters) and the longest
+ * interface name (15).
+ */
 const LONGEST_NETWORK = 40;
 /** "~" and 16 hexadecimal digits. */
 const DIGEST_LENGTH = 17;
@@ -21,9 +24,9 @@ export interface Attachment {
 }
 
 /**
- * `cni:<network>/<container>/<ifname>`. A network's name that is too long stands there as its digest, and a mark that is
- * still too long is cut, with a digest of all of it at its end: the same attachment always gets the same mark. The three
- * parts hold ASCII only (the protocol's rules for them), and none begins with "~".
+ * Returns `cni:<network>/<container>/<ifname>`. The digest of a network name replaces a name that is too long. A mark
+ * that is still too long is cut and ends in a digest of the full mark, so the same attachment always gets the same
+ * mark. The three parts are ASCII only (rules of the CNI specification), and none begins with "~".
  */
 export function ownerMark(attachment: Attachment): string {
   const mark = `${networkMark(attachment.network)}${attachment.containerId}/${attachment.ifName}`;
@@ -31,7 +34,7 @@ export function ownerMark(attachment: Attachment): string {
   return `${mark.slice(0, LONGEST_MARK - DIGEST_LENGTH)}${digest(mark)}`;
 }
 
-/** The attachment that a mark names; `undefined` where the mark was cut, or is of another form. */
+/** Parses the attachment from a mark. Returns `undefined` if the mark was cut or has another form. */
 export function parseOwner(mark: string): Attachment | undefined {
   const [, network, containerId, ifName] = /^cni:([^/~]+)\/([^/]+)\/([^/~]+)$/.exec(mark) ?? [];
   if (network === undefined || containerId === undefined || ifName === undefined) return undefined;
@@ -39,8 +42,9 @@ export function parseOwner(mark: string): Attachment | undefined {
 }
 
 /**
- * True when `mark` is that of an attachment of the container, false when it is another container's; `undefined` where it is no
- * mark, or was cut within an id that begins as the container's. `own` is the attachment's.
+ * True if `mark` belongs to an attachment of the container, false if it belongs to another container. Returns
+ * `undefined` if the text is not a mark, or was cut within an id that has the same prefix as the container's. `own` is
+ * the mark of the attachment itself.
  */
 export function isOfContainer(
   mark: string,
@@ -54,23 +58,23 @@ export function isOfContainer(
   return containerId.startsWith(id) ? undefined : false;
 }
 
-/** All rules of the attachment with this mark, in whichever tables. */
+/** Identifies all rules of the attachment with this mark, in every table. */
 export function attachmentObject(mark: string): ObjectIdentity {
   return { kind: "attachment", key: mark };
 }
 
-/** For people; a mark that is not of this form is its own description. */
+/** Describes a mark for people. Returns text of any other form unchanged. */
 export function describeOwner(mark: string): string {
   const parts = /^cni:([^/]+)\/([^/]+)\/(.+)$/.exec(mark);
   return parts === null ? mark : `container ${parts[2]}, interface ${parts[3]}, network ${parts[1]}`;
 }
 
-/** True when `mark` is that of an attachment of `network`. */
+/** True if `mark` belongs to an attachment of `network`. */
 export function isOfNetwork(mark: string, network: string): boolean {
   return mark.startsWith(networkMark(network));
 }
 
-/** What the marks of all of a network's attachments begin with, and those of no other network. */
+/** The prefix of the marks of all of a network's attachments; no other network's marks begin with it. */
 function networkMark(network: string): string {
   return `${MARK_START}${network.length <= LONGEST_NETWORK ? network : digest(network)}/`;
 }

@@ -9,7 +9,7 @@ const HEADER = encode(ifinfomsg, { family: 7, index: 5, padding: 0, type: 0, fla
 const attributesOf = ({ body }: Request) => hex(body.subarray(HEADER));
 const answer = ({ type, flags, body }: Request): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
 
-test("a port's VLANs are one request, ranges by their ends", () => {
+test("adds a port's VLANs in one request, with ranges by their first and last VLAN", () => {
   const add = addPortVlans(5, {
     native: 100,
     tagged: [
@@ -26,7 +26,7 @@ test("a port's VLANs are one request, ranges by their ends", () => {
   expect(clearPortVlans(5).text).toBe("bridge vlan del dev index 5 vid 1-4094");
 });
 
-test("what was added is read back, and nothing of it is missing", () => {
+test("parses added VLANs back, and finds none missing", () => {
   const vlans = {
     native: 100,
     tagged: [

@@ -1,4 +1,4 @@
-/** VLANs (IEEE 802.1Q) of bridges and their ports: what the kernel holds, and the requests that change it. */
+/** VLANs (IEEE 802.1Q) of bridges and their ports: parses the kernel's state, and makes the requests that change it. */
 import {
   BRIDGE_VLAN_INFO,
   type BridgeVlanInfo,
@@ -20,28 +20,28 @@ import {
 } from "../netlink/message.ts";
 import { type LinkReference, linkObject } from "./link.ts";
 
-/** VLAN 0 is no VLAN, 4095 is reserved (IEEE 802.1Q-2018, table 9-2). */
+/** VLAN 0 means no VLAN, and 4095 is reserved (IEEE 802.1Q-2018, table 9-2). */
 export const LAST_VLAN = 4094;
 
-/** Both ends belong to it. */
+/** A range of VLANs, including both ends. */
 export interface VlanRange {
   readonly first: number;
   readonly last: number;
 }
 
-/** What a port of a bridge takes and gives. */
+/** The VLANs of a bridge port. */
 export interface PortVlans {
-  /** Frames without a tag belong to it, and its frames leave the port without one. */
+  /** The VLAN of untagged frames; its frames leave the port untagged. */
   readonly native: number;
-  /** Frames of these have tags; `native` is not among them. */
+  /** VLANs whose frames are tagged; does not contain `native`. */
   readonly tagged: readonly VlanRange[];
 }
 
-/** The VLANs of one port, or of the bridge's own device, as a dump tells them. */
+/** The VLANs of one port, or of the bridge's own device, as reported by a dump. */
 export interface ObservedVlans {
   readonly index: number;
   readonly name: string;
-  /** The bridge's; of the bridge's own device, its own. */
+  /** The index of the port's bridge; for the bridge's own device, its own index. */
   readonly bridgeIndex: number;
   readonly vlans: readonly (VlanRange & { readonly isNative: boolean; readonly isUntagged: boolean })[];
 }
@@ -50,7 +50,10 @@ function vlansObject(portIndex: number): ObjectIdentity {
   return { kind: "vlan", key: `index ${portIndex}` };
 }
 
-/** Makes the bridge look at tags, or pass all frames on whatever their tags. EOPNOTSUPP where the kernel cannot. */
+/**
+ * Makes the bridge filter by VLAN tags, or forward all frames whatever their tags. Fails with EOPNOTSUPP if the kernel
+ * has no VLAN filtering.
+ */
 export function setVlanFiltering(bridge: LinkReference, on: boolean): Request {
   return request(
     RTM_NEWLINK_ANY,
@@ -61,7 +64,7 @@ export function setVlanFiltering(bridge: LinkReference, on: boolean): Request {
   );
 }
 
-/** Adds `vlans` to those of a port. EOPNOTSUPP where the kernel has no VLAN filtering, or the link is no port. */
+/** Adds VLANs to a port. Fails with EOPNOTSUPP if the kernel has no VLAN filtering or the link is not a bridge port. */
 export function addPortVlans(portIndex: number, { native, tagged }: PortVlans): Request {
   const words = [`vid ${native} pvid untagged`, ...tagged.map((range) => `vid ${rangeText(range)}`)];
   return request(
@@ -78,7 +81,7 @@ export function addPortVlans(portIndex: number, { native, tagged }: PortVlans): 
   );
 }
 
-/** Takes a port out of all VLANs. */
+/** Removes a port from all VLANs. */
 export function clearPortVlans(portIndex: number): Request {
   const all = { first: 1, last: LAST_VLAN };
   return request(
@@ -90,7 +93,7 @@ export function clearPortVlans(portIndex: number): Request {
   );
 }
 
-/** The VLANs of all ports of the namespace, and of the bridges themselves. */
+/** Dumps the VLANs of all bridge ports in the namespace, and of the bridges themselves. */
 export function portVlanDump(): Query {
   return dumpRequest(
     RTM_GETLINK,
@@ -100,7 +103,7 @@ export function portVlanDump(): Query {
   );
 }
 
-/** Reads an answer to `portVlanDump`. */
+/** Parses an answer to `portVlanDump`. */
 export function parsePortVlans(message: Message): ObservedVlans {
   const { header, attributes } = decode(RTM_NEWLINK, message);
   const vlans: ObservedVlans["vlans"][number][] = [];
@@ -120,7 +123,7 @@ export function parsePortVlans(message: Message): ObservedVlans {
   return { index: header.index, name: attributes.ifname ?? "", bridgeIndex: attributes.master ?? 0, vlans };
 }
 
-/** The first VLAN of `wanted` that is not on the port as it should be; others may be there too. */
+/** Returns the first VLAN that the port lacks or has with the wrong tagging. The port may have additional VLANs. */
 export function missingVlan(vlans: ObservedVlans["vlans"], { native, tagged }: PortVlans): number | undefined {
   const has = (vid: number, isNative: boolean) =>
     vlans.some(
@@ -133,7 +136,7 @@ export function missingVlan(vlans: ObservedVlans["vlans"], { native, tagged }: P
   return undefined;
 }
 
-/** True when the port is in this VLAN. */
+/** True if the port is in this VLAN. */
 export function isInVlan({ vlans }: ObservedVlans, vid: number): boolean {
   return vlans.some(({ first, last }) => first <= vid && vid <= last);
 }

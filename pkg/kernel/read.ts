@@ -1,4 +1,4 @@
-/** What an executable reads of the kernel, by asking and waiting. */
+/** Reads kernel state for the executables, with blocking requests. */
 import type { Family } from "../ip/address.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../netlink/errors.ts";
@@ -8,7 +8,7 @@ import { type ObservedProxy, parseProxy, proxyDump } from "./neighbour-proxy.ts"
 import { type ObservedRoute, parseRoutes, routeDump } from "./route.ts";
 import { type ObservedRule, parseRule, ruleDump } from "./rule.ts";
 
-/** The link of this name, alternative name or index, or nothing. */
+/** Finds a link by name, alternative name or index. Returns `undefined` if it does not exist. */
 export function findLink(netlink: BlockingNetlink, link: string | number): Link | undefined {
   if (typeof link === "string" && !mayNameLink(link)) return undefined;
   const [reply] = netlink.exchange([getLink(link)]);
@@ -20,7 +20,7 @@ export function findLink(netlink: BlockingNetlink, link: string | number): Link 
   return message === undefined ? undefined : parseLink(message);
 }
 
-/** The addresses of a link. */
+/** Reads the addresses of a link. */
 export function readAddresses(netlink: BlockingNetlink, index: number): LinkAddress[] {
   return netlink.dump(addressDump(undefined, index)).flatMap((message) => {
     const address = parseLinkAddress(message);
@@ -28,29 +28,29 @@ export function readAddresses(netlink: BlockingNetlink, index: number): LinkAddr
   });
 }
 
-/** The addresses of `family` for which the kernel answers in place of their hosts. */
+/** Reads the addresses of `family` that the kernel answers for on behalf of other hosts. */
 export function readProxies(netlink: BlockingNetlink, family: Family): ObservedProxy[] {
   return netlink.dump(proxyDump(family)).flatMap((message) => parseProxy(message) ?? []);
 }
 
 const FAMILIES = [4, 6] as const;
 
-/** All routes of the namespace, in all tables. */
+/** Reads all routes of the namespace, in all tables. */
 export function readRoutes(netlink: BlockingNetlink): ObservedRoute[] {
   return FAMILIES.flatMap((family) => {
     const routes = netlink.dump(routeDump(family)).flatMap(parseRoutes);
-    // A kernel without IPv6 answers with what it has of other families.
+    // A kernel without IPv6 answers with the routes of other families.
     return routes.filter(({ destination }) => destination.address.family === family);
   });
 }
 
-/** All rules of the namespace. */
+/** Reads all rules of the namespace. */
 export function readRules(netlink: BlockingNetlink): ObservedRule[] {
   return FAMILIES.flatMap((family) => {
     try {
       return netlink.dump(ruleDump(family)).flatMap((message) => parseRule(message) ?? []);
     } catch (error) {
-      // A kernel without IPv6.
+      // The kernel has no IPv6.
       if (family === 6 && isNetlinkError(error, "EAFNOSUPPORT", "EOPNOTSUPP")) return [];
       throw error;
     }

@@ -15,7 +15,7 @@ function defaultRoute(family: number, gateways: readonly string[]): Message {
   return { type, flags: 0, sequence: 1, portId: 0, payload: body };
 }
 
-test("an IPv4 route by an IPv6 gateway is read back as it was written", () => {
+test("parses an IPv4 route by an IPv6 gateway back as it was written", () => {
   const route = {
     ...{ destination: parsePrefix("10.244.2.0/24"), gateway: parseAddress("2001:db8::2") },
     ...{ outputIndex: 2, protocol: 119 },
@@ -26,8 +26,8 @@ test("an IPv4 route by an IPv6 gateway is read back as it was written", () => {
   expect(read).toMatchObject(route);
 });
 
-describe("a route of several next hops", () => {
-  test("is as many routes where it is IPv6", () => {
+describe("a route with several next hops", () => {
+  test("parses an IPv6 route as one route per next hop", () => {
     const routes = parseRoutes(defaultRoute(AF_INET6, ["fd00:1::1", "fd00:2::1"]));
     expect(routes.map(describeRoute)).toEqual([
       "-6 default via fd00:1::1 dev index 2 proto 3",
@@ -36,13 +36,13 @@ describe("a route of several next hops", () => {
     expect(routes.map(({ isMultipath }) => isMultipath)).toEqual([false, false]);
   });
 
-  test("is one that tells no next hop where it is IPv4", () => {
+  test("parses an IPv4 route as one route without a next hop", () => {
     const routes = parseRoutes(defaultRoute(AF_INET, ["10.0.0.1", "10.0.1.1"]));
     expect(routes.map(describeRoute)).toEqual(["default proto 3"]);
     expect(routes.map(({ isMultipath }) => isMultipath)).toEqual([true]);
   });
 
-  test("whose length points outside is told as damaged", () => {
+  test("throws if a next hop's length exceeds the attribute", () => {
     const message = defaultRoute(AF_INET6, ["fd00:1::1"]);
     const damaged = (length: number) => {
       const payload = message.payload.slice();

@@ -1,5 +1,5 @@
 /**
- * Routes: what the kernel holds, and the requests that add, replace and remove them.
+ * Routes: parses the kernel's routes, and makes the requests that add, replace and remove them.
  */
 import {
   type Address,
@@ -38,42 +38,42 @@ import {
 } from "../netlink/route.ts";
 import { addressFamily } from "./address.ts";
 
-/** A route with one next hop (or none). */
+/** A route with at most one next hop. */
 export interface Route {
   /** Length 0 is the default route. */
   readonly destination: Prefix;
-  /** Of an IPv4 route it may be an IPv6 address. */
+  /** An IPv4 route may have an IPv6 gateway. */
   readonly gateway?: Address | undefined;
-  /** 0 or absent: the kernel finds the link from the gateway. */
+  /** If 0 or absent, the kernel finds the link from the gateway. */
   readonly outputIndex?: number | undefined;
-  /** RTPROT_*; RTPROT_BOOT when left out. */
+  /** RTPROT_*; RTPROT_BOOT if omitted. */
   readonly protocol?: number | undefined;
-  /** RT_TABLE_MAIN when left out. */
+  /** RT_TABLE_MAIN if omitted. */
   readonly table?: number | undefined;
-  /** Left out: universe with a gateway (and always for IPv6), link without one. */
+  /** If omitted: universe for IPv6 and for a route with a gateway, link otherwise. */
   readonly scope?: number | undefined;
-  /** The metric; IPv6 turns 0 into 1024. */
+  /** The metric; the kernel replaces 0 by 1024 for IPv6. */
   readonly priority?: number | undefined;
-  /** The gateway is on the link though no address of the link covers it. */
+  /** The gateway is on the link even though no address of the link covers it. */
   readonly isOnlink?: boolean | undefined;
   readonly mtu?: number | undefined;
   readonly advmss?: number | undefined;
   readonly preferredSource?: Address | undefined;
-  /** RTN_*; RTN_UNICAST when left out. */
+  /** RTN_*; RTN_UNICAST if omitted. */
   readonly type?: number | undefined;
 }
 
-/** A route read back: nothing left out but what the route does not have. */
+/** A route as the kernel reports it. Only properties that the route does not have are absent. */
 export type ObservedRoute = Route & {
   readonly protocol: number;
   readonly table: number;
   readonly scope: number;
   readonly type: number;
-  /** More than one next hop: those are not listed here. */
+  /** The route has more than one next hop; they are not listed here. */
   readonly isMultipath: boolean;
 };
 
-/** Reads RTM_NEWROUTE or RTM_DELROUTE; `undefined` for families that are not IP. */
+/** Parses RTM_NEWROUTE or RTM_DELROUTE. Returns `undefined` for families other than IP. */
 export function parseRoute(message: Message): ObservedRoute | undefined {
   const { header, attributes } = decode(RTM_NEWROUTE, message);
   const family: Family | undefined = header.family === AF_INET ? 4 : header.family === AF_INET6 ? 6 : undefined;
@@ -101,8 +101,8 @@ export function parseRoute(message: Message): ObservedRoute | undefined {
 }
 
 /**
- * As `parseRoute`, but an IPv6 route of several next hops is as many routes: the kernel adds and removes each by itself,
- * and only tells of them together.
+ * Parses a message as `parseRoute` does, but returns one route for each next hop of an IPv6 route: the kernel adds and
+ * removes each next hop individually and only reports them together.
  */
 export function parseRoutes(message: Message): ObservedRoute[] {
   const route = parseRoute(message);
@@ -115,7 +115,7 @@ export function parseRoutes(message: Message): ObservedRoute[] {
   }));
 }
 
-/** All routes of a family, in all tables unless the socket checks strictly and `table` is given. */
+/** Dumps the routes of a family. Covers all tables, unless the socket checks strictly and `table` is given. */
 export function routeDump(family: Family, table = 0): Query {
   return dumpRequest(
     RTM_GETROUTE,
@@ -125,17 +125,17 @@ export function routeDump(family: Family, table = 0): Query {
   );
 }
 
-/** Whose packets are asked about. */
+/** Describes the packets of a route lookup. */
 export interface RouteQuestion {
-  /** The source, which rules may ask for. */
+  /** The source address, which policy rules may match. */
   readonly source?: Address | undefined;
-  /** The link by which the packet comes in; without it the packet is the node's own. */
+  /** The link on which the packet arrives; if omitted, the node itself sends the packet. */
   readonly inputIndex?: number | undefined;
-  /** The table's entry is wanted, not the way that follows from it. [false] */
+  /** Return the matching table entry instead of the resulting route. [false] */
   readonly isEntry?: boolean;
 }
 
-/** The way that packets take to `destination`; ENETUNREACH (or EHOSTUNREACH) when there is none. */
+/** Looks up the route to `destination`. Fails with ENETUNREACH or EHOSTUNREACH if there is none. */
 export function getRoute(destination: Address, { source, inputIndex, isEntry = false }: RouteQuestion = {}): Query {
   const { family } = destination;
   const from = source === undefined ? "" : ` from ${formatAddress(source)}`;
@@ -161,9 +161,10 @@ export function getRoute(destination: Address, { source, inputIndex, isEntry = f
 export const DEFAULT_METRIC: Readonly<Record<Family, number>> = { 4: 0, 6: 1024 };
 
 /**
- * By the kernel's key (family, table, destination, metric) and the link that it leads by: routes go with their link, so
- * the one by a link that is made anew is another one, as its neighbours are. Else all routes by a device that some program
- * removes again and again would count as contended, and rest beside it.
+ * Identifies a route by the kernel's key (family, table, destination, metric) and its output link. The kernel removes
+ * routes together with their link, so a route through a recreated link is a new object, as its neighbours are.
+ * Otherwise all routes through a device that another program removes repeatedly would count as contended, and weftd
+ * would back off for each of them in addition to the device.
  */
 export function routeObject({
   destination,
@@ -177,7 +178,7 @@ export function routeObject({
   return { kind: "route", key: `${place} ${formatPrefix(networkOf(destination))} metric ${metric}` };
 }
 
-/** EEXIST when a route to the same destination with the same metric is there, whoever made it. */
+/** Adds a route. Fails with EEXIST if any program has added a route with the same destination and metric. */
 export function addRoute(route: Route): Request {
   return lateRequest(
     RTM_NEWROUTE,
@@ -189,15 +190,15 @@ export function addRoute(route: Route): Request {
 }
 
 /**
- * Beside one to the same destination by another way: for IPv4 the newer goes first, for IPv6 they share. EEXIST when this
- * very route is there.
+ * Adds a route next to existing ones to the same destination. For IPv4 the newest route has precedence; for IPv6 they
+ * share the traffic. Fails with EEXIST if exactly this route exists.
  */
 export function joinRoute(route: Route): Request {
   const text = `ip route prepend ${describeRoute(route)}`;
   return request(RTM_NEWROUTE, () => routeObject(route), text, ...routeMessage(route), NLM_F_CREATE);
 }
 
-/** Puts `route` in the place of the one with the same destination and metric, in one step; adds it where there is none. */
+/** Replaces the route with the same destination and metric in one step, or adds `route` if there is none. */
 export function replaceRoute(route: Route): Request {
   return lateRequest(
     RTM_NEWROUTE,
@@ -208,7 +209,7 @@ export function replaceRoute(route: Route): Request {
   );
 }
 
-/** ESRCH when no route matches all that `route` states. */
+/** Deletes a route. Fails with ESRCH if no route matches everything that `route` states. */
 export function deleteRoute(route: Route): Request {
   const text = `ip route del ${describeRoute(route)}`;
   return request(RTM_DELROUTE, () => routeObject(route), text, ...routeMessage(route));
@@ -224,7 +225,7 @@ function routeMessage(route: Route) {
     {
       family: addressFamily(family),
       destinationLength: destination.length,
-      // Tables above 255 do not fit the header: RT_TABLE_UNSPEC there, the number in RTA_TABLE.
+      // A table number above 255 does not fit the header: the header has RT_TABLE_UNSPEC, and RTA_TABLE has the number.
       table: table < 256 ? table : 0,
       protocol: route.protocol ?? RTPROT_BOOT,
       scope: route.scope ?? defaultScope,
@@ -243,13 +244,16 @@ function routeMessage(route: Route) {
   ] as const;
 }
 
-/** One of the other family is told in another attribute; the kernel takes IPv6 gateways of IPv4 routes from 5.2 on. */
+/**
+ * A gateway of the other family uses another attribute; the kernel accepts IPv6 gateways of IPv4 routes since Linux
+ * 5.2.
+ */
 function gatewayAttribute(family: Family, gateway: Address) {
   const address = addressToBytes(gateway);
   return gateway.family === family ? { gateway: address } : { via: { family: addressFamily(gateway.family), address } };
 }
 
-/** As `ip route` writes it. */
+/** Formats a route as `ip route` does. */
 export function describeRoute(route: Route): string {
   const { destination } = route;
   const words = [destination.length === 0 ? "default" : formatPrefix(destination)];

@@ -13,7 +13,7 @@ function sent(link: SingleLink) {
   return { text: item.text, flags: message.flags, ...decode(RTM_NEWLINK, message).attributes };
 }
 
-test("name, namespace, parent, MTU, address and the kind's own keys stand in one message, which makes and never changes", () => {
+test("sends name, namespace, parent, MTU, address and the kind's attributes in one message that only creates", () => {
   const data = { mode: MACVLAN_MODE.vepa, broadcastQueueLength: 2000 };
   const link = sent({
     ...{ name: "eth0", device: { kind: "macvlan", data }, mac: "0a:00:00:00:00:01" },
@@ -31,7 +31,7 @@ test.each([
   [{ kind: "ipvlan", data: { mode: IPVLAN_MODE.l3s } }],
   [{ kind: "vlan", data: { id: 100 } }],
   [{ kind: "dummy" }],
-] as const)("%j is told as it was asked for", (device) => {
+] as const)("encodes %j without changes", (device) => {
   const { text, flags, ...attributes } = sent({ name: "eth0", device });
   expect(attributes).toEqual({ ifname: "eth0", linkInfo: { device: { data: undefined, ...device }, port: undefined } });
   expect(text).toBe(`ip link add eth0 type ${device.kind}`);

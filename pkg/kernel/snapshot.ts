@@ -1,6 +1,6 @@
 /**
- * What the kernel holds in one namespace of all that a node's way to pods is made of, from one row of dumps: links, addresses,
- * routes, neighbours and forwarding entries. What several plan from at the same time is dumped once.
+ * The kernel's state in one namespace that determines a node's routes to pods: links, addresses, routes, neighbours and
+ * forwarding entries, from one sequence of dumps. Controllers that plan at the same time share one snapshot.
  */
 import type { Family } from "../ip/address.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
@@ -17,7 +17,6 @@ import {
 } from "./neighbour.ts";
 import { type ObservedRoute, parseRoute, routeDump } from "./route.ts";
 
-/** What the kernel holds. */
 export interface KernelSnapshot {
   readonly links: readonly Link[];
   readonly addresses: readonly LinkAddress[];
@@ -26,12 +25,12 @@ export interface KernelSnapshot {
   readonly forwarding: readonly ObservedForwarding[];
 }
 
-/** The dumps that `parseSnapshot` reads, in its order. */
+/** The dumps that `parseSnapshot` expects, in its order. */
 export function snapshotDumps(): readonly Query[] {
   return [linkDump(), addressDump(), routeDump(4), routeDump(6), neighbourDump(4), neighbourDump(6), forwardingDump()];
 }
 
-/** `replies` are the messages of each dump of `snapshotDumps`. */
+/** Parses a snapshot; `replies` has the messages of each dump of `snapshotDumps`. */
 export function parseSnapshot(replies: readonly (readonly Message[])[]): KernelSnapshot {
   const [links = [], addresses = [], routes4 = [], routes6 = [], neighbours4 = [], neighbours6 = [], forwarding = []] =
     replies;
@@ -44,7 +43,10 @@ export function parseSnapshot(replies: readonly (readonly Message[])[]): KernelS
   };
 }
 
-/** A kernel without IPv6 (ipv6.disable=1) answers a dump of its routes with all it has: IPv4's, a second time. */
+/**
+ * Keeps the routes of `family`. A kernel without IPv6 (ipv6.disable=1) answers a dump of IPv6 routes with its IPv4
+ * routes.
+ */
 function routesOf(family: Family, messages: readonly Message[]): ObservedRoute[] {
   return messages.flatMap((message) => {
     const route = parseRoute(message);
@@ -52,7 +54,7 @@ function routesOf(family: Family, messages: readonly Message[]): ObservedRoute[]
   });
 }
 
-/** All of it, by asking and waiting. */
+/** Reads a snapshot with blocking requests. */
 export function readSnapshot(netlink: BlockingNetlink): KernelSnapshot {
   return parseSnapshot(snapshotDumps().map((request) => netlink.dump(request)));
 }

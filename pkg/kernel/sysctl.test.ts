@@ -16,7 +16,7 @@ function filesWith(value: string): FakeFiles {
   return files;
 }
 
-/** What /proc/sys is in a container without privileges. */
+/** /proc/sys as an unprivileged container sees it. */
 function readOnly(files: FakeFiles): Files {
   return Object.assign(Object.create(files) as FakeFiles, {
     readFile: (path: string) => files.readFile(path),
@@ -26,36 +26,36 @@ function readOnly(files: FakeFiles): Files {
   });
 }
 
-test("a device's name keeps its dots, and a value comes without its line's end", () => {
+test("keeps the dots of a device's name, and strips the newline of a value", () => {
   expect(readSysctl(filesWith("1\n"), NAME)).toBe("1");
   expect(readSysctl(filesWith("1\n"), ABSENT)).toBeUndefined();
 });
 
-test("a value that differs is set", () => {
+test("writes a value that differs", () => {
   const files = filesWith("0\n");
   ensureSysctl(files, NAME, "1");
   expect(readSysctl(files, NAME)).toBe("1");
 });
 
-test("a value that is right already is not written, so that a read-only /proc/sys does not matter", () => {
+test("does not write a value that is already correct, so /proc/sys may be read-only", () => {
   expect(() => ensureSysctl(readOnly(filesWith("1\n")), NAME, "1")).not.toThrow();
   expect(() => ensureOptionalSysctl(readOnly(filesWith("1\n")), NAME, "1")).not.toThrow();
   expect(() => ensureSysctl(readOnly(filesWith("0\n")), NAME, "1")).toThrow("EROFS");
 });
 
-test("one that cannot be written is an error that says what the container has to have", () => {
+test("throws if a setting cannot be written, and says how to configure the container", () => {
   expect(() => ensureSysctl(readOnly(filesWith("0\n")), NAME, "1")).toThrow(
-    /net\.ipv4\.conf\.cni0\.100\.forwarding is 0, has to be 1, and cannot be written \(.*EROFS\).*set net\.ipv4\.conf\.cni0\.100\.forwarding=1 for/,
+    /net\.ipv4\.conf\.cni0\.100\.forwarding is 0 and must be 1, but cannot be written \(.*EROFS\).*set net\.ipv4\.conf\.cni0\.100\.forwarding=1 for/,
   );
 });
 
-test("an optional one that cannot be written stays as it is", () => {
+test("ignores an optional setting that cannot be written", () => {
   const files = filesWith("0\n");
   expect(() => ensureOptionalSysctl(readOnly(files), NAME, "1")).not.toThrow();
   expect(readSysctl(files, NAME)).toBe("0");
 });
 
-test("one that cannot be written is not needed where its substitute has the value", () => {
+test("accepts a setting that cannot be written if its substitute has the value", () => {
   const all = ["net", "ipv4", "conf", "all", "forwarding"];
   const files = filesWith("0\n");
   expect(() => ensureSysctl(readOnly(files), NAME, "1", all)).toThrow(/set net\.ipv4\.conf\.all\.forwarding=1 for/);
@@ -64,7 +64,7 @@ test("one that cannot be written is not needed where its substitute has the valu
   expect(() => ensureSysctl(readOnly(files), NAME, "1", all)).not.toThrow();
 });
 
-test("a setting that the kernel lacks is an error, and never made; an optional one is passed over", () => {
+test("throws if the kernel lacks a setting and never creates its file; ignores a missing optional setting", () => {
   const files = filesWith("0\n");
   expect(() => ensureSysctl(files, ABSENT, "1")).toThrow("ENOENT");
   ensureOptionalSysctl(files, ABSENT, "1");

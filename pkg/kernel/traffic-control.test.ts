@@ -3,7 +3,7 @@ import { decode, type Message, type Request } from "../netlink/message.ts";
 import { RTM_NEWQDISC } from "../netlink/traffic-control.ts";
 import { addBucket, addRedirection, isBucket, isRedirection, type Limit } from "./traffic-control.ts";
 
-/** As if the kernel showed what was asked for. */
+/** The message that the kernel would show for this request. */
 const shown = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 1, portId: 0, payload: body });
 
 function bucket(limit: Limit) {
@@ -13,7 +13,7 @@ function bucket(limit: Limit) {
   return { rate: parms?.rate, limit: parms?.limit, buffer: parms?.buffer, rate64, burst };
 }
 
-/** Recorded: what the reference 1.9.1 sends for the same configurations. */
+/** Recorded: the values that the reference 1.9.1 sends for the same configurations. */
 test.each([
   [
     { bytesPerSecond: 2_500_000, burstBytes: 125_000 },
@@ -23,30 +23,30 @@ test.each([
     { bytesPerSecond: 3_750_000, burstBytes: 250_000 },
     { rate: 3_750_000, limit: 343_750, buffer: 1_041_656 },
   ],
-])("%j is the reference's bucket", (limit, expected) => {
+])("computes the reference's bucket for %j", (limit, expected) => {
   expect(bucket(limit)).toEqual(expected);
 });
 
-test("a burst that takes longer than 32 bits of ticks goes in bytes too", () => {
+test("also sends the burst in bytes if its time exceeds 32 bits of ticks", () => {
   const limit = { bytesPerSecond: 1_250_000, burstBytes: 536_870_911 };
-  // The reference sends this remainder alone: it limits the burst to 154.6 instead of 429.5 seconds.
+  // The reference sends only this remainder, which limits the burst to 154.6 s instead of 429.5 s.
   expect(bucket(limit)).toEqual({
     ...{ rate: 1_250_000, limit: 31_250 + 536_870_911, buffer: 6_710_886_375 - 2 ** 32, burst: 536_870_911 },
   });
 });
 
-test("a rate beyond 32 bits goes in 64", () => {
+test("sends a rate beyond 32 bits in the 64-bit attribute", () => {
   const limit = { bytesPerSecond: 2 ** 33, burstBytes: 1_000_000 };
   expect(bucket(limit)).toMatchObject({ rate: 2 ** 32 - 1, rate64: 2n ** 33n });
   expect(isBucket(shown(addBucket(3, limit)), limit)).toBe(true);
   expect(isBucket(shown(addBucket(3, limit)), { ...limit, bytesPerSecond: 2 ** 32 - 1 })).toBe(false);
 });
 
-test("the queue's limit stays within 32 bits", () => {
+test("caps the queue limit at 32 bits", () => {
   expect(bucket({ bytesPerSecond: 2 ** 32, burstBytes: 2 ** 32 - 2 })).toMatchObject({ limit: 2 ** 32 - 1 });
 });
 
-test("a bucket is told from one with another rate, burst or kind", () => {
+test("distinguishes buckets by rate, burst and kind", () => {
   const limit = { bytesPerSecond: 2_500_000, burstBytes: 125_000 };
   const message = shown(addBucket(3, limit));
   expect(isBucket(message, limit)).toBe(true);
@@ -54,20 +54,21 @@ test("a bucket is told from one with another rate, burst or kind", () => {
   expect(isBucket(message, { ...limit, burstBytes: 126_000 })).toBe(false);
 });
 
-test("what the kernel rounds is no difference, on either side of 32 bits", () => {
-  // 2^32 ticks take 274.877906944 s: this bucket is full a moment later.
+test("ignores rounding by the kernel, also where the ticks wrap at 32 bits", () => {
+  // 2^32 ticks take 274.877906944 s: this bucket needs slightly longer to fill.
   const limit = { bytesPerSecond: 1_000_000, burstBytes: 274_877_907 };
   expect(bucket(limit).buffer).toBe(0);
   const showing = (buffer: number) => {
     const message = shown(addBucket(3, limit));
-    // Behind struct tcmsg, TCA_KIND, the heads of TCA_OPTIONS and TCA_TBF_PARMS, two rates and the queue's limit.
+    // The offset follows struct tcmsg, TCA_KIND, the headers of TCA_OPTIONS and TCA_TBF_PARMS, two rates and the queue
+    // limit.
     new DataView(message.payload.buffer, message.payload.byteOffset).setUint32(20 + 8 + 4 + 4 + 28, buffer, true);
     return isBucket(message, limit);
   };
   expect([0, 30, 2 ** 32 - 30, 100, 2 ** 32 - 100].map(showing)).toEqual([true, true, true, false, false]);
 });
 
-test("a redirection is told from one to another device", () => {
+test("distinguishes redirections by target device", () => {
   const message = shown(addRedirection(3, 7));
   expect(isRedirection(message, 7)).toBe(true);
   expect(isRedirection(message, 8)).toBe(false);

@@ -1,6 +1,7 @@
 /**
- * Limits on a device's traffic: a token bucket for what leaves it, and a second device (ifb) where what arrives is sent
- * through another one. Handles and arithmetic are those of the reference plugin, so that each finds the other's.
+ * Limits on a device's traffic: a token bucket for packets that leave it. Arriving packets are redirected to a second
+ * device (ifb) with a bucket of its own. Handles and arithmetic are those of the reference plugin, so that each
+ * implementation recognises the other's objects.
  */
 import { BUCKET_HANDLE, FILTER_PRIORITIES, INGRESS_HANDLE } from "../footprint.ts";
 import { addressBits } from "../ip/address.ts";
@@ -35,10 +36,10 @@ import {
   type U32Selector,
 } from "../netlink/traffic-control.ts";
 
-/** What a pod may send or receive. */
+/** The limit on what a pod may send or receive. */
 export interface Limit {
   readonly bytesPerSecond: number;
-  /** How much may pass at once after a silence. */
+  /** The number of bytes that may pass at once after idle time. */
   readonly burstBytes: number;
 }
 
@@ -48,25 +49,27 @@ const U32_MAX = U32_RANGE - 1;
 const MICROSECONDS = 1_000_000;
 /** The kernel counts tokens in ticks of 64 ns (PSCHED_SHIFT in include/net/pkt_sched.h). */
 const TICKS_PER_MICROSECOND = 1000 / 64;
-/** How long a packet may wait for tokens, as with the reference. */
+/** The longest time that a packet may wait for tokens, as in the reference plugin. */
 const LATENCY_MICROSECONDS = 25_000;
 
-/** How long the bucket takes to fill, in ticks; it may be more than the kernel's 32 bits show. */
+/** The time that the bucket takes to fill, in ticks; may exceed the 32 bits that the kernel reports. */
 function bufferTicks({ bytesPerSecond, burstBytes }: Limit): number {
   return Math.floor(Math.floor((burstBytes * MICROSECONDS) / bytesPerSecond) * TICKS_PER_MICROSECOND);
 }
 
-/** How many bytes may wait. */
+/** The number of bytes that may wait. */
 function queueLimit({ bytesPerSecond, burstBytes }: Limit): number {
   return Math.min(Math.floor((bytesPerSecond * LATENCY_MICROSECONDS) / MICROSECONDS) + burstBytes, U32_MAX);
 }
 
-/** A device has one discipline at each place. */
+/** Identifies a queueing discipline by device and parent, because a device has one discipline per parent. */
 function qdiscObject(index: number, parent: number): ObjectIdentity {
   return { kind: "qdisc", key: `index ${index} parent ${parent.toString(16)}` };
 }
 
-/** A token bucket for what leaves the device. EEXIST when the device has an outermost discipline of somebody's. */
+/**
+ * Adds a token bucket for packets that leave the device. Fails with EEXIST if any program has set a root discipline.
+ */
 export function addBucket(index: number, limit: Limit): Request {
   const { bytesPerSecond, burstBytes } = limit;
   const ticks = bufferTicks(limit);
@@ -85,7 +88,7 @@ export function addBucket(index: number, limit: Limit): Request {
       data: {
         parms,
         rate64: bytesPerSecond > U32_MAX ? BigInt(bytesPerSecond) : undefined,
-        // In ticks a long time would come back to almost none.
+        // The number of ticks wraps at 32 bits, so a long time would become a short one.
         burst: ticks > U32_MAX ? burstBytes : undefined,
       },
     },
@@ -93,7 +96,7 @@ export function addBucket(index: number, limit: Limit): Request {
   );
 }
 
-/** A place for filters on what arrives. EEXIST when there is one. */
+/** Adds the hook for filters on arriving packets. Fails with EEXIST if it exists. */
 export function addIngress(index: number): Request {
   return request(
     RTM_NEWQDISC,
@@ -105,7 +108,10 @@ export function addIngress(index: number): Request {
   );
 }
 
-/** All that arrives at the device leaves by `target` instead, before it goes on; `addIngress` comes first. */
+/**
+ * Redirects all packets that arrive at the device to leave through `target`, before further processing. Requires
+ * `addIngress`.
+ */
 export function addRedirection(index: number, target: number): Request {
   const text =
     `tc filter add dev index ${index} parent ffff: protocol all prio ${FILTER_PRIORITIES.all} u32 match u32 0 0 ` +
@@ -120,22 +126,25 @@ export function addRedirection(index: number, target: number): Request {
   });
 }
 
-/** A key whose mask is zero. */
+/** A key with a zero mask. */
 const EVERY_PACKET: Key = { mask: 0, value: 0, at: 0 };
 type Key = U32Selector["keys"][number];
 
 interface U32Filter {
   readonly index: number;
   readonly parent: number;
-  /** Smaller ones are asked earlier. All filters of one priority are of one protocol. */
+  /** Filters with a smaller priority value run earlier. All filters of one priority have the same protocol. */
   readonly priority: number;
   readonly protocol: number;
   readonly keys: readonly Key[];
-  /** The device that matching packets leave by; `undefined`: they go on their way, and no further filter is asked. */
+  /**
+   * The device through which matching packets leave. If `undefined`, packets continue unchanged and skip the remaining
+   * filters.
+   */
   readonly target: number | undefined;
 }
 
-/** By place, priority and what it matches: the kernel chooses handles. */
+/** Identifies a filter by hook, priority and match; handles are not part of it, because the kernel chooses them. */
 function filterObject({ index, parent, priority, protocol, keys }: U32Filter): ObjectIdentity {
   const matches = keys.map(({ at, mask, value }) => `${at}:${mask.toString(16)}:${value.toString(16)}`).join(",");
   const place = `index ${index} parent ${parent.toString(16)}`;
@@ -144,7 +153,7 @@ function filterObject({ index, parent, priority, protocol, keys }: U32Filter): O
 
 function addU32(text: string, filter: U32Filter): Request {
   const { index, parent, priority, protocol, keys, target } = filter;
-  // In network byte order.
+  // The kernel expects network byte order.
   const swapped = ((protocol & 0xff) << 8) | (protocol >> 8);
   const actions = {
     first: {
@@ -169,11 +178,14 @@ function addU32(text: string, filter: U32Filter): Request {
   );
 }
 
-/** Where filters see a device's packets: those that arrive at it, those that leave it (TC_H_MIN_INGRESS, _EGRESS). */
+/** The hooks for filters on a device: arriving and leaving packets (TC_H_MIN_INGRESS, _EGRESS). */
 export const HOOKS = { ingress: 0xffff_fff2, egress: 0xffff_fff3 } as const;
 export type Hook = keyof typeof HOOKS;
 
-/** A place for filters on both hooks. EEXIST when there is one, or `addIngress` was there; `deleteIngress` removes it. */
+/**
+ * Adds a clsact discipline: the hooks for filters in both directions. Fails with EEXIST if it exists or `addIngress`
+ * was applied; `deleteIngress` removes it.
+ */
 export function addClsact(index: number): Request {
   return request(
     RTM_NEWQDISC,
@@ -185,16 +197,16 @@ export function addClsact(index: number): Request {
   );
 }
 
-/** What becomes of packets from or to a subnet, or of all packets that no other filter has matched. */
+/** A filter on packets from or to a subnet, or on all packets that no other filter has matched. */
 export interface SubnetFilter {
   readonly index: number;
   readonly hook: Hook;
   readonly match: { readonly side: "saddr" | "daddr"; readonly prefix: Prefix } | undefined;
-  /** As with `addU32`. */
+  /** See `U32Filter`. */
   readonly target: number | undefined;
 }
 
-/** Of the fixed headers: IPv4's (RFC 791) and IPv6's (RFC 8200). */
+/** Offsets in the fixed headers of IPv4 (RFC 791) and IPv6 (RFC 8200). */
 const ADDRESS_OFFSETS = { 4: { saddr: 12, daddr: 16 }, 6: { saddr: 8, daddr: 24 } } as const;
 const WORD_BITS = 32;
 
@@ -210,7 +222,10 @@ function u32Of({ index, hook, match, target }: SubnetFilter): U32Filter {
   return { ...place, ...of, keys: keysOf(match.prefix, ADDRESS_OFFSETS[family][match.side]) };
 }
 
-/** One for each word of the address that the prefix reaches into; for a prefix of no bits one that every packet matches. */
+/**
+ * One key for each word of the address that the prefix covers; a prefix of length 0 gives one key that every packet
+ * matches.
+ */
 function keysOf(prefix: Prefix, offset: number): Key[] {
   const { address, length } = networkOf(prefix);
   const bits = addressBits(address.family);
@@ -222,7 +237,7 @@ function keysOf(prefix: Prefix, offset: number): Key[] {
   });
 }
 
-/** `addClsact` comes first. */
+/** Adds a filter. Requires `addClsact`. */
 export function addSubnetFilter(filter: SubnetFilter): Request {
   const { index, hook, match, target } = filter;
   const { priority } = u32Of(filter);
@@ -235,13 +250,13 @@ export function addSubnetFilter(filter: SubnetFilter): Request {
   return addU32(`tc filter add ${where} u32 match ${matches} ${action}`, u32Of(filter));
 }
 
-/** The filters on a hook; ENOENT, EINVAL or no answer where there is no place for them. */
+/** Dumps the filters on a hook. The kernel answers ENOENT, EINVAL or nothing if the hook does not exist. */
 export function filterDump(index: number, hook: Hook): Query {
   const text = `tc filter show dev index ${index} ${hook}`;
   return dumpRequest(RTM_GETTFILTER, text, { index, parent: HOOKS[hook] }, undefined);
 }
 
-/** True when `message` is what `addSubnetFilter` made. */
+/** True if `message` describes a filter that `addSubnetFilter` made from `filter`. */
 export function isSubnetFilter(message: Message, filter: SubnetFilter): boolean {
   const { keys, target } = u32Of(filter);
   const { attributes } = decode(RTM_NEWTFILTER, message);
@@ -263,15 +278,15 @@ function isRedirectedTo(message: Message, target: number): boolean {
 }
 
 /**
- * Asks for the outermost discipline; no answer but an acknowledgement where it is one that every device has. The kernel
- * answers only those who want to hear of changes of their own.
+ * Requests the root discipline. The answer is only an acknowledgement if the device has the default discipline.
+ * NLM_F_ECHO is necessary: without it the kernel sends no answer.
  */
 export function getBucket(index: number): Query {
   const text = `tc qdisc show dev index ${index} root`;
   return query(RTM_GETQDISC, text, { index, parent: TC_H_ROOT }, undefined, NLM_F_ECHO);
 }
 
-/** True when `message` answers `getBucket` with the discipline that `addBucket` makes of `limit`. */
+/** True if `message` answers `getBucket` with the discipline that `addBucket` makes from `limit`. */
 export function isBucket(message: Message, limit: Limit): boolean {
   const { header, attributes } = decode(RTM_NEWQDISC, message);
   if (attributes.kind !== "tbf" || header.handle !== BUCKET_HANDLE) return false;
@@ -280,16 +295,19 @@ export function isBucket(message: Message, limit: Limit): boolean {
   return rate === limit.bytesPerSecond && parms?.limit === queueLimit(limit) && isBuffer(parms?.buffer ?? 0, limit);
 }
 
-/** What the kernel makes of a burst that is given in bytes differs a little from our own arithmetic. */
+/** The tolerance for the kernel's rounding: it converts a burst in bytes slightly differently from `bufferTicks`. */
 const TICKS_OF_ROUNDING = 64;
 
-/** The kernel shows the lowest 32 bits of the time. */
+/** Compares modulo 32 bits, because the kernel reports only the lowest 32 bits of the time. */
 function isBuffer(shown: number, limit: Limit): boolean {
   const difference = (shown - (bufferTicks(limit) % U32_RANGE) + U32_RANGE) % U32_RANGE;
   return Math.min(difference, U32_RANGE - difference) <= TICKS_OF_ROUNDING;
 }
 
-/** The filters on what arrives at the device; ENOENT or no answer where there is no place for them. */
+/**
+ * Dumps the filters on packets that arrive at the device. The kernel answers ENOENT or nothing if the hook does not
+ * exist.
+ */
 export function redirectionDump(index: number): Query {
   return dumpRequest(
     RTM_GETTFILTER,
@@ -299,7 +317,7 @@ export function redirectionDump(index: number): Query {
   );
 }
 
-/** True when `message` is a filter that sends everything to `target`, whoever of us made it. */
+/** True if `message` is a filter that sends all packets to `target`, made by weft or by the reference plugin. */
 export function isRedirection(message: Message, target: number): boolean {
   const { attributes } = decode(RTM_NEWTFILTER, message);
   if (attributes.kind !== "u32") return false;
@@ -307,14 +325,14 @@ export function isRedirection(message: Message, target: number): boolean {
   return keys.length === 1 && keys[0]?.mask === 0 && isRedirectedTo(message, target);
 }
 
-/** Removes what `addBucket` made. */
+/** Removes the bucket of `addBucket`. */
 export function deleteBucket(index: number): Request {
   const text = `tc qdisc del dev index ${index} root handle 1:`;
   const header = { index, handle: BUCKET_HANDLE, parent: TC_H_ROOT };
   return request(RTM_DELQDISC, qdiscObject(index, TC_H_ROOT), text, header, undefined);
 }
 
-/** Removes what `addIngress` made, with all filters in it. */
+/** Removes the hook of `addIngress`, with all its filters. */
 export function deleteIngress(index: number): Request {
   const text = `tc qdisc del dev index ${index} handle ffff: ingress`;
   const header = { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS };

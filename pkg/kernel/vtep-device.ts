@@ -1,4 +1,4 @@
-/** A VTEP as one of the devices that lead to other nodes. */
+/** A VTEP as one kind of device to other nodes. */
 import type { Device } from "./device.ts";
 import { planVtep, type Vtep } from "./vtep.ts";
 
@@ -6,7 +6,7 @@ export interface VtepDevice extends Vtep, Device {
   readonly mac: string;
 }
 
-/** What all VTEPs have in common. */
+/** The properties that all VTEPs share. */
 const SHARED: Pick<VtepDevice, "kind" | "backend" | "conflict" | "plan"> & ThisType<VtepDevice> = {
   kind: "vxlan",
   backend: "vxlan",
@@ -22,7 +22,7 @@ const SHARED: Pick<VtepDevice, "kind" | "backend" | "conflict" | "plan"> & ThisT
   },
 };
 
-/** `more` is what another backend, which makes such devices, has differently. */
+/** Makes a device from `vtep`; another backend with VXLAN devices overrides properties with `more`. */
 export function vtepDevice(vtep: Vtep, more: Partial<Pick<VtepDevice, "backend" | "conflict">> = {}): VtepDevice {
   return Object.assign(Object.create(SHARED), vtep, more);
 }

@@ -1,5 +1,6 @@
 /**
- * The VXLAN device of a node, its VTEP: made, compared with what it should be, changed in place where the kernel can.
+ * A node's VXLAN device (VTEP): creates it, compares it with its desired state, and changes it in place if the kernel
+ * allows it.
  */
 
 import { VTEP_ALIAS } from "../footprint.ts";
@@ -11,29 +12,30 @@ import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/mess
 import type { DevicePlan } from "./device.ts";
 import { deleteLink, type Link, linkObject } from "./link.ts";
 
-/** What a VTEP is to be. */
+/** The desired state of a VTEP. */
 export interface Vtep {
   readonly name: string;
   /** VXLAN network identifier, 24 bits. */
   readonly vni: number;
-  /** UDP port, ours and the peers'. */
+  /** The UDP port of this node and of its peers. */
   readonly port: number;
-  /** The source of the outer packets; its family is the underlay's. */
+  /** The source of the outer packets; its family is that of the underlay. */
   readonly local: Address;
-  /** The underlay's link. */
+  /** The index of the underlay's link. */
   readonly underlayIndex: number;
-  /** Stated, so that it is known to peers before the first packet and no MAC policy changes it. */
+  /** A fixed address: peers know it before the first packet, and no MAC policy changes it. */
   readonly mac: string;
   readonly mtu: number;
-  /** The device's own addresses: what this node's packets to pods elsewhere carry as their source. */
+  /** The device's own addresses, which are the source of this node's packets to pods on other nodes. */
   readonly addresses: readonly Prefix[];
-  /** By which it is known to be ours. [VTEP_ALIAS] */
+  /** The alias that marks the device as weft's. [VTEP_ALIAS] */
   readonly alias?: string;
 }
 
 /**
- * What brings `link`, the device of this name if there is one, to what it should be. One that gets another hardware
- * address is not ready: it loses all its neighbours by it, the permanent ones too (neigh_changeaddr).
+ * Plans the changes that bring `link`, the existing device of this name, to the desired state. A device that gets
+ * another hardware address is not ready: the change removes all its neighbours, including the permanent ones
+ * (neigh_changeaddr).
  */
 export function planVtep(wanted: Vtep, link: Link | undefined): DevicePlan {
   if (link === undefined) return { requests: [createVtep(wanted)], isReady: false, removes: false };
@@ -42,7 +44,7 @@ export function planVtep(wanted: Vtep, link: Link | undefined): DevicePlan {
   return { requests: [deleteLink(link), createVtep(wanted)], isReady: false, removes: true };
 }
 
-/** VNI, port and the family of the underlay are for life. */
+/** The kernel cannot change VNI, port and underlay family of an existing device. */
 function canBeChanged(wanted: Vtep, link: Link): boolean {
   const { vxlan } = link;
   if (link.kind !== "vxlan" || vxlan === undefined) return false;
@@ -84,12 +86,16 @@ function describe({ name, vni, port, local, underlayIndex, mac, mtu }: Vtep): st
   );
 }
 
-/** Down: an alias can only be set on a device that exists, and comes with bringing it up. */
+/**
+ * Creates the device down. The kernel accepts an alias only on an existing device, so the request that brings it up
+ * sets the alias.
+ */
 function createVtep(wanted: Vtep): Request {
   return request(
     RTM_NEWLINK,
     linkObject(wanted.name),
     `ip link add ${describe(wanted)}`,
+    // Not up: if weftd were killed before the alias is set, the device would look like another program's.
     {},
     {
       ifname: wanted.name,
@@ -101,7 +107,10 @@ function createVtep(wanted: Vtep): Request {
   );
 }
 
-/** What differs, in place. The kernel refuses an MTU beside VXLAN settings (vxlan_nl2conf), so these go first, alone. */
+/**
+ * Changes only the differences, in place. The kernel refuses an MTU together with VXLAN settings (vxlan_nl2conf), so a
+ * separate request sets these first.
+ */
 function adjustVtep(wanted: Vtep, link: Link): Request[] {
   return [
     ...(hasSettings(wanted, link) ? [] : [changeSettings(wanted, link)]),
@@ -125,7 +134,7 @@ function makeReady(wanted: Vtep, link: Link): Request {
   return request(
     RTM_NEWLINK,
     linkObject(name),
-    // The same address once more would cost the device its neighbours.
+    // Setting the same address again would remove the device's neighbours.
     `ip link set ${name}${link.mac === mac ? "" : ` address ${mac}`} mtu ${mtu} alias ${ifalias} up`,
     { index: link.index, flags: IFF_UP, change: IFF_UP },
     {

@@ -6,9 +6,9 @@ import type { MessageType } from "./message.ts";
 
 /** No duplicate address detection (IPv6). */
 export const IFA_F_NODAD = 0x02;
-/** Detection found a duplicate. */
+/** Detection has found a duplicate. */
 export const IFA_F_DADFAILED = 0x08;
-/** Detection still runs. */
+/** Detection is still in progress. */
 export const IFA_F_TENTATIVE = 0x40;
 export const IFA_F_PERMANENT = 0x80;
 /** No connected route for the address's prefix. */
@@ -18,13 +18,13 @@ export const IFA_F_NOPREFIXROUTE = 0x200;
 const ifaddrmsg = struct({ family: u8, prefixLength: u8, flags: u8, scope: u8, index: u32 });
 
 const addressAttributes = attributes({
-  /** The peer's address on point-to-point links, else the same as `local`. */
+  /** The peer's address on point-to-point links; otherwise the same as `local`. */
   address: attribute(1, "IFA_ADDRESS", bytes),
   /** The link's own address (IPv4; IPv6 only for point-to-point). */
   local: attribute(2, "IFA_LOCAL", bytes),
   label: attribute(3, "IFA_LABEL", cstring),
   broadcast: attribute(4, "IFA_BROADCAST", bytes),
-  /** All flags; the header holds the lowest 8 only. */
+  /** All flags; the header has the lowest 8 bits only. */
   flags: attribute(8, "IFA_FLAGS", u32),
 });
 

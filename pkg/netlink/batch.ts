@@ -1,5 +1,5 @@
 /**
- * nfnetlink batches: all messages between NFNL_MSG_BATCH_BEGIN and _END take effect together or not at all
+ * nfnetlink batches: the kernel applies all messages between NFNL_MSG_BATCH_BEGIN and _END, or none of them
  * (include/uapi/linux/netfilter/nfnetlink.h, net/netfilter/nfnetlink.c).
  */
 import { ByteWriter } from "./bytes.ts";
@@ -31,14 +31,18 @@ function delimiter(type: number, identifier: string, generation?: number): Query
   return query(message, "nft transaction", { resource: NFNL_SUBSYS_NFTABLES }, { generation });
 }
 
-/** The message that opens a batch. With `generation` the batch is carried out only on a ruleset of that generation. */
+/**
+ * The message that begins a batch. With `generation` the kernel carries out the batch only if the ruleset has that
+ * generation.
+ */
 export function beginBatch(generation?: number): Query {
   return delimiter(NFNL_MSG_BATCH_BEGIN, "NFNL_MSG_BATCH_BEGIN", generation);
 }
 
 /**
- * One atomic change of the ruleset. Only the last message asks for an acknowledgement (each would cost a receive
- * buffer); the kernel reports every refused message by its own sequence number, and a failed commit by the first one's.
+ * One atomic change of the ruleset. Only the last request asks for an acknowledgement, because each one takes space in
+ * the receive buffer. The kernel reports every refused message under its own sequence number, and a failed commit under
+ * the sequence number of the batch's first message.
  */
 export class Batch implements Conversation {
   readonly datagram: Uint8Array;
@@ -49,7 +53,7 @@ export class Batch implements Conversation {
   #finished = false;
   #error: NetlinkError | undefined;
 
-  /** With `generation` it takes effect only while the ruleset is still of that generation; else ERESTART. */
+  /** With `generation` the batch fails with ERESTART if the ruleset no longer has that generation. */
   constructor(requests: readonly Request[], firstSequence: number, where: string, generation?: number) {
     if (requests.length === 0) throw new RangeError("a batch needs at least one request");
     this.#requests = [beginBatch(generation), ...requests];
@@ -67,12 +71,12 @@ export class Batch implements Conversation {
     return this.#finished;
   }
 
-  /** The first refusal; the kernel then changed nothing. */
+  /** The first refusal. If there is one, the kernel has changed nothing. */
   get error(): NetlinkError | undefined {
     return this.#error;
   }
 
-  /** What the kernel made of the requests that carry NLM_F_ECHO, handles included. */
+  /** The objects that the kernel created from requests with NLM_F_ECHO, including their handles. */
   get echoes(): readonly Message[] {
     return this.#echoes;
   }
@@ -83,18 +87,19 @@ export class Batch implements Conversation {
       const item = this.#requests[index];
       if (item === undefined) continue;
       if (message.type !== NLMSG_ERROR) {
-        // The new generation is echoed, too, as the answer to the end of the batch: that has no request here.
+        // The kernel also echoes the new generation, as the answer to the end of the batch, which is not in
+        // `#requests`.
         this.#echoes.push({ ...message, payload: message.payload.slice() });
         continue;
       }
       const { errno, extendedText } = readAcknowledgement(message);
       if (errno > 0) this.#error ??= new NetlinkError(item, errno, extendedText, this.#where);
-      // Answers come in the order of the messages, after the commit or the abort.
+      // The kernel sends the answers in the order of the messages, after the commit or the abort.
       if (index === 0 || index === this.#requests.length - 1) this.#finished = true;
     }
   }
 
-  /** How many sequence numbers the batch uses. */
+  /** The number of sequence numbers that the batch uses. */
   get sequenceCount(): number {
     return this.#requests.length + 1;
   }

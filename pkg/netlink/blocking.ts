@@ -6,10 +6,13 @@ import { type Message, NETLINK_NETFILTER, NETLINK_ROUTE, type Query, type Reques
 import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
 import { Trial } from "./trial.ts";
 
-/** How long the kernel may be silent: it answers at once, or holds the RTNL lock while devices are torn down. */
+/**
+ * The longest time to wait for an answer. The kernel answers at once, except while it holds the RTNL lock to tear down
+ * devices.
+ */
 const SILENCE_MS = 30_000;
 
-/** Asks the kernel and waits for the answers: the executables' driver, on a blocking socket. */
+/** Sends requests to the kernel and waits for the answers: the executables' driver, on a blocking socket. */
 export class BlockingNetlink {
   readonly #socket: NetlinkSocket;
   readonly where: string;
@@ -20,7 +23,10 @@ export class BlockingNetlink {
     this.where = where;
   }
 
-  /** Each request's own answer, in their order; refusals are in the replies, not thrown. Dumps go by `dump`. */
+  /**
+   * Returns the reply to each request, in the order of the requests. Refusals are in the replies; they are not thrown.
+   * Use `dump` for dumps.
+   */
   exchange(requests: readonly (Request | Query)[]): Reply[] {
     const replies: Reply[] = [];
     for (const part of inFlight(requests)) {
@@ -31,7 +37,7 @@ export class BlockingNetlink {
     return replies;
   }
 
-  /** As `exchange`, but the first refusal is thrown (later requests of the same call may have taken effect). */
+  /** Like `exchange`, but throws the first refusal. Later requests of the same call may have taken effect. */
   run(...requests: readonly (Request | Query)[]): Message[] {
     const messages: Message[] = [];
     for (const reply of this.exchange(requests)) {
@@ -42,8 +48,9 @@ export class BlockingNetlink {
   }
 
   /**
-   * All messages of a consistent dump: an interrupted one is asked for again. With `isWanted` only those are kept, so that
-   * a few of a great many take little memory; the payload that it is given is valid only during the call.
+   * Returns all messages of a consistent dump; repeats a dump that was interrupted by a change. With `isWanted` it
+   * keeps only some messages, so that selecting a few of a great many takes little memory. The payload passed to
+   * `isWanted` is valid only during the call.
    */
   dump(request: Query, isWanted?: (message: Message) => boolean): readonly Message[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
@@ -58,8 +65,8 @@ export class BlockingNetlink {
   }
 
   /**
-   * All or nothing (nfnetlink); with `generation` nothing (ERESTART) where the ruleset is of another one by now. Returns
-   * what the kernel made of the requests that carry NLM_F_ECHO.
+   * Commits all requests atomically (nfnetlink). With `generation` it fails with ERESTART if the ruleset has another
+   * generation by now. Returns the objects that the kernel created from requests with NLM_F_ECHO.
    */
   commit(requests: readonly Request[], generation?: number): readonly Message[] {
     if (requests.length === 0) return [];
@@ -71,8 +78,8 @@ export class BlockingNetlink {
   }
 
   /**
-   * What the kernel would say of each request of one transaction, which is not carried out; undefined: it would do it.
-   * Throws where the whole is refused (EPERM).
+   * Tests each request of a transaction without carrying it out. An entry of the result is undefined if the kernel
+   * would accept the request. Throws if the kernel refuses the entire transaction (EPERM).
    */
   judge(requests: readonly Request[]): readonly (NetlinkError | undefined)[] {
     const trial = new Trial(requests, this.#sequence, this.where);
@@ -82,8 +89,8 @@ export class BlockingNetlink {
   }
 
   /**
-   * The first messages of a dump, as many as come in one datagram: for the head of a long list. The socket serves no
-   * other request after it; closing it ends the dump.
+   * Returns the messages in the first datagram of a dump, to read the beginning of a long list. Afterwards the socket
+   * cannot serve another request; closing it ends the dump.
    */
   dumpHead(request: Query): readonly Message[] {
     const exchange = new Exchange([request], this.#take(1), this.where);
@@ -110,12 +117,12 @@ export class BlockingNetlink {
   }
 }
 
-/** rtnetlink in `namespace` (default: the process's own). */
+/** Opens rtnetlink in `namespace` (default: the process's own). */
 export function openRoute(system: System, namespace?: NetworkNamespace): BlockingNetlink {
   return new BlockingNetlink(system.openNetlink(NETLINK_ROUTE, namespace), namespace?.path ?? "the host's namespace");
 }
 
-/** nfnetlink in `namespace` (default: the process's own). */
+/** Opens nfnetlink in `namespace` (default: the process's own). */
 export function openNetfilter(system: System, namespace?: NetworkNamespace): BlockingNetlink {
   return new BlockingNetlink(
     system.openNetlink(NETLINK_NETFILTER, namespace),

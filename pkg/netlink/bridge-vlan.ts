@@ -1,15 +1,15 @@
 /**
- * VLANs of a bridge and its ports: link messages of family AF_BRIDGE, whose IFLA_AF_SPEC holds IFLA_BRIDGE_VLAN_INFO
+ * VLANs of a bridge and its ports: link messages of family AF_BRIDGE, whose IFLA_AF_SPEC contains IFLA_BRIDGE_VLAN_INFO
  * (include/uapi/linux/if_bridge.h, net/bridge/br_netlink.c).
  */
 import { attribute, attributes, cstring, list, struct, u16, u32, type ValueOf } from "./codec.ts";
 import { ifinfomsg } from "./link.ts";
 import type { MessageType } from "./message.ts";
 
-/** BRIDGE_VLAN_INFO_*: what frames without a tag belong to; sent without a tag; the ends of a range. */
+/** BRIDGE_VLAN_INFO_*: the VLAN of untagged frames; frames are sent untagged; the first and last VLAN of a range. */
 export const BRIDGE_VLAN_INFO = { pvid: 1 << 1, untagged: 1 << 2, rangeBegin: 1 << 3, rangeEnd: 1 << 4 } as const;
 
-/** IFLA_EXT_MASK: VLANs in a dump, those in a row with the same flags as one range. */
+/** IFLA_EXT_MASK: include VLANs in a dump, with consecutive VLANs of equal flags as one range. */
 export const RTEXT_FILTER_BRVLAN_COMPRESSED = 1 << 2;
 
 const IFLA_BRIDGE_VLAN_INFO = 2;

@@ -8,7 +8,7 @@ test.each([
   ["i32", (to: ByteWriter) => to.i32(-2), [254, 255, 255, 255]],
   ["u64", (to: ByteWriter) => to.u64(1n), [1, 0, 0, 0, 0, 0, 0, 0]],
   ["bytes", (to: ByteWriter) => to.bytes(Uint8Array.of(1, 2)), [1, 2]],
-] as const)("%s that needs a larger buffer is written into the larger one", (_, write, expected) => {
+] as const)("grows the buffer for %s", (_, write, expected) => {
   const writer = new ByteWriter(4);
   writer.bytes(Uint8Array.of(9, 9, 9, 9));
   write(writer);

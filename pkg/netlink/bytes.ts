@@ -1,8 +1,8 @@
 /**
- * Bytes going out: a buffer that grows, with 4-byte alignment as netlink wants it (NLMSG_ALIGNTO, NLA_ALIGNTO).
+ * A growing output buffer, with netlink's 4-byte alignment (NLMSG_ALIGNTO, NLA_ALIGNTO).
  *
- * Host byte order is little-endian on every architecture weft is built for (amd64, arm64); fields that the kernel
- * wants in network order say so in their codec (`be16`, `be32`, `be64`).
+ * Host byte order is little-endian on every architecture that weft supports (amd64, arm64). Fields in network byte
+ * order use the codecs `be16`, `be32` and `be64`.
  */
 export class ByteWriter {
   #bytes: Uint8Array;
@@ -18,13 +18,13 @@ export class ByteWriter {
     return this.#length;
   }
 
-  /** Begins anew, with the same buffer. */
+  /** Discards the content, and keeps the buffer. */
   clear(): void {
     this.#bytes.fill(0, 0, this.#length);
     this.#length = 0;
   }
 
-  /** What was written so far, without a copy: valid until the next write. */
+  /** Returns the bytes written so far, without a copy: valid until the next write. */
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
   }
@@ -59,7 +59,7 @@ export class ByteWriter {
     this.#bytes.set(value, at);
   }
 
-  /** A byte for each character, all of which are below 256. */
+  /** Writes one byte for each character; all characters must be below 256. */
   characters(text: string): void {
     const at = this.#grow(text.length);
     for (let index = 0; index < text.length; index++) this.#bytes[at + index] = text.charCodeAt(index);
@@ -73,12 +73,12 @@ export class ByteWriter {
     this.#grow(-this.#length & 3);
   }
 
-  /** Writes a 16-bit length over bytes written earlier (`nla_len`). */
+  /** Overwrites 16 bits at `at` with a length (`nla_len`). */
   patchU16(at: number, value: number): void {
     this.#view.setUint16(at, value, true);
   }
 
-  /** Writes a 32-bit length over bytes written earlier (`nlmsg_len`). */
+  /** Overwrites 32 bits at `at` with a length (`nlmsg_len`). */
   patchU32(at: number, value: number): void {
     this.#view.setUint32(at, value, true);
   }
@@ -97,7 +97,7 @@ export class ByteWriter {
   }
 }
 
-/** A view on exactly these bytes, wherever they lie in their buffer. */
+/** Returns a view of exactly these bytes, at their offset in the underlying buffer. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }

@@ -29,17 +29,17 @@ describe("scalars", () => {
     ["u32", u32, 0x12345678, "78563412"],
     ["i32", i32, -2, "feffffff"],
     ["be16", be16, 8472, "2118"],
-  ] as const)("%s has its byte order", (_name, codec, value, expected) => {
+  ] as const)("%s uses its byte order", (_name, codec, value, expected) => {
     expect(hex(encode(codec, value))).toBe(expected);
     expect(codec.read(raw(expected))).toBe(value);
   });
 
-  test("a scalar of too few bytes is refused", () => {
+  test("throws if a scalar has too few bytes", () => {
     expect(() => u32.read(raw("0102"))).toThrow(CodecError);
   });
 });
 
-test("text ends at NUL, and is read without one too", () => {
+test("text ends at NUL; reads text without NUL too", () => {
   expect(hex(encode(cstring, "eth0"))).toBe("6574683000");
   expect(cstring.read(raw("657468300000"))).toBe("eth0");
   expect(cstring.read(raw("65746830"))).toBe("eth0");
@@ -54,22 +54,22 @@ const table = attributes({
 });
 
 describe("structs", () => {
-  test("fields left out are zero", () => {
+  test("writes omitted fields as zero", () => {
     expect(hex(encode(header, { index: 7 } as never))).toBe("0000000007000000");
   });
-  test("a short struct is refused with the size it needs", () => {
-    expect(() => header.read(raw("00"))).toThrow("1 bytes where 8 are needed");
+  test("throws if a struct is too short, and says the size it needs", () => {
+    expect(() => header.read(raw("00"))).toThrow("1 bytes, expected 8");
   });
 });
 
 describe("attributes", () => {
-  test("carry length, type and padding, nests their flag", () => {
+  test("have length, type and padding; nests have their flag", () => {
     expect(hex(encode(table, { name: "a", inner: { port: 1 } }))).toBe(
       ["06000300", "61000000", "0c001280", "06000f00", "00010000"].join(""),
     );
   });
 
-  test("that the table does not know survive decoding and encoding", () => {
+  test("that are not in the table are kept by decoding and encoding", () => {
     const wire = raw("0800 0400 dc050000 0800 6300 01020304");
     const value = table.read(wire);
     expect(value).toEqual({ mtu: 1500, unknown: [{ type: 0x63, bytes: raw("01020304") }] });
@@ -79,40 +79,38 @@ describe("attributes", () => {
   test.each([
     ["a length below the header's", "0300 0400"],
     ["a length beyond the end", "0900 0400 00000000"],
-  ])("%s is refused", (_name, wire) => {
+  ])("throws on %s", (_name, wire) => {
     expect(() => table.read(raw(wire))).toThrow(CodecError);
   });
 
-  test("an error names the path to the field", () => {
-    expect(() => table.read(raw("0900 1280 0500 0f00 01 000000"))).toThrow(
-      /^T_INNER\.T_PORT: 1 bytes where 2 are needed/,
-    );
+  test("errors contain the path of the field", () => {
+    expect(() => table.read(raw("0900 1280 0500 0f00 01 000000"))).toThrow(/^T_INNER\.T_PORT: 1 bytes, expected 2/);
   });
 
-  test("one too long for nla_len is refused", () => {
+  test("throws if an attribute is too long for nla_len", () => {
     expect(() => encode(attributes({ big: attribute(1, "BIG", bytes) }), { big: new Uint8Array(70_000) })).toThrow(
       /nla_len/,
     );
   });
 });
 
-test("lists keep their order", () => {
+test("lists keep the order of their elements", () => {
   const codec = list(1, nest(attributes({ n: attribute(1, "N", u32) })));
   expect(codec.read(encode(codec, [{ n: 3 }, { n: 1 }]))).toEqual([{ n: 3 }, { n: 1 }]);
 });
 
 describe("variants", () => {
   const codec = variant({ type: 1, identifier: "KIND" }, { type: 2, identifier: "DATA" }, { veth: table });
-  test("choose the payload's table by their kind", () => {
+  test("select the payload's table by kind", () => {
     const value = { kind: "veth", data: { mtu: 9000 } } as const;
     expect(codec.read(encode(codec, value))).toEqual(value);
   });
-  test("of a kind the table does not know keep their bytes", () => {
+  test("keep the payload of an unknown kind as bytes", () => {
     expect(codec.read(raw("0800 0100 74756e00 0600 0280 abcd 0000"))).toEqual({ kind: "tun", data: raw("abcd") });
   });
 });
 
-test("whatever bytes come, decoding ends in a value or a CodecError", () => {
+test("decoding any bytes returns a value or throws CodecError", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (wire) => {
       try {

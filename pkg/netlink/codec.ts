@@ -1,20 +1,20 @@
 /**
- * Netlink payloads described as data: scalars, fixed structs, attribute tables, nests. One table gives the type, the
+ * Netlink payloads described as data: scalars, fixed structs, attribute tables, nests. One table defines the type, the
  * encoder and the decoder. Layout rules: include/uapi/linux/netlink.h (struct nlattr, NLA_ALIGNTO).
  */
 import { ByteWriter, viewOf } from "./bytes.ts";
 
-/** Writes a value, and reads it back from exactly its own bytes. `read` throws `CodecError` on a wrong length. */
+/** Writes a value, and reads it from exactly its own bytes. `read` throws `CodecError` if the length is wrong. */
 export interface Codec<T> {
-  /** Its attribute carries NLA_F_NESTED: strict parsing wants it on new attributes, nfnetlink on all. */
+  /** The attribute carries NLA_F_NESTED. Strict parsing requires it on new attributes, nfnetlink on all. */
   readonly isNest?: boolean;
   write(to: ByteWriter, value: T): void;
   read(from: Uint8Array): T;
 }
 
 /**
- * A codec whose value always takes `size` bytes, so that it can be a field of a struct. Fields are read from one view of
- * the whole struct: in QuickJS each view or subarray costs more than the reading.
+ * A codec whose value always has `size` bytes, so it can be a field of a struct. A struct reads all its fields from one
+ * view: in QuickJS, creating a view or subarray costs more than reading from it.
  */
 export interface FixedCodec<T> extends Codec<T> {
   readonly size: number;
@@ -22,10 +22,10 @@ export interface FixedCodec<T> extends Codec<T> {
   readAt(view: DataView, at: number): T;
 }
 
-/** What a codec reads (a struct's `write` takes less: fields left out are zero). */
+/** The type that a codec reads. A struct's `write` accepts a subset of it, because omitted fields are zero. */
 export type ValueOf<C> = C extends { read(from: Uint8Array): infer T } ? T : never;
 
-/** Bytes from the kernel (or a caller's value) that do not fit the table; `path` names the field. */
+/** Bytes from the kernel, or a caller's value, that do not fit the table; `path` names the field. */
 export class CodecError extends Error {
   readonly path: string;
   constructor(path: string, reason: string) {
@@ -35,7 +35,7 @@ export class CodecError extends Error {
   }
 }
 
-/** `error` with `name` in front of its path, if it is a `CodecError`; others stay as they are. */
+/** Prepends `name` to the path of a `CodecError`; returns other errors unchanged. */
 function named(name: string, error: unknown): unknown {
   if (!(error instanceof CodecError)) return error;
   const inner = error.path === "" ? error.message : error.message.slice(error.path.length + 2);
@@ -62,7 +62,7 @@ function fixed<T>(
     write,
     readAt,
     read(from) {
-      if (from.length < size) throw new CodecError("", `${from.length} bytes where ${size} are needed`);
+      if (from.length < size) throw new CodecError("", `${from.length} bytes, expected ${size}`);
       return readAt(viewOf(from), 0);
     },
   };
@@ -124,13 +124,13 @@ export const be64 = fixed<bigint>(
   (view, at) => view.getBigUint64(at, false),
 );
 
-/** Raw bytes, taken and given as they are. `read` copies, since receive buffers are used again. */
+/** Raw bytes. `read` copies them, because receive buffers are reused. */
 export const bytes: Codec<Uint8Array> = { write: (to, value) => to.bytes(value), read: (from) => from.slice() };
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** NUL-terminated text, as the kernel's NLA_NUL_STRING and NLA_STRING. */
+/** NUL-terminated text, like the kernel's NLA_NUL_STRING and NLA_STRING. */
 export const cstring: Codec<string> = {
   write(to, value) {
     to.bytes(encoder.encode(value));
@@ -142,7 +142,7 @@ export const cstring: Codec<string> = {
   },
 };
 
-/** An attribute that says something by being there (NLA_FLAG). */
+/** An attribute without payload whose presence is its value (NLA_FLAG). */
 export const flag: Codec<true> = { write: () => undefined, read: () => true };
 
 type StructFields = Readonly<Record<string, FixedCodec<unknown>>>;
@@ -150,7 +150,7 @@ type StructFields = Readonly<Record<string, FixedCodec<unknown>>>;
 type AnyFixed = FixedCodec<any>;
 export type StructOf<F extends Record<string, AnyFixed>> = { readonly [K in keyof F]: ValueOf<F[K]> };
 
-/** A fixed C struct without implicit padding (state paddings as fields). Fields left out are zero when written. */
+/** A fixed C struct without implicit padding: padding is declared as fields. Omitted fields are written as zero. */
 export function struct<F extends Record<string, AnyFixed>>(
   fields: F,
 ): FixedCodec<StructOf<F>> & { write(to: ByteWriter, value: Partial<StructOf<F>>): void } {
@@ -171,7 +171,7 @@ export function struct<F extends Record<string, AnyFixed>>(
   });
 }
 
-/** One row of an attribute table: the number, the kernel's identifier, the payload. */
+/** One row of an attribute table: number, kernel identifier, payload. */
 export interface Attribute<T> {
   readonly type: number;
   readonly identifier: string;
@@ -182,7 +182,7 @@ export function attribute<T>(type: number, identifier: string, codec: Codec<T>):
   return { type, identifier, codec };
 }
 
-/** An attribute that the table does not know; it survives decoding and encoding. */
+/** An attribute that is not in the table; decoding and encoding keep it. */
 export interface UnknownAttribute {
   readonly type: number;
   readonly bytes: Uint8Array;
@@ -195,11 +195,11 @@ export type AttributesOf<T extends AttributeTable> = {
 } & { readonly unknown?: readonly UnknownAttribute[] | undefined };
 
 const NLA_HEADER = 4;
-/** NLA_F_NESTED | NLA_F_NET_BYTEORDER are flags in `nla_type`. */
+/** Masks out NLA_F_NESTED and NLA_F_NET_BYTEORDER, which are flags in `nla_type`. */
 export const NLA_TYPE_MASK = 0x3fff;
 export const NLA_F_NESTED = 0x8000;
 
-/** Writes one attribute; its codec says whether it is a nest. */
+/** Writes one attribute; its codec determines whether it is a nest. */
 export function writeAttribute<T>(
   to: ByteWriter,
   type: number,
@@ -217,17 +217,17 @@ export function writeAttribute<T>(
 }
 
 /**
- * Calls `visit` for each attribute in `from` with where its payload begins and ends; throws when a length points outside.
- * Offsets, not subarrays: most attributes of a link are of no interest.
+ * Calls `visit` for each attribute in `from` with the start and end of its payload. Throws if a length exceeds the
+ * buffer. Passes offsets instead of subarrays, because the caller skips most attributes of a link.
  */
 export function eachAttribute(from: Uint8Array, visit: (type: number, start: number, end: number) => void): void {
-  // Byte by byte: a view costs more than the two numbers that are read by it.
+  // Reads single bytes: creating a view costs more than reading two numbers without one.
   const u16At = (offset: number) => (from[offset] as number) | ((from[offset + 1] as number) << 8);
   let at = 0;
   while (from.length - at >= NLA_HEADER) {
     const length = u16At(at);
     if (length < NLA_HEADER || at + length > from.length) {
-      throw new CodecError("", `attribute length ${length} at offset ${at} of ${from.length}`);
+      throw new CodecError("", `invalid attribute length ${length} at offset ${at} of ${from.length} bytes`);
     }
     visit(u16At(at + 2) & NLA_TYPE_MASK, at + NLA_HEADER, at + length);
     at += (length + 3) & ~3;
@@ -235,8 +235,8 @@ export function eachAttribute(from: Uint8Array, visit: (type: number, start: num
 }
 
 /**
- * A run of attributes, each at most once, written in the order of the table. With `dropUnknown` those that the table
- * does not know are passed over, where nobody writes back what was read and there are many of them.
+ * A sequence of attributes, each at most once, written in the order of the table. `dropUnknown` discards attributes
+ * that are not in the table. It is for messages with many of them whose content is never written back.
  */
 export function attributes<T extends AttributeTable>(
   table: T,
@@ -279,12 +279,12 @@ export function attributes<T extends AttributeTable>(
   };
 }
 
-/** The payload of an attribute that holds attributes. */
+/** The payload of an attribute that contains attributes. */
 export function nest<T>(inner: Codec<T>): Codec<T> {
   return { isNest: true, write: (to, value) => inner.write(to, value), read: (from) => inner.read(from) };
 }
 
-/** A nest of many attributes of one type (`NFTA_LIST_ELEM`): a list. */
+/** A list: a nest of many attributes of one type (`NFTA_LIST_ELEM`). */
 export function list<T>(type: number, element: Codec<T>): Codec<readonly T[]> {
   return {
     isNest: true,
@@ -308,8 +308,8 @@ export type VariantOf<T extends VariantTable> = {
 }[keyof T & string];
 
 /**
- * A nest of a name and a payload whose table the name chooses (`IFLA_LINKINFO`, `NFTA_EXPR_*`). A kind that is not in
- * the table is read with `data` as raw bytes (and typed as if it were known: check `kind` first).
+ * A nest of a name and a payload; the name selects the payload's table (`IFLA_LINKINFO`, `NFTA_EXPR_*`). For a kind
+ * that is not in the table, `data` has the raw bytes, although its type says otherwise: check `kind` first.
  */
 export function variant<T extends VariantTable>(
   kind: { readonly type: number; readonly identifier: string },
@@ -344,7 +344,7 @@ export function variant<T extends VariantTable>(
   };
 }
 
-/** Encodes into bytes of its own. */
+/** Encodes a value into a new buffer. */
 export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
   const writer = new ByteWriter();
   codec.write(writer, value);

@@ -1,6 +1,6 @@
 /**
  * Tracked connections: IPCTNL_MSG_CT_GET and _DELETE (include/uapi/linux/netfilter/nfnetlink_conntrack.h). Numbers in
- * attributes are in network byte order, but for the flags of filters.
+ * attributes are in network byte order, except the flags of filters.
  */
 import { attribute, attributes, be16, be32, bytes, NLA_TYPE_MASK, nest, u8, u32, type ValueOf } from "./codec.ts";
 import type { MessageType } from "./message.ts";
@@ -30,7 +30,7 @@ const tuple = attributes({
 });
 export type ConnectionTuple = ValueOf<typeof tuple>;
 
-/** CTA_FILTER_F_*: which parts of the tuples in a dump's request count (Linux 5.8; net/netfilter/nf_internals.h). */
+/** CTA_FILTER_F_*: the tuple fields that the kernel compares in a dump (Linux 5.8; net/netfilter/nf_internals.h). */
 export const CTA_FILTER_F = {
   source: 1,
   destination: 2,
@@ -39,7 +39,7 @@ export const CTA_FILTER_F = {
   destinationPort: 0x20,
 } as const;
 
-/** IPS_*: what a connection has met so far (include/uapi/linux/netfilter/nf_conntrack_common.h). */
+/** IPS_*: the status of a connection (include/uapi/linux/netfilter/nf_conntrack_common.h). */
 export const IPS_SEEN_REPLY = 2;
 
 const filter = attributes({
@@ -51,9 +51,9 @@ const connection = attributes(
   {
     original: attribute(CTA_TUPLE_ORIG, "CTA_TUPLE_ORIG", nest(tuple)),
     reply: attribute(2, "CTA_TUPLE_REPLY", nest(tuple)),
-    /** IPS_*; in requests the values of the bits that `statusMask` names (Linux 5.15). */
+    /** IPS_*; in requests, the values of the bits in `statusMask` (Linux 5.15). */
     status: attribute(3, "CTA_STATUS", be32),
-    /** Tells a connection from a later one with the same tuples. */
+    /** Distinguishes a connection from a later one with the same tuples. */
     id: attribute(12, "CTA_ID", be32),
     zone: attribute(18, "CTA_ZONE", be16),
     filter: attribute(25, "CTA_FILTER", nest(filter)),
@@ -67,8 +67,8 @@ const NFGENMSG_LENGTH = 4;
 const NLA_HEADER = 4;
 
 /**
- * The protocol of the first direction of an IPCTNL_MSG_CT_NEW, without decoding the rest: a node may track hundreds of
- * thousands of connections. `undefined` where the message states none.
+ * Reads the original tuple's protocol from an IPCTNL_MSG_CT_NEW without decoding the rest, because a node may track
+ * hundreds of thousands of connections. Returns `undefined` if the message has none.
  */
 export function originalProtocol(payload: Uint8Array): ValueOf<typeof protocol> | undefined {
   const original = findAttribute(payload, NFGENMSG_LENGTH, payload.length, CTA_TUPLE_ORIG);
@@ -76,7 +76,7 @@ export function originalProtocol(payload: Uint8Array): ValueOf<typeof protocol> 
   return found && protocol.read(payload.subarray(found.start, found.end));
 }
 
-/** Where the payload of the first attribute of this type begins and ends. */
+/** Finds the start and end of the payload of the first attribute of this type. */
 function findAttribute(bytes: Uint8Array, from: number, to: number, type: number) {
   const u16At = (at: number) => (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
   for (let at = from; to - at >= NLA_HEADER; ) {

@@ -2,8 +2,8 @@ import { errnoName, errnoText } from "../sys/errors.ts";
 import type { Query, Request } from "./message.ts";
 
 /**
- * The kernel refused a request: which one, with which errno, and what its extended acknowledgement says.
- * `where` names the namespace the socket speaks to.
+ * The kernel's refusal of a request, with the errno and the text of the extended acknowledgement. `where` names the
+ * namespace of the socket.
  */
 export class NetlinkError extends Error {
   readonly request: Request | Query;
@@ -22,17 +22,20 @@ export class NetlinkError extends Error {
   }
 }
 
-/** True when `error` is the kernel's answer with one of these errno names. */
+/** True if `error` is a refusal by the kernel with one of these errno names, or any errno if none is given. */
 export function isNetlinkError(error: unknown, ...codes: readonly string[]): error is NetlinkError {
   return error instanceof NetlinkError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** The object to be made is there already. */
+/** True if the object to be created already exists. */
 export function isExists(error: unknown): error is NetlinkError {
   return isNetlinkError(error, "EEXIST");
 }
 
-/** The object to be read or removed is not there: links, addresses, routes and neighbours each say it differently. */
+/**
+ * True if the object to be read or removed does not exist. Links, addresses, routes and neighbours each have their own
+ * errno for it.
+ */
 export function isGone(error: unknown): error is NetlinkError {
   return isNetlinkError(error, "ENODEV", "ENOENT", "ESRCH", "EADDRNOTAVAIL", "ENXIO");
 }

@@ -1,4 +1,4 @@
-/** What a device's driver does itself, of generic netlink's family "ethtool" (linux/ethtool_netlink.h). */
+/** Features of a device's driver: the generic netlink family "ethtool" (linux/ethtool_netlink.h). */
 import { attribute, attributes, cstring, flag, list, nest, u32, type ValueOf } from "./codec.ts";
 import { type GenericHeader, genlmsghdr } from "./generic.ts";
 import type { MessageType } from "./message.ts";
@@ -17,7 +17,7 @@ const bit = nest(
   ),
 );
 
-/** Bits by name. With a mask, those that are listed count, and are set where they have a value. */
+/** Bits by name. In a bitset with a mask only the listed bits count, and a bit is set if it has a value. */
 const bitset = nest(
   attributes(
     {
@@ -41,7 +41,7 @@ const features = attributes(
   { dropUnknown: true },
 );
 
-/** `family` is the number that the kernel gave to ETHTOOL_GENL_NAME. */
+/** `family` is the id that the kernel assigned to ETHTOOL_GENL_NAME. */
 export function featuresMessage(family: number): MessageType<GenericHeader, ValueOf<typeof features>> {
   return { identifier: "ETHTOOL_MSG_FEATURES", type: family, header: genlmsghdr, attributes: features };
 }

@@ -4,25 +4,25 @@ import { type Conversation, Exchange, type Reply } from "./exchange.ts";
 import type { Message, Query, Request } from "./message.ts";
 import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
 
-/** Each datagram comes in bytes of its own (`EventNetlinkSocket`). */
+/** Each datagram has its own buffer (`EventNetlinkSocket`). */
 const OWN_BYTES = { keepsBytes: true };
 
 /**
- * The kernel answers within milliseconds, a full dump of a large node within seconds. An answer that was lost would keep all
- * that wait behind it for ever.
+ * The longest time to wait for an answer. The kernel answers within milliseconds, a full dump of a large node within
+ * seconds. Without a limit, a lost answer would block all queued calls forever.
  */
 const ANSWER_LIMIT_MS = 60_000;
 
-/** What is asked of a clock. */
+/** The clock functions that the driver needs. */
 export interface Timers {
   nowMs(): number;
-  /** Calls `callback` once after `delayMs`, unless the returned function was called before. */
+  /** Calls `callback` once after `delayMs`, unless the returned function has been called before. */
   setTimer(delayMs: number, callback: () => void): () => void;
 }
 
 /**
- * Asks the kernel on an event loop: the daemon's driver. Calls queue up; one conversation is on its way at a time, since
- * a socket carries one dump at a time. Use another socket for notifications.
+ * Sends requests to the kernel on an event loop: the daemon's driver. It queues calls and runs one conversation at a
+ * time, because a socket carries one dump at a time. Notifications need another socket.
  */
 export class EventedNetlink {
   readonly #socket: EventNetlinkSocket;
@@ -31,7 +31,7 @@ export class EventedNetlink {
   #sequence = 1;
   #current: { conversation: Conversation; resolve: () => void; reject: (error: unknown) => void } | undefined;
   #tail: Promise<void> = Promise.resolve();
-  /** When the kernel was asked, or last said something. */
+  /** The time of the last request to the kernel, or of the last datagram from it. */
   #heardMs = 0;
   #cancelTimer: () => void = () => undefined;
 
@@ -43,7 +43,10 @@ export class EventedNetlink {
     socket.onError((error) => this.#fail(error));
   }
 
-  /** Each request's own answer, in their order; refusals are in the replies, not thrown. Dumps go by `dump`. */
+  /**
+   * Returns the reply to each request, in the order of the requests. Refusals are in the replies; they are not thrown.
+   * Use `dump` for dumps.
+   */
   async exchange(requests: readonly (Request | Query)[]): Promise<Reply[]> {
     const replies: Reply[] = [];
     for (const part of inFlight(requests)) {
@@ -54,7 +57,9 @@ export class EventedNetlink {
     return replies;
   }
 
-  /** All messages of a consistent dump that `isWanted` names: an interrupted one is asked for again. */
+  /**
+   * Returns all messages of a consistent dump that `isWanted` selects; repeats a dump that was interrupted by a change.
+   */
   async dump(request: Query, isWanted?: (message: Message) => boolean): Promise<readonly Message[]> {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
       const options = { ...OWN_BYTES, ...(isWanted && { isWanted }) };
@@ -68,8 +73,8 @@ export class EventedNetlink {
   }
 
   /**
-   * All or nothing (nfnetlink); with `generation` nothing (ERESTART) where the ruleset is of another one by now. Returns
-   * what the kernel made of the requests that carry NLM_F_ECHO.
+   * Commits all requests atomically (nfnetlink). With `generation` it fails with ERESTART if the ruleset has another
+   * generation by now. Returns the objects that the kernel created from requests with NLM_F_ECHO.
    */
   async commit(requests: readonly Request[], generation?: number): Promise<readonly Message[]> {
     if (requests.length === 0) return [];
@@ -105,7 +110,10 @@ export class EventedNetlink {
     return turn;
   }
 
-  /** Counts from the last sign of it: a dump may have thousands of messages. What comes later belongs to no conversation. */
+  /**
+   * Starts the timeout. It restarts with every datagram, because a dump may have thousands of messages. A datagram that
+   * arrives after the timeout is ignored, because it belongs to no conversation.
+   */
   #awaitAnswer(waitMs = ANSWER_LIMIT_MS): void {
     this.#cancelTimer();
     this.#cancelTimer = this.#timers.setTimer(waitMs, () => {

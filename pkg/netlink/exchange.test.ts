@@ -9,7 +9,7 @@ import { EventedNetlink } from "./evented.ts";
 import { RTM_GETLINK, RTM_NEWLINK } from "./link.ts";
 import { decode, dumpRequest, NLM_F_DUMP_INTR, NLM_F_MULTI, query, request, splitDatagram } from "./message.ts";
 
-/** Plays the kernel: takes the requests of a datagram, gives datagrams. */
+/** Simulates the kernel: returns the datagrams that answer the requests of one datagram. */
 type Kernel = (requests: ReturnType<typeof splitDatagram>) => Uint8Array[];
 
 function answer(type: number, flags: number, sequence: number, payload: Uint8Array): Uint8Array {
@@ -41,7 +41,7 @@ function acknowledge(sequence: number, errno: number, text?: string): Uint8Array
 const linkPayload = (index: number) => query(RTM_NEWLINK, "", { index }, { ifname: `eth${index}` }).body;
 const done = (sequence: number, flags = 0) => answer(3, NLM_F_MULTI | flags, sequence, Uint8Array.of(0, 0, 0, 0));
 const anyLink = query(RTM_GETLINK, "ip link show eth0", {}, { ifname: "eth0" });
-/** Of any type: a batch does not look at it. */
+/** Any type is possible: a batch does not check it. */
 const anyChange = request(RTM_GETLINK, { kind: "link", key: "eth0" }, "ip link set eth0", {}, { ifname: "eth0" });
 const allLinks = dumpRequest(RTM_GETLINK, "ip link show", {}, {});
 
@@ -67,7 +67,7 @@ const TIMERS = {
   },
 };
 
-/** With `pauseMs` that long between two datagrams. */
+/** `pauseMs` is the delay between two datagrams. */
 function evented(kernel: Kernel, pauseMs = 0): { netlink: EventedNetlink; fail(error: SystemError): void } {
   let onDatagram: (datagram: Uint8Array) => void = () => undefined;
   let onError: (error: SystemError) => void = () => undefined;
@@ -93,7 +93,7 @@ function evented(kernel: Kernel, pauseMs = 0): { netlink: EventedNetlink; fail(e
   return { netlink: new EventedNetlink(socket, "a test", TIMERS), fail: (error) => onError(error) };
 }
 
-/** The two drivers do the same; each case runs on both. */
+/** The two drivers behave alike; each case runs on both. */
 const drivers = [
   [
     "blocking",
@@ -110,7 +110,7 @@ const drivers = [
 ] as const;
 
 describe.each(drivers)("the %s driver", (_name, open) => {
-  test("gives each request its own answer, in one datagram", async () => {
+  test("returns a reply for each request of one datagram", async () => {
     let datagrams = 0;
     const driver = open((requests) => {
       datagrams += 1;
@@ -122,10 +122,10 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     expect(datagrams).toBe(1);
     expect([first?.error, third?.error]).toEqual([undefined, undefined]);
     expect(isExists(second?.error)).toBe(true);
-    expect(second?.error?.message).toBe("ip link show eth0 in a test: exists already (EEXIST): Name taken");
+    expect(second?.error?.message).toBe("ip link show eth0 in a test: already exists (EEXIST): Name taken");
   });
 
-  test("cuts long runs so that what is answered fits the receive buffer", async () => {
+  test("splits long request lists so that the answers fit the receive buffer", async () => {
     const sizes: number[] = [];
     const driver = open((requests) => {
       sizes.push(requests.length);
@@ -136,7 +136,7 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     expect(Math.max(...sizes)).toBeLessThanOrEqual(64);
   });
 
-  test("collects a dump that comes in pieces", async () => {
+  test("collects a dump from several datagrams", async () => {
     const driver = open(([asked]) => {
       const sequence = asked?.sequence ?? 0;
       return [1, 2, 3].map((index) => answer(16, NLM_F_MULTI, sequence, linkPayload(index))).concat(done(sequence));
@@ -145,7 +145,7 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     expect(names).toEqual(["eth1", "eth2", "eth3"]);
   });
 
-  test("asks again for a dump that was interrupted", async () => {
+  test("repeats an interrupted dump", async () => {
     let turn = 0;
     const driver = open(([asked]) => {
       const sequence = asked?.sequence ?? 0;
@@ -156,17 +156,17 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     expect(links.map((message) => decode(RTM_NEWLINK, message).header.index)).toEqual([2]);
   });
 
-  test("gives up on a dump that is interrupted every time", async () => {
+  test("gives up after repeated interruptions of a dump", async () => {
     const driver = open(([asked]) => [done(asked?.sequence ?? 0, NLM_F_DUMP_INTR)]);
     await expect(driver.dump(allLinks)).rejects.toThrow(/the table changed during each of 8 dumps/);
   });
 
-  test("passes over answers that belong to nobody", async () => {
+  test("ignores answers to unknown sequence numbers", async () => {
     const driver = open(([asked]) => [acknowledge(0, 5), acknowledge(asked?.sequence ?? 0, 0)]);
     expect((await driver.exchange([anyLink]))[0]?.error).toBeUndefined();
   });
 
-  test("sends a batch whole, with one acknowledgement asked for", async () => {
+  test("sends a batch in one datagram, and requests one acknowledgement", async () => {
     let types: number[] = [];
     const driver = open((requests) => {
       types = requests.map(({ type }) => type);
@@ -177,7 +177,7 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     expect(types).toEqual([16, 18, 18, 17]);
   });
 
-  test("sends a batch for one generation of the ruleset, and returns what the kernel echoes", async () => {
+  test("sends the ruleset generation of a batch, and returns the echoed messages", async () => {
     const payloads: string[] = [];
     const driver = open((requests) => {
       payloads.push(requests[0]?.payload.subarray(4).join() ?? "");
@@ -185,12 +185,12 @@ describe.each(drivers)("the %s driver", (_name, open) => {
       return [answer(16, 0, first ?? 0, linkPayload(7)), acknowledge(last ?? 0, 0)];
     });
     const echoes = await driver.commit([anyChange, anyChange], 258);
-    // NFNL_BATCH_GENID, in network order.
+    // NFNL_BATCH_GENID, in network byte order.
     expect(payloads).toEqual(["8,0,1,0,0,0,1,2"]);
     expect(echoes.map((message) => decode(RTM_NEWLINK, message).header.index)).toEqual([7]);
   });
 
-  test("reports the refused message of a batch, not the last", async () => {
+  test("reports the refused message of a batch instead of the last one", async () => {
     const refused = request(RTM_GETLINK, anyChange.object, "nft add rule", {}, {});
     const driver = open((requests) => [
       acknowledge(requests[1]?.sequence ?? 0, 2),
@@ -201,13 +201,13 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     );
   });
 
-  test("reports a commit that failed as a whole", async () => {
+  test("reports a failed commit", async () => {
     const driver = open((requests) => [acknowledge(requests[0]?.sequence ?? 0, 12)]);
     await expect(driver.commit([anyChange])).rejects.toThrow(NetlinkError);
   });
 });
 
-test("the event-driven driver hands a socket error to the call on its way, and serves the next", async () => {
+test("the event-driven driver rejects the current call on a socket error, and serves the next", async () => {
   let silent = true;
   const { netlink, fail } = evented((requests) =>
     silent ? [] : requests.map(({ sequence }) => acknowledge(sequence, 0)),
@@ -221,7 +221,7 @@ test("the event-driven driver hands a socket error to the call on its way, and s
   expect(await netlink.exchange([anyLink])).toHaveLength(1);
 });
 
-test("the event-driven driver waits for an answer that is lost for a minute, and serves those behind it", async () => {
+test("the event-driven driver waits one minute for a lost answer, and then serves the queued calls", async () => {
   vi.useFakeTimers();
   try {
     let silent = true;
@@ -238,14 +238,14 @@ test("the event-driven driver waits for an answer that is lost for a minute, and
     silent = false;
     await vi.advanceTimersByTimeAsync(2000);
     await failure;
-    // The late answer comes with it, and is passed over.
+    // The late answer arrives in the same datagram and is ignored.
     expect(await behind).toMatchObject([{ error: undefined }]);
   } finally {
     vi.useRealTimers();
   }
 });
 
-test("a dump that goes on coming is waited for, however long it takes", async () => {
+test("waits without limit for a dump that keeps sending messages", async () => {
   vi.useFakeTimers();
   try {
     const { netlink } = evented((requests) => {

@@ -1,6 +1,6 @@
 /**
- * What it means to ask the kernel something, without a socket: which bytes to send, which answers belong to which
- * request, and when all have come. The blocking driver and the event-driven one both turn this crank.
+ * The protocol of an exchange with the kernel, without a socket: the bytes to send, the request of each answer, and the
+ * end of the exchange. The blocking and the event-driven driver both use it.
  */
 import { ByteWriter } from "./bytes.ts";
 import { NetlinkError } from "./errors.ts";
@@ -20,11 +20,11 @@ import {
 /** The answer to one request. */
 export interface Reply {
   readonly request: Request | Query;
-  /** Data messages; their payloads stay. */
+  /** Data messages; their payloads remain valid. */
   readonly messages: readonly Message[];
-  /** Set when the kernel refused. */
+  /** Set if the kernel refused the request. */
   readonly error: NetlinkError | undefined;
-  /** The dump was interrupted by a change (NLM_F_DUMP_INTR) and has to be asked for again. */
+  /** A change interrupted the dump (NLM_F_DUMP_INTR); the caller must repeat it. */
   readonly interrupted: boolean;
 }
 
@@ -36,7 +36,10 @@ interface Pending {
   finished: boolean;
 }
 
-/** A datagram to send and the bookkeeping of its answers; a driver sends, feeds, and stops when it is finished. */
+/**
+ * A datagram to send, and the state of its answers. A driver sends the datagram and passes received datagrams to
+ * `accept` until `isFinished` is true.
+ */
 export interface Conversation {
   readonly datagram: Uint8Array;
   readonly isFinished: boolean;
@@ -44,9 +47,9 @@ export interface Conversation {
 }
 
 /**
- * One datagram of requests on its way: rtnetlink judges each message by itself, in their order, and goes on after a
- * refusal. Refusals come unasked for; only the last message asks for an answer in any case, which says that the others
- * were carried out.
+ * One datagram of requests. rtnetlink processes the messages independently and in order, and continues after a refusal.
+ * The kernel always reports refusals. Only the last request asks for an acknowledgement, which shows that the kernel
+ * has processed the others.
  */
 export class Exchange implements Conversation {
   readonly datagram: Uint8Array;
@@ -57,8 +60,8 @@ export class Exchange implements Conversation {
   readonly #pending: Pending[];
 
   /**
-   * `keepsBytes`: what `accept` is given is never used again by others, so payloads need no copies. `isWanted`: other data
-   * messages are dropped as they come; the payload that it is given is valid only during the call.
+   * `keepsBytes`: the buffers passed to `accept` are never reused, so payloads need no copies. `isWanted`: other data
+   * messages are dropped on arrival; the payload passed to it is valid only during the call.
    */
   constructor(
     requests: readonly (Request | Query)[],
@@ -92,7 +95,7 @@ export class Exchange implements Conversation {
     return this.#pending.at(-1)?.finished ?? true;
   }
 
-  /** Takes a datagram's messages; those of other conversations are passed over. */
+  /** Processes the messages of a datagram; ignores those of other conversations. */
   accept(datagram: Uint8Array): void {
     for (const message of splitDatagram(datagram)) this.#take(message);
   }

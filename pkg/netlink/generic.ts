@@ -1,4 +1,4 @@
-/** Generic netlink: families are known by name, and get their number when the kernel boots (linux/genetlink.h). */
+/** Generic netlink: a family is known by name, and the kernel assigns its number at boot (linux/genetlink.h). */
 import { attribute, attributes, cstring, struct, u8, u16, type ValueOf } from "./codec.ts";
 import { decode, type Message, type MessageType, type Query, query } from "./message.ts";
 
@@ -26,12 +26,12 @@ const CTRL: MessageType<GenericHeader, ValueOf<typeof family>> = {
   attributes: family,
 };
 
-/** ENOENT where the kernel has no such family. */
+/** Requests a family by name. Fails with ENOENT if the kernel does not have it. */
 export function familyQuestion(name: string): Query {
   return query(CTRL, `genl ctrl get name ${name}`, { command: CTRL_CMD_GETFAMILY, version: 1 }, { name });
 }
 
-/** The number in the answer to `familyQuestion`: the type of the family's messages. */
+/** Parses the answer to `familyQuestion`: the family's number, which is the type of its messages. */
 export function readFamily(messages: readonly Message[]): number | undefined {
   return messages.map((message) => decode(CTRL, message).attributes.id).find((id) => id !== undefined);
 }

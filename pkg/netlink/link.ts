@@ -33,13 +33,13 @@ export const IFF_LOWER_UP = 0x10000;
 /** struct ifinfomsg */
 export const ifinfomsg = struct({ family: u8, padding: u8, type: u16, index: i32, flags: u32, change: u32 });
 
-/** IFLA_EXT_MASK: leave out the counters, a third of a link's description. */
+/** IFLA_EXT_MASK: omit the counters, which are a third of a link's description. */
 export const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 
 /** The index in IFLA_INET_CONF of a net.ipv4.conf.<dev> setting (include/uapi/linux/ip.h, IPV4_DEVCONF_*). */
 export const IPV4_DEVCONF = { arpNotify: 22 } as const;
 
-/** IFLA_INET_CONF as the kernel takes it: a nest whose attribute types are IPV4_DEVCONF_* numbers. */
+/** IFLA_INET_CONF as the kernel accepts it: a nest whose attribute types are IPV4_DEVCONF_* numbers. */
 const ipv4Configuration = attributes({
   arpNotify: attribute(IPV4_DEVCONF.arpNotify, "IPV4_DEVCONF_ARP_NOTIFY", u32),
 });
@@ -52,7 +52,10 @@ const familySettings = attributes({
   ),
 });
 
-/** IFLA_AF_SPEC is only written: what a dump says there has another layout (IFLA_INET_CONF is an array) and is not read. */
+/**
+ * IFLA_AF_SPEC, for writing only. It has another layout in dumps (IFLA_INET_CONF is an array there), which weft does
+ * not read.
+ */
 const writtenFamilySettings: Codec<ValueOf<typeof familySettings> | undefined> = {
   write(to, value) {
     if (value !== undefined) familySettings.write(to, value);
@@ -75,7 +78,7 @@ const vxlan = attributes({
 const bridge = attributes({
   stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
   vlanFiltering: attribute(7, "IFLA_BR_VLAN_FILTERING", u8),
-  /** Only told by kernels that can filter VLANs. */
+  /** Reported only by kernels with VLAN filtering. */
   vlanProtocol: attribute(8, "IFLA_BR_VLAN_PROTOCOL", be16),
 });
 
@@ -116,7 +119,7 @@ const ipvlan = attributes({ mode: attribute(1, "IFLA_IPVLAN_MODE", u16) });
 
 const vlan = attributes({ id: attribute(1, "IFLA_VLAN_ID", u16) });
 
-/** Only told: rtnetlink makes no tun devices (drivers/net/tun.c). */
+/** Read-only: rtnetlink cannot create tun devices (drivers/net/tun.c). */
 const tun = attributes({
   owner: attribute(1, "IFLA_TUN_OWNER", u32),
   group: attribute(2, "IFLA_TUN_GROUP", u32),
@@ -138,7 +141,7 @@ const portInfo = variant(
   { bridge: bridgePort },
 );
 
-/** IFLA_LINKINFO holds the device's kind and, for a port, its master's kind. */
+/** IFLA_LINKINFO contains the device's kind and, for a port, its master's kind. */
 const linkInfoBoth: Codec<{
   readonly device?: ValueOf<typeof linkInfo> | undefined;
   readonly port?: ValueOf<typeof portInfo> | undefined;
@@ -159,16 +162,16 @@ const linkInfoBoth: Codec<{
 
 const IFLA_ALT_IFNAME = 53;
 
-/** Of the some sixty attributes of a link those that weft reads or writes; the others are passed over. */
+/** The link attributes that weft reads or writes, out of about sixty; the others are dropped. */
 export const linkAttributes = attributes(
   {
     address: attribute(1, "IFLA_ADDRESS", bytes),
     ifname: attribute(3, "IFLA_IFNAME", cstring),
     mtu: attribute(4, "IFLA_MTU", u32),
-    /** The index of the underlying device, or of a veth's other end (there in IFLA_LINK_NETNSID's namespace). */
+    /** The index of the underlying device, or of a veth's other end (in the namespace of IFLA_LINK_NETNSID). */
     link: attribute(5, "IFLA_LINK", i32),
     master: attribute(10, "IFLA_MASTER", u32),
-    /** Of a bridge port, in messages of family AF_BRIDGE alone. */
+    /** The settings of a bridge port; only in messages of family AF_BRIDGE. */
     portSettings: attribute(12, "IFLA_PROTINFO", nest(bridgePort)),
     txQueueLength: attribute(13, "IFLA_TXQLEN", u32),
     operState: attribute(16, "IFLA_OPERSTATE", u8),
@@ -177,9 +180,9 @@ export const linkAttributes = attributes(
     familySettings: attribute(26, "IFLA_AF_SPEC", nest(writtenFamilySettings)),
     netNsFd: attribute(28, "IFLA_NET_NS_FD", u32),
     extendedMask: attribute(29, "IFLA_EXT_MASK", u32),
-    /** Only told: all of a link's alternative names. */
+    /** Read-only: all alternative names of a link. */
     alternativeNames: attribute(52, "IFLA_PROP_LIST", list(IFLA_ALT_IFNAME, cstring)),
-    /** Only asked: a link by one of its alternative names. */
+    /** Write-only: selects a link by one of its alternative names. */
     alternativeName: attribute(IFLA_ALT_IFNAME, "IFLA_ALT_IFNAME", cstring),
   },
   { dropUnknown: true },

@@ -1,16 +1,16 @@
 /**
- * Questions to the kernel as a coroutine: a look yields requests and takes the answers to them all. So one function serves
- * both who waits for answers (plugins, commands) and who must not (weftd).
+ * Reads of the kernel as coroutines: a `Look` yields requests and receives the answers to all of them. The same
+ * function works for callers that block (plugins, commands) and for weftd, which must not block.
  */
 import type { Message, Query } from "./message.ts";
 
-/** Asks the kernel; an object that is absent gives no message. */
+/** Sends requests to the kernel. An object that does not exist gives no message. */
 export type Read = (questions: readonly Query[]) => readonly Message[];
 
-/** A look of several questions, each after the answers to those before. */
+/** A read in several steps; each step's requests may depend on the answers to the previous steps. */
 export type Look<T> = Generator<readonly Query[], T, readonly Message[]>;
 
-/** Runs a look with blocking reads. Throws what `read` throws. */
+/** Runs a `Look` with blocking reads. Throws if `read` throws. */
 export function answered<T>(look: Look<T>, read: Read): T {
   for (let step = look.next(); ; step = look.next(read(step.value))) if (step.done === true) return step.value;
 }

@@ -1,11 +1,11 @@
-/** Settings of links as the kernel announces them: RTM_NEWNETCONF (include/uapi/linux/netconf.h). */
+/** Settings of links, as announced by the kernel: RTM_NEWNETCONF (include/uapi/linux/netconf.h). */
 import { attribute, attributes, i32, struct, u8, type ValueOf } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 
 /** struct netconfmsg */
 const netconfmsg = struct({ family: u8 });
 
-/** NETCONFA_IFINDEX of the settings for all links. */
+/** The NETCONFA_IFINDEX value for the settings of all links. */
 export const NETCONFA_IFINDEX_ALL = -1;
 
 const netconfAttributes = attributes(

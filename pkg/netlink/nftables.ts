@@ -1,6 +1,6 @@
 /**
- * nftables objects on the wire (include/uapi/linux/netfilter/nf_tables.h, nfnetlink.h). All numbers in attributes are
- * in network byte order; what registers hold is whatever the packet or the key's type says.
+ * nftables objects on the wire (include/uapi/linux/netfilter/nf_tables.h, nfnetlink.h). Numbers in attributes are in
+ * network byte order. The content of registers has the byte order of the packet or of the key's type.
  */
 import {
   attribute,
@@ -19,11 +19,11 @@ import {
 } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 
-/** struct nfgenmsg. `resourceId` is the ruleset's generation in a batch, else 0. */
+/** struct nfgenmsg. `resourceId` is the ruleset's generation in a batch, otherwise 0. */
 export const nfgenmsg = struct({ family: u8, version: u8, resourceId: be16 });
 
 export const NFPROTO = { inet: 1, ip: 2, bridge: 7, ip6: 10 } as const;
-/** No family in particular. */
+/** No specific family. */
 export const NFPROTO_UNSPEC = 0;
 export const NF_INET_HOOK = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
 export const NFT_SET = {
@@ -39,9 +39,12 @@ export const NFT_SET_ELEM_INTERVAL_END = 1;
 
 /** NFT_REG_VERDICT, and the first two 16-byte data registers. */
 export const NFT_REG = { verdict: 0, r1: 1, r2: 2 } as const;
-/** The first of the 4-byte registers (NFT_REG32_00), which divide the 16-byte ones: its bytes are r1's first four. */
+/**
+ * The first of the 4-byte registers (NFT_REG32_00), which are parts of the 16-byte ones: it is the first four bytes of
+ * r1.
+ */
 export const NFT_REG32_00 = 8;
-/** Verdict codes: netfilter's own are positive, nf_tables' negative. */
+/** Verdict codes: netfilter's codes are not negative, nf_tables' own are negative. */
 export const VERDICT = { drop: 0, accept: 1, jump: -3, goto: -4, return: -5 } as const;
 export const NFT_CMP = { eq: 0, neq: 1, lt: 2, lte: 3, gt: 4, gte: 5 } as const;
 export const NFT_PAYLOAD_BASE = { link: 0, network: 1, transport: 2 } as const;
@@ -57,7 +60,7 @@ export const NFT_META = {
   nfproto: 15,
   l4proto: 16,
 } as const;
-/** Addresses by family, since `destination` leaves their length open. */
+/** Address keys are per family, because the generic `destination` key does not define a length. */
 export const NFT_CT = {
   state: 0,
   direction: 1,
@@ -72,12 +75,12 @@ export const NFT_FIB_RESULT = { oif: 1, oifname: 2, addrtype: 3 } as const;
 export const NFT_FIB_FLAG = { saddr: 1, daddr: 2 } as const;
 export const NFT_NAT = { snat: 0, dnat: 1 } as const;
 export const NFT_LOOKUP_F_INV = 1;
-/** NFT_NG_RANDOM: a number drawn anew for each packet. */
+/** NFT_NG_RANDOM: a new random number for each packet. */
 export const NFT_NG_RANDOM = 1;
 /** NFT_HASH_JENKINS: the kernel's jhash(). */
 export const NFT_HASH_JENKINS = 0;
 export const NFT_DYNSET_OP = { add: 0, update: 1, delete: 2 } as const;
-/** NFT_REJECT_ICMPX_UNREACH with NFT_REJECT_ICMPX_PORT_UNREACH: the same refusal for both families of `inet`. */
+/** NFT_REJECT_ICMPX_UNREACH with NFT_REJECT_ICMPX_PORT_UNREACH: the same rejection for both families of `inet`. */
 export const NFT_REJECT_ICMPX = { unreachable: 2, portUnreachable: 1 } as const;
 /** NF_NAT_RANGE_MAP_IPS, _PROTO_SPECIFIED, _PROTO_RANDOM_FULLY (include/uapi/linux/netfilter/nf_nat.h). */
 export const NF_NAT_RANGE = { mapIps: 1, protoSpecified: 2, randomFully: 1 << 4 } as const;
@@ -141,7 +144,7 @@ const expressionData = {
     result: attribute(2, "NFTA_FIB_RESULT", be32),
     flags: attribute(3, "NFTA_FIB_FLAGS", be32),
   }),
-  /** Extensions of xtables (nft_compat); `info` is the extension's own struct, padded to eight bytes. */
+  /** xtables extensions (nft_compat); `info` is the extension's own struct, padded to eight bytes. */
   match: attributes({
     name: attribute(1, "NFTA_MATCH_NAME", cstring),
     revision: attribute(2, "NFTA_MATCH_REV", be32),
@@ -152,7 +155,7 @@ const expressionData = {
     revision: attribute(2, "NFTA_TARGET_REV", be32),
     info: attribute(3, "NFTA_TARGET_INFO", bytes),
   }),
-  /** Registers that hold the new address and port, at least and at most. */
+  /** The registers with the minimum and maximum of the new address and port. */
   nat: attributes({
     type: attribute(1, "NFTA_NAT_TYPE", be32),
     family: attribute(2, "NFTA_NAT_FAMILY", be32),
@@ -167,14 +170,14 @@ const expressionData = {
     bytes: attribute(1, "NFTA_COUNTER_BYTES", be64),
     packets: attribute(2, "NFTA_COUNTER_PACKETS", be64),
   }),
-  /** A number from `offset` on, below `offset + modulus`. */
+  /** A number in [offset, offset + modulus). */
   numgen: attributes({
     dreg: attribute(1, "NFTA_NG_DREG", be32),
     modulus: attribute(2, "NFTA_NG_MODULUS", be32),
     type: attribute(3, "NFTA_NG_TYPE", be32),
     offset: attribute(4, "NFTA_NG_OFFSET", be32),
   }),
-  /** A hash of `length` bytes from `sreg` on, scaled to a number from `offset` on, below `offset + modulus`. */
+  /** A hash of `length` bytes that start at `sreg`, scaled to [offset, offset + modulus). */
   hash: attributes({
     sreg: attribute(1, "NFTA_HASH_SREG", be32),
     dreg: attribute(2, "NFTA_HASH_DREG", be32),
@@ -213,7 +216,7 @@ const LIST_ELEM = 1;
 const table = attributes({
   name: attribute(1, "NFTA_TABLE_NAME", cstring),
   flags: attribute(2, "NFTA_TABLE_FLAGS", be32),
-  /** How many chains, sets and other objects the table holds. */
+  /** The number of chains, sets and other objects in the table. */
   use: attribute(3, "NFTA_TABLE_USE", be32),
   handle: attribute(4, "NFTA_TABLE_HANDLE", be64),
   userdata: attribute(6, "NFTA_TABLE_USERDATA", bytes),
@@ -221,7 +224,7 @@ const table = attributes({
 
 const hook = attributes({
   number: attribute(1, "NFTA_HOOK_HOOKNUM", be32),
-  /** Signed, in two's complement. */
+  /** A signed number in two's complement. */
   priority: attribute(2, "NFTA_HOOK_PRIORITY", be32),
   device: attribute(3, "NFTA_HOOK_DEV", cstring),
 });
@@ -233,13 +236,15 @@ const chain = attributes({
   hook: attribute(4, "NFTA_CHAIN_HOOK", nest(hook)),
   /** NF_DROP or NF_ACCEPT. */
   policy: attribute(5, "NFTA_CHAIN_POLICY", be32),
-  /** How many rules the chain holds, and how many lead to it, together. */
+  /** The number of rules in the chain plus the number of references to the chain. */
   use: attribute(6, "NFTA_CHAIN_USE", be32),
   type: attribute(7, "NFTA_CHAIN_TYPE", cstring),
   userdata: attribute(12, "NFTA_CHAIN_USERDATA", bytes),
 });
 
-/** What a rule consists of, apart from the rule: reading it costs more than all the rest. */
+/**
+ * The expressions of a rule. It is a codec of its own, because parsing expressions costs more than parsing the rest.
+ */
 export const expressionList = list(LIST_ELEM, expression);
 
 const rule = attributes({
@@ -259,7 +264,7 @@ const ruleOutline = attributes({
   userdata: attribute(7, "NFTA_RULE_USERDATA", bytes),
 });
 
-/** The fields of a concatenated key, in bytes each (needed from Linux 5.6 on for intervals). */
+/** The fields of a concatenated key, with their lengths in bytes (required for intervals since Linux 5.6). */
 const setField = attributes({ length: attribute(1, "NFTA_SET_FIELD_LEN", be32) });
 const setDescription = attributes({
   size: attribute(1, "NFTA_SET_DESC_SIZE", be32),
@@ -270,7 +275,7 @@ const set = attributes({
   table: attribute(1, "NFTA_SET_TABLE", cstring),
   name: attribute(2, "NFTA_SET_NAME", cstring),
   flags: attribute(3, "NFTA_SET_FLAGS", be32),
-  /** A number only user space understands: nft's own table of data types. */
+  /** A number from nft's table of data types; the kernel does not interpret it. */
   keyType: attribute(4, "NFTA_SET_KEY_TYPE", be32),
   keyLength: attribute(5, "NFTA_SET_KEY_LEN", be32),
   dataType: attribute(6, "NFTA_SET_DATA_TYPE", be32),
@@ -278,11 +283,11 @@ const set = attributes({
   description: attribute(9, "NFTA_SET_DESC", nest(setDescription)),
   /** Identifies a set within a batch, before it has a handle. */
   id: attribute(10, "NFTA_SET_ID", be32),
-  /** Of elements that state none, in milliseconds. */
+  /** The default timeout of elements, in milliseconds. */
   timeout: attribute(11, "NFTA_SET_TIMEOUT", be64),
   userdata: attribute(13, "NFTA_SET_USERDATA", bytes),
   handle: attribute(16, "NFTA_SET_HANDLE", be64),
-  /** Each element has one of its own: a counter. */
+  /** The expression that each element gets: a counter. */
   expression: attribute(17, "NFTA_SET_EXPR", expression),
 });
 
@@ -290,7 +295,7 @@ const element = attributes({
   key: attribute(1, "NFTA_SET_ELEM_KEY", nest(data)),
   data: attribute(2, "NFTA_SET_ELEM_DATA", nest(data)),
   flags: attribute(3, "NFTA_SET_ELEM_FLAGS", be32),
-  /** In milliseconds, as is what is left of it. */
+  /** In milliseconds, like `expiration`, the remaining time. */
   timeout: attribute(4, "NFTA_SET_ELEM_TIMEOUT", be64),
   expiration: attribute(5, "NFTA_SET_ELEM_EXPIRATION", be64),
   userdata: attribute(6, "NFTA_SET_ELEM_USERDATA", bytes),
@@ -325,7 +330,7 @@ export const NFT_MSG_NEWCHAIN = message("NFT_MSG_NEWCHAIN", 3, chain);
 export const NFT_MSG_GETCHAIN = message("NFT_MSG_GETCHAIN", 4, chain);
 export const NFT_MSG_DELCHAIN = message("NFT_MSG_DELCHAIN", 5, chain);
 export const NFT_MSG_NEWRULE = message("NFT_MSG_NEWRULE", 6, rule);
-/** The same for those who read what a rule consists of (`expressionList`) only where they need it. */
+/** NFT_MSG_NEWRULE with undecoded expressions, for readers that parse them (`expressionList`) only if necessary. */
 export const NFT_MSG_NEWRULE_OUTLINE = message("NFT_MSG_NEWRULE", 6, ruleOutline);
 export const NFT_MSG_GETRULE = message("NFT_MSG_GETRULE", 7, rule);
 export const NFT_MSG_DELRULE = message("NFT_MSG_DELRULE", 8, rule);

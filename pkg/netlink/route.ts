@@ -16,7 +16,7 @@ import {
 } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 
-/** Stands for the main table in what user space sends. */
+/** Means the main table in requests from user space. */
 export const RT_TABLE_UNSPEC = 0;
 export const RT_TABLE_DEFAULT = 253;
 export const RT_TABLE_MAIN = 254;
@@ -27,16 +27,16 @@ export const RTN_LOCAL = 2;
 export const RTN_BLACKHOLE = 6;
 export const RTN_UNREACHABLE = 7;
 export const RTN_PROHIBIT = 8;
-/** The gateway is reachable on the link whatever the link's addresses say. */
+/** The gateway is reachable on the link, even if no address of the link covers it. */
 export const RTNH_F_ONLINK = 4;
-/** Of a question: the answer is the entry of the table that decides, not the way that follows from it (Linux 4.13). */
+/** In a query: the answer is the matching table entry instead of the resulting route (Linux 4.13). */
 export const RTM_F_FIB_MATCH = 0x2000;
-/** The kernel made the route, for an address. */
+/** The kernel added the route, for an address. */
 export const RTPROT_KERNEL = 2;
-/** The route was made by somebody's own hand (`ip route add`). */
+/** A route added manually (`ip route add`). */
 export const RTPROT_BOOT = 3;
 export const RTPROT_STATIC = 4;
-/** From a router's advertisement. */
+/** From a router advertisement. */
 export const RTPROT_RA = 9;
 
 /** struct rtmsg */
@@ -45,7 +45,7 @@ const rtmsg = struct({
   destinationLength: u8,
   sourceLength: u8,
   tos: u8,
-  /** RT_TABLE_* below 256; `table` below holds all of it. */
+  /** RT_TABLE_* below 256; the attribute `table` below has the full number. */
   table: u8,
   protocol: u8,
   scope: u8,
@@ -58,7 +58,7 @@ const metrics = attributes({
   advmss: attribute(8, "RTAX_ADVMSS", u32),
 });
 
-/** struct rtnexthop, followed by attributes. `length` covers both, without what fills up to the next one. */
+/** struct rtnexthop, followed by attributes. `length` covers both, without the padding before the next one. */
 const rtnexthop = struct({ length: u16, flags: u8, hops: u8, outputIndex: u32 });
 const RTNH_SIZE = 8;
 
@@ -80,7 +80,8 @@ const nextHops: Codec<readonly NextHop[]> = {
     const hops: NextHop[] = [];
     for (let at = 0; at < from.length; ) {
       const { length, ...hop } = rtnexthop.read(from.subarray(at));
-      if (length < RTNH_SIZE || at + length > from.length) throw new CodecError("", `a next hop of ${length} bytes`);
+      if (length < RTNH_SIZE || at + length > from.length)
+        throw new CodecError("", `invalid next hop length ${length}`);
       hops.push({ ...hop, ...nextHopAttributes.read(from.subarray(at + RTNH_SIZE, at + length)) });
       // RTNH_ALIGN
       at += (length + 3) & ~3;
@@ -89,7 +90,7 @@ const nextHops: Codec<readonly NextHop[]> = {
   },
 };
 
-/** struct rtvia: a next hop of another family than the destination's. */
+/** struct rtvia: a next hop whose family differs from the destination's. */
 const via: Codec<{ readonly family: number; readonly address: Uint8Array }> = {
   write(to, { family, address }) {
     u16.write(to, family);

@@ -4,7 +4,7 @@
 import { attribute, attributes, bytes, struct, u8, u32, type ValueOf } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 
-/** What matches is looked up in the rule's table. */
+/** Look up the packet in the rule's table. */
 export const FR_ACT_TO_TBL = 1;
 
 /** struct fib_rule_hdr */
@@ -13,7 +13,7 @@ const ruleHeader = struct({
   destinationLength: u8,
   sourceLength: u8,
   tos: u8,
-  /** Tables below 256; `table` below holds all of it. */
+  /** Table numbers below 256; the attribute `table` below has the full number. */
   table: u8,
   reserved1: u8,
   reserved2: u8,

@@ -8,7 +8,9 @@ import { changeSeen } from "./ruleset.ts";
 const ERESTART = 85;
 const EEXIST = 17;
 
-/** A kernel that answers each batch with the next of `errnos`, then with 0; its batches' generations are kept. */
+/**
+ * A kernel that answers batches with the numbers in `errnos` in order, then with 0; records the batches' generations.
+ */
 function systemWith(errnos: readonly number[]) {
   const seen = { generations: [] as number[], sleeps: [] as number[] };
   const answers: Uint8Array[] = [];
@@ -57,20 +59,20 @@ const change = (system: System) => {
   );
 };
 
-test("a change for a generation that is gone is planned anew, however often, and never soon by all at once", () => {
+test("replans a change for an old generation many times, with random delays", () => {
   const { system, seen } = systemWith(Array.from({ length: 100 }, () => ERESTART));
   change(system);
   expect(seen.generations).toEqual(Array.from({ length: 101 }, (_, at) => 41 + at));
   expect(seen.sleeps.slice(0, 8)).toEqual([1, 3, 7, 15, 31, 63, 127, 255]);
 });
 
-test("one that is overtaken for ever ends with the kernel's word", () => {
+test("throws the kernel's error if every attempt is overtaken", () => {
   const { system, seen } = systemWith(Array.from({ length: 2000 }, () => ERESTART));
   expect(() => change(system)).toThrow(/ERESTART/);
   expect(seen.generations).toHaveLength(500);
 });
 
-test("other refusals are waited out, a few times", () => {
+test("retries other refusals a few times", () => {
   const { system, seen } = systemWith([EEXIST, ERESTART, EEXIST]);
   change(system);
   expect([seen.generations.length, seen.sleeps]).toEqual([4, [5, 1, 10]]);

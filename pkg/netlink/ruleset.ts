@@ -1,6 +1,6 @@
 /**
- * Changing nf_tables where many executables write at once and none is there to repair: look, plan, commit; the kernel
- * refuses what somebody else was faster with, and then everything is looked at anew.
+ * Changes nf_tables while many executables write at the same time and no daemon repairs: read, plan, commit. The kernel
+ * refuses a commit if another process has committed a conflicting change first; the caller then reads and plans again.
  */
 import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
@@ -9,23 +9,33 @@ import { isNetlinkError } from "./errors.ts";
 import { decode, type Message, type Query, query, type Request } from "./message.ts";
 import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from "./nftables.ts";
 
-/** Others change a table between our look and our change only now and then; so often in a row means another cause. */
+/**
+ * Another process rarely changes a table between our read and our commit. So many conflicts in a row have another
+ * cause.
+ */
 const ATTEMPTS = 8;
 const PAUSE_MS = 5;
-/** Each time somebody else's change, of whatever table, came first: somebody got on. */
+/**
+ * A retry means that another process committed first, to any table, so the system as a whole makes progress. This limit
+ * is therefore high.
+ */
 const OVERTAKEN_ATTEMPTS = 500;
-/** Many who are overtaken together draw lots: all at once again, only one of them would get on. */
+/**
+ * The longest random delay before a retry. Processes that are overtaken together wait for different times; without the
+ * delay, only one of them would succeed in each round.
+ */
 const LONGEST_LOT_MS = 256;
 
-/** A transaction. With `generation` it takes effect only if nobody has changed any rule since that generation. */
+/** A transaction. With `generation` it takes effect only if the ruleset has not changed since that generation. */
 export interface Change {
   readonly requests: readonly Request[];
   readonly generation: number | undefined;
 }
 
 /**
- * Commits what `plan` makes of the answers to `dumps`, as one transaction; nothing is sent for an empty plan. A dump of
- * what is absent (ENOENT) counts as empty. EEXIST, ENOENT and ERESTART of a transaction mean that it is planned again.
+ * Commits the plan for the answers to `dumps` as one transaction; sends nothing if the plan is empty. A dump of a
+ * missing object (ENOENT) counts as empty. If the transaction fails with EEXIST, ENOENT or ERESTART, it reads and plans
+ * again.
  */
 export function changeRuleset(
   system: System,
@@ -37,8 +47,8 @@ export function changeRuleset(
 }
 
 /**
- * The same where one look leads to the next, or where the change is right only for what was seen. Returns what the kernel
- * made of the requests that carry NLM_F_ECHO.
+ * Like `changeRuleset`, for reads that depend on each other and for changes that are valid only for the state that was
+ * read. Returns the objects that the kernel created from requests with NLM_F_ECHO.
  */
 export function changeSeen<Seen>(
   system: System,
@@ -59,7 +69,7 @@ export function changeSeen<Seen>(
           system.sleep(lot % Math.min(2 ** overtaken, LONGEST_LOT_MS));
           continue;
         }
-        // EINTR: a dump that changes interrupted each time.
+        // EINTR: changes interrupted every attempt of a dump.
         if (++attempts === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR")) throw error;
         system.sleep(PAUSE_MS * attempts);
       }
@@ -69,7 +79,7 @@ export function changeSeen<Seen>(
   }
 }
 
-/** The ruleset's generation: asked before anything else is read, it dates what is seen. */
+/** Reads the ruleset's generation. Read it before anything else, so that later reads are at least as new. */
 export function readGeneration(netfilter: BlockingNetlink): number | undefined {
   return generationOf(netfilter.run(generationRequest()));
 }
@@ -78,12 +88,12 @@ export function generationRequest(): Query {
   return query(NFT_MSG_GETGEN, "nft list generation", {}, {});
 }
 
-/** From the answers to `generationRequest`. */
+/** Parses the answers to `generationRequest`. */
 export function generationOf([answer]: readonly Message[]): number | undefined {
   return answer === undefined ? undefined : decode(NFT_MSG_NEWGEN, answer).attributes.id;
 }
 
-/** Throws where the kernel has no nf_tables. */
+/** Throws if the kernel has no nf_tables. */
 export function probeNetfilter(system: System): void {
   const netfilter = openNetfilter(system);
   try {
@@ -93,7 +103,7 @@ export function probeNetfilter(system: System): void {
   }
 }
 
-/** The answers to `questions`, dumps or not; what is absent (ENOENT) counts as empty. */
+/** Returns the answers to `questions`, which may be dumps; a missing object (ENOENT) counts as empty. */
 export function readRuleset(netfilter: BlockingNetlink, questions: readonly Query[]): Message[] {
   const dumps = questions.filter(({ isDump }) => isDump);
   const answers = netfilter.exchange(questions.filter(({ isDump }) => !isDump)).flatMap(({ error, messages }) => {
@@ -103,7 +113,7 @@ export function readRuleset(netfilter: BlockingNetlink, questions: readonly Quer
   return [...answers, ...dumps.flatMap((dump) => dumpIfThere(netfilter, dump))];
 }
 
-/** The first answers to a dump, as many as come in one datagram; none where the object is absent (ENOENT). */
+/** Reads the messages in the first datagram of a dump; none if the object does not exist (ENOENT). */
 export function readHead(system: System, dump: Query): readonly Message[] {
   const netfilter = openNetfilter(system);
   try {
@@ -126,8 +136,8 @@ function dumpIfThere(netfilter: BlockingNetlink, dump: Query): readonly Message[
 }
 
 /**
- * True when `error` says that the kernel has no nf_tables at all: then there is nothing to remove either. Reading is
- * refused only where the subsystem is absent; a change that is refused says something else.
+ * True if `error` means that the kernel has no nf_tables, so there is nothing to remove. The kernel refuses a read with
+ * these codes only if the subsystem is absent; for a refused change they have other meanings.
  */
 export function lacksNetfilter(error: unknown): boolean {
   if (isNetlinkError(error, "EINVAL", "EOPNOTSUPP")) return error.request.identifier.startsWith("NFT_MSG_GET");

@@ -20,22 +20,22 @@ import {
 } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 
-/** Parent of a device's outermost queueing discipline. */
+/** The parent of a device's root queueing discipline. */
 export const TC_H_ROOT = 0xffffffff;
-/** Parent of the discipline that holds filters for what arrives. */
+/** The parent of the discipline for filters on arriving packets. */
 export const TC_H_INGRESS = 0xfffffff1;
-/** The match decides: no further filter is asked. */
+/** A match is final: the kernel evaluates no further filter. */
 export const TC_U32_TERMINAL = 1;
-/** The packet goes to the other device instead of on its way. */
+/** Send the packet through the other device instead. */
 export const TCA_EGRESS_REDIR = 1;
-/** What follows an action: the packet is gone. */
+/** The action consumes the packet. */
 export const TC_ACT_STOLEN = 4;
 /** Filters for packets of every protocol, of IPv4, of IPv6 (linux/if_ether.h). */
 export const ETH_P_ALL = 3;
 export const ETH_P_IP = 0x0800;
 export const ETH_P_IPV6 = 0x86dd;
 
-/** A struct in which what a writer leaves out is zero. */
+/** A struct whose omitted fields are written as zero. */
 function partial<T>(codec: Codec<T> & Codec<Partial<T>>): Codec<Partial<T>> {
   return codec;
 }
@@ -44,8 +44,8 @@ function partial<T>(codec: Codec<T> & Codec<Partial<T>>): Codec<Partial<T>> {
 const tcmsg = struct({ family: u8, padding1: u8, padding2: u16, index: i32, handle: u32, parent: u32, info: u32 });
 
 /**
- * struct tc_tbf_qopt: two of struct tc_ratespec, then what is tbf's own. Rates in bytes a second, a peak rate of 0 is
- * none; `limit` in bytes, `buffer` in ticks.
+ * struct tc_tbf_qopt: two of struct tc_ratespec, then the fields of tbf. Rates are in bytes per second; a peak rate of
+ * 0 means none. `limit` is in bytes, `buffer` in ticks.
  */
 const tbfQopt = struct({
   ...{ cellLog: u8, linkLayer: u8, overhead: u16, cellAlign: u16, mpu: u16, rate: u32 },
@@ -56,9 +56,9 @@ const tbfQopt = struct({
 const tbf = attributes(
   {
     parms: attribute(1, "TCA_TBF_PARMS", partial(tbfQopt)),
-    /** For rates that do not fit `parms.rate`, which is then all ones. */
+    /** For rates that do not fit `parms.rate`, whose bits are then all ones. */
     rate64: attribute(4, "TCA_TBF_RATE64", u64),
-    /** In bytes; it beats `parms.buffer`. */
+    /** In bytes; it overrides `parms.buffer`. */
     burst: attribute(6, "TCA_TBF_BURST", u32),
   },
   { dropUnknown: true },
@@ -69,16 +69,18 @@ const u32Head = struct({
   ...{ flags: u8, offsetShift: u8, keyCount: u8, padding: u8, offsetMask: be16, offset: u16, offsetOffset: u16 },
   ...{ hashOffset: u16, hashMask: be32 },
 });
-/** struct tc_u32_key: the 32 bits `at` bytes behind the start of the network header, under `mask`, are `value`. */
+/** struct tc_u32_key: matches if the 32 bits at offset `at` in the network header, masked by `mask`, equal `value`. */
 const u32Key = struct({ mask: be32, value: be32, at: i32, atMask: i32 });
 
 export interface U32Selector {
   readonly flags: number;
-  /** All of them match. */
+  /** The filter matches if all keys match. */
   readonly keys: readonly Pick<ValueOf<typeof u32Key>, "mask" | "value" | "at">[];
 }
 
-/** One without keys, of a hash table's entry, reads as undefined; keys that a message cuts off are left out. */
+/**
+ * Reads a selector without keys (an entry of a hash table) as undefined. Ignores keys beyond the end of the message.
+ */
 const selector: Codec<U32Selector | undefined> = {
   write(to, value) {
     if (value === undefined) return;
@@ -98,7 +100,7 @@ const selector: Codec<U32Selector | undefined> = {
   },
 };
 
-/** struct tc_mirred, behind the fields that all actions have (tc_gen) */
+/** struct tc_mirred, after the fields common to all actions (tc_gen) */
 const mirredParms = struct({
   ...{ actionIndex: u32, capabilities: u32, action: i32, references: i32, bindings: i32 },
   ...{ mirredAction: i32, index: u32 },
@@ -108,7 +110,7 @@ const mirred = attributes({ parms: attribute(2, "TCA_MIRRED_PARMS", partial(mirr
 
 const action = variant({ type: 1, identifier: "TCA_ACT_KIND" }, { type: 2, identifier: "TCA_ACT_OPTIONS" }, { mirred });
 
-/** A filter's actions are numbered from 1; the first decides when it takes the packet away. */
+/** A filter's actions are numbered from 1. The first one decides if it consumes the packet. */
 const actions = attributes({ first: attribute(1, "TCA_ACT_1", action) }, { dropUnknown: true });
 
 const u32Filter = attributes(
@@ -129,7 +131,7 @@ const filterAttributes = variant(KIND, OPTIONS, { u32: u32Filter });
 type QdiscMessage = MessageType<ValueOf<typeof tcmsg>, ValueOf<typeof qdiscAttributes>>;
 type FilterMessage = MessageType<ValueOf<typeof tcmsg>, ValueOf<typeof filterAttributes>>;
 
-/** Messages that name an object and say nothing of it. */
+/** The attributes of messages that only identify an object. */
 const nothing: Codec<undefined> = { write: () => undefined, read: () => undefined };
 type NamingMessage = MessageType<ValueOf<typeof tcmsg>, undefined>;
 

@@ -1,6 +1,7 @@
 /**
- * A transaction that the kernel judges and never carries out: a batch without its end (NFNL_MSG_BATCH_END) is validated
- * message by message and then aborted (net/netfilter/nfnetlink.c, nfnetlink_rcv_batch). Modules that it needs are loaded.
+ * A transaction that the kernel tests and never carries out: it validates each message of a batch without
+ * NFNL_MSG_BATCH_END and then aborts the batch (net/netfilter/nfnetlink.c, nfnetlink_rcv_batch). The kernel loads the
+ * modules that the batch needs.
  */
 import { beginBatch } from "./batch.ts";
 import { ByteWriter } from "./bytes.ts";
@@ -32,13 +33,16 @@ export class Trial implements Conversation {
     return this.#refusal !== undefined || this.#errors.size === this.#requests.length;
   }
 
-  /** What the kernel says of each request, in their order; undefined: it would carry it out. Throws where it judges none. */
+  /**
+   * The result for each request, in order; undefined if the kernel would carry it out. Throws if the kernel tested
+   * none.
+   */
   get verdicts(): readonly (NetlinkError | undefined)[] {
     if (this.#refusal !== undefined) throw this.#refusal;
     return this.#requests.map((_, at) => this.#errors.get(at));
   }
 
-  /** How many sequence numbers the trial uses. */
+  /** The number of sequence numbers that the trial uses. */
   get sequenceCount(): number {
     return this.#requests.length + 1;
   }
@@ -51,7 +55,7 @@ export class Trial implements Conversation {
       if (item === undefined) continue;
       const { errno, extendedText } = readAcknowledgement(message);
       const error = errno > 0 ? new NetlinkError(item, errno, extendedText, this.#where) : undefined;
-      // The whole batch is refused: no rights, or no such subsystem.
+      // The kernel refuses the entire batch: missing privileges, or no such subsystem.
       if (at < 0) this.#refusal ??= error;
       else this.#errors.set(at, error);
     }

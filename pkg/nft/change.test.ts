@@ -13,13 +13,13 @@ const table = (...sets: NftSet[]): Table => ({
   sets,
 });
 
-/** Ports that lead to an address: a map. */
+/** A map from ports to addresses. */
 const ports = (...elements: (readonly [port: number, target: string])[]): NftSet => ({
   ...{ kind: "tuples", name: "ports", comment: "ports", fields: ["inet_service"], data: ["ipv4_addr"] },
   elements: elements.map(([port, target]) => ({ values: [port], data: [parseAddress(target)] })),
 });
 
-/** Sources with a range of destinations. */
+/** A set of sources, each with a range of destinations. */
 const pairs = (destination: string): NftSet => ({
   ...{ kind: "pairs", name: "pairs", comment: "pairs", family: 4 },
   elements: [{ source: parseAddress("10.0.0.1"), destination: parsePrefix(destination) }],
@@ -36,16 +36,16 @@ function sent(wanted: Table, held: Table) {
   });
 }
 
-test("nothing is sent where the kernel holds it already", () => {
+test("sends nothing if the kernel has the same table", () => {
   expect(sent(table(ports([80, "10.0.0.1"])), table(ports([80, "10.0.0.1"])))).toEqual([]);
   expect(sent(table(pairs("10.1.0.0/16")), table(pairs("10.1.0.0/16")))).toEqual([]);
 });
 
-test("a key of a map that leads elsewhere is replaced, and the others are left alone", () => {
+test("replaces a map element whose data differs, and no others", () => {
   const wanted = table(ports([80, "10.0.0.1"], [81, "10.0.0.2"]));
   expect(sent(wanted, table(ports([80, "10.0.0.9"], [81, "10.0.0.2"])))).toEqual(["-1", "+1"]);
 });
 
-test("a range that begins alike and ends elsewhere is replaced", () => {
+test("replaces a range with the same start and another end", () => {
   expect(sent(table(pairs("10.1.0.0/16")), table(pairs("10.1.0.0/24")))).toEqual(["-1", "+1"]);
 });

@@ -1,10 +1,13 @@
-/** Requests that empty tables of others piece by piece, where all at once would keep other users of nftables waiting. */
+/**
+ * Requests that empty other programs' tables in small steps. Emptying a table at once would block other users of
+ * nftables.
+ */
 import { decode, dumpRequest, type Message, type Query, type Request, request } from "../netlink/message.ts";
 import { NFT_MSG_DELRULE, NFT_MSG_DELSETELEM, NFT_MSG_GETSET, NFT_MSG_NEWSET } from "../netlink/nftables.ts";
 import { chainObject, setObject } from "./object.ts";
 import { type ChainPlace, placeText, type TablePlace, tablePlaceText } from "./ruleset.ts";
 
-/** Takes all rules out of a chain; ENOENT where there is no such chain. */
+/** Removes all rules of a chain. Fails with ENOENT if the chain does not exist. */
 export function flushChain(place: ChainPlace): Request {
   const { family, table, chain } = place;
   return request(
@@ -16,20 +19,20 @@ export function flushChain(place: ChainPlace): Request {
   );
 }
 
-/** Takes all elements out of a set or map (Linux 4.10); ENOENT where there is no such set. */
+/** Removes all elements of a set or map (Linux 4.10). Fails with ENOENT if the set does not exist. */
 export function flushSet(place: TablePlace, set: string): Request {
   const { family, table } = place;
   const name = tablePlaceText(place);
   return request(NFT_MSG_DELSETELEM, setObject(name, set), `nft flush set ${name} ${set}`, { family }, { table, set });
 }
 
-/** A dump of a table's sets and maps, without elements; ENOENT where there is no such table. */
+/** Dumps a table's sets and maps, without elements. Fails with ENOENT if the table does not exist. */
 export function setNamesDump(place: TablePlace): Query {
   const { family, table } = place;
   return dumpRequest(NFT_MSG_GETSET, `nft list sets table ${tablePlaceText(place)}`, { family }, { table });
 }
 
-/** The names of those sets of a table that can be named in rules: anonymous ones go with theirs. */
+/** The names of a table's named sets. Anonymous sets are excluded: the kernel removes them with their rule. */
 export function readSetNames(seen: readonly Message[], { family, table }: TablePlace): string[] {
   return seen
     .filter(({ type }) => type === NFT_MSG_NEWSET.type)

@@ -1,6 +1,6 @@
 /**
- * What the kernel holds of a table, read back and held against what is wanted. Handles, counters and the order of sets
- * and elements do not count.
+ * Reads a table back and compares it with the wanted one. Ignores handles, counters, and the order of sets and
+ * elements.
  */
 import { decode, dumpRequest, type Message, type MessageType, type Query, query } from "../netlink/message.ts";
 import {
@@ -24,17 +24,17 @@ import { type Chain, type Table, tableHeader, tableText } from "./table.ts";
 import { readComment, readSetComment } from "./userdata.ts";
 
 /**
- * What `readTable` and `isSameTable` need to ask, in any order. What is absent is refused with ENOENT: the table is not as
- * wanted then. Sets that `hasElements` leaves out read as empty.
+ * The queries whose answers `readTable` and `isSameTable` need; their order does not matter. The kernel answers ENOENT
+ * for a missing object, and the table then differs from the wanted one. Sets that `hasElements` excludes read as empty.
  *
- * The kernel dumps tables and chains of a whole family, which may hold thousands of other programs' chains. So ours are
- * asked for by name; a chain that nobody wanted shows in the table's count of what it holds (`use`).
+ * A dump of tables or chains covers a family and may contain thousands of other programs' chains, so these queries
+ * select tables and chains by name. An unexpected chain shows in the table's use count (`use`).
  */
 export function tableQuestions(table: Table, hasElements: (set: NftSet) => boolean = () => true): Query[] {
   const header = tableHeader(table);
   const name = tableText(table);
   return [
-    query(NFT_MSG_GETTABLE, `nft list table ${name} (alone)`, header, { name: table.name }),
+    query(NFT_MSG_GETTABLE, `nft list table ${name} (without contents)`, header, { name: table.name }),
     ...table.chains.map((chain) => chainQuestion(table, chain.name)),
     dumpRequest(NFT_MSG_GETRULE, `nft list table ${name}`, header, { table: table.name }),
     setsDump(table),
@@ -42,19 +42,19 @@ export function tableQuestions(table: Table, hasElements: (set: NftSet) => boole
   ];
 }
 
-/** Asks for one chain of the table, without its rules. */
+/** Queries one chain of the table, without its rules. */
 export function chainQuestion(table: Table, name: string): Query {
-  const text = `nft list chain ${tableText(table)} ${name} (alone)`;
+  const text = `nft list chain ${tableText(table)} ${name} (without rules)`;
   return query(NFT_MSG_GETCHAIN, text, tableHeader(table), { table: table.name, name });
 }
 
-/** Which sets a table has, without their elements; ENOENT where there is no such table. */
+/** Dumps the sets of a table, without their elements. Fails with ENOENT if the table does not exist. */
 export function setsDump(table: Table): Query {
   const header = tableHeader(table);
   return dumpRequest(NFT_MSG_GETSET, `nft list sets table ${tableText(table)}`, header, { table: table.name });
 }
 
-/** The dumps that `readElements` needs; ENOENT where there is no such table or set. */
+/** The dumps that `readElements` needs. They fail with ENOENT if the table or set does not exist. */
 export function elementDumps(table: Table): Query[] {
   return table.sets.map((set) =>
     dumpRequest(NFT_MSG_GETSETELEM, `nft list set ${tableText(table)} ${set.name}`, tableHeader(table), {
@@ -64,24 +64,27 @@ export function elementDumps(table: Table): Query[] {
   );
 }
 
-/** A table read back, in a form that compares by text. */
+/** A table as read from the kernel, in a form that can be compared as text. */
 export interface ObservedTable {
   readonly handle: bigint;
-  /** Chains with their rules, and sets: what the table does. */
+  /** The chains with their rules, and the sets, as text. */
   readonly shape: string;
   readonly form: Form;
   readonly elements: ReadonlyMap<string, readonly SetElement[]>;
-  /** Names, of the chains that were asked for. */
+  /** The names of the queried chains. */
   readonly chains: readonly string[];
-  /** Names, of other chains that have rules. */
+  /** The names of other chains that have rules. */
   readonly otherChains: readonly string[];
   readonly sets: readonly string[];
 }
 
-/** Each by its dump, and by its table's family and name: a comparison asks for one table once for each attachment. */
+/**
+ * The cache of `readTable`, by dump and by the table's family and name: a comparison reads one table once for each
+ * attachment.
+ */
 const READ = new WeakMap<readonly Message[], Map<string, ObservedTable | undefined>>();
 
-/** Puts the answers to `tableQuestions` together, whatever else is among them; `undefined` where there is no such table. */
+/** Parses the answers to `tableQuestions`, ignoring other messages. Returns `undefined` if the table does not exist. */
 export function readTable(wanted: Table, messages: readonly Message[]): ObservedTable | undefined {
   const tables = READ.get(messages) ?? new Map<string, ObservedTable | undefined>();
   READ.set(messages, tables);
@@ -141,7 +144,8 @@ export function readElements(table: Table, messages: readonly Message[]): Readon
   for (const list of ofFamily(table, NFT_MSG_NEWSETELEM, messages)) {
     if (list.table !== table.name || list.set === undefined) continue;
     const known = elements.get(list.set) ?? [];
-    // In place: a dump of many elements comes in many messages, and a new list for each would be quadratic.
+    // Append in place: a dump of many elements consists of many messages, and a new list for each would take quadratic
+    // time.
     for (const element of list.elements ?? []) known.push(element);
     elements.set(list.set, known);
   }
@@ -161,21 +165,21 @@ function ofFamily<H extends { family: number }, A>(
     .map(({ attributes }) => attributes);
 }
 
-/** True when the kernel holds the wanted chains, rules, sets and elements, and nothing besides. */
+/** True if the kernel has exactly the wanted chains, rules, sets and elements. */
 export function isSameTable(wanted: Table, messages: readonly Message[]): boolean {
   const observed = readTable(wanted, messages);
   if (observed === undefined || !hasSameShape(wanted, observed)) return false;
   return wanted.sets.every((set) => hasSameElements(set, observed));
 }
 
-/** True when the kernel holds the elements of `set`, and no others. */
+/** True if the kernel has exactly the elements of `set`. */
 export function hasSameElements(set: NftSet, { elements }: ObservedTable): boolean {
   const held = elements.get(set.name) ?? [];
   const wanted = wireElements(set);
   return held.length === wanted.length && holdsAll(held, wanted);
 }
 
-/** As `isSameTable`, whatever the elements. */
+/** Like `isSameTable`, but ignores elements. */
 export function hasSameShape(wanted: Table, observed: ObservedTable): boolean {
   return shapeText(wantedForm(wanted)) === observed.shape;
 }
@@ -191,8 +195,9 @@ function wantedForm(wanted: Table): Form {
 }
 
 /**
- * What of an observed table is not as wanted, whatever the elements: nothing; rules alone, or chains that are missing, so that
- * sets and their elements may stay (`replaceRules`); or more.
+ * Compares the shape of an observed table with the wanted one, ignoring elements. Returns "none" if they are equal;
+ * "rules" if only rules differ or chains are missing, so that sets and their elements may stay (`replaceRules`);
+ * otherwise "table".
  */
 export function shapeDifference(wanted: Table, observed: ObservedTable): "none" | "rules" | "table" {
   if (hasSameShape(wanted, observed)) return "none";
@@ -207,13 +212,16 @@ export function shapeDifference(wanted: Table, observed: ObservedTable): "none" 
   return isSameOutside && areChainsKnown ? "rules" : "table";
 }
 
-/** What of an observed table may stay where the rest is made anew: names of chains and sets that are as wanted, but for their rules. */
+/**
+ * The parts of an observed table that may stay when the rest is replaced: the names of chains and sets that are as
+ * wanted, apart from their rules.
+ */
 export interface Reusable {
   readonly chains: ReadonlySet<string>;
   readonly sets: ReadonlySet<string>;
 }
 
-/** Undefined where something is in the table that is not known by its name: a chain without rules, an object. */
+/** Undefined if the table contains something whose name is unknown, such as a chain without rules or an object. */
 export function reusableParts(wanted: Table, { form, otherChains }: ObservedTable): Reusable | undefined {
   const { flags, comment, sets, chains } = wantedForm(wanted);
   const isKnown = form.use === form.chains.length + otherChains.length + form.sets.length;
@@ -228,7 +236,7 @@ export function reusableParts(wanted: Table, { form, otherChains }: ObservedTabl
 export interface Form {
   readonly flags: number;
   readonly comment: string | undefined;
-  /** Counts what is not looked at too: other chains, objects, flow tables. */
+  /** The use count. It includes objects that were not read: other chains, objects, flow tables. */
   readonly use: number;
   readonly chains: readonly { readonly name: string; readonly rules: readonly unknown[] }[];
   readonly sets: readonly { readonly name: string }[];
@@ -261,7 +269,10 @@ interface SetKey {
   readonly flags?: number | undefined;
   readonly keyType?: number | undefined;
   readonly keyLength?: number | undefined;
-  /** Of a map. How long a verdict is only the kernel knows, so the length of data does not count. */
+  /**
+   * The data type of a map. The length of the data is not compared, because only the kernel knows the length of a
+   * verdict.
+   */
   readonly dataType?: number | undefined;
   readonly timeout?: bigint | undefined;
   readonly description?: { readonly size?: number | undefined } | undefined;
@@ -274,7 +285,7 @@ function shapeOfSet(set: SetKey, comment: string | undefined) {
   return { name, flags, keyType, keyLength, dataType, comment, ...state };
 }
 
-/** True when all of the set's elements are among `held`, with their data and comments. */
+/** True if `held` contains all of the set's elements, with their data and comments. */
 export function holdsElements(set: NftSet, held: readonly SetElement[]): boolean {
   return holdsAll(held, wireElements(set));
 }
@@ -284,14 +295,14 @@ function holdsAll(held: readonly SetElement[], wanted: readonly SetElement[]): b
   return wanted.every((element) => keys.has(elementKey(element)));
 }
 
-/** Those of the set's elements that are not among `held` with the same data and comment. Linear in both. */
+/** The set's elements that `held` lacks or has with other data or another comment. Takes linear time. */
 export function absentElements(set: TupleSet, held: readonly SetElement[]): readonly TupleElement[] {
   const keys = keysOf(held);
   const wire = wireElements(set).map(elementKey);
   return set.elements.filter((_, at) => !keys.has(wire[at] ?? ""));
 }
 
-/** By the list: one set is compared with each attachment's part of it. */
+/** A cache by list: one list of elements is compared with each attachment's part of the set. */
 const KEYS = new WeakMap<readonly SetElement[], ReadonlySet<string>>();
 
 function keysOf(elements: readonly SetElement[]): ReadonlySet<string> {
@@ -301,8 +312,8 @@ function keysOf(elements: readonly SetElement[]): ReadonlySet<string> {
 }
 
 /**
- * Equal for elements with the same key, end of range, data and comment. Sets may hold thousands: of most elements only the
- * key is there.
+ * Equal for elements with the same key, end of range, data and comment. Sets may have thousands of elements, and most
+ * elements have only a key.
  */
 export function elementKey({ key, keyEnd, flags, data, userdata }: SetElement): string {
   const text = `${key?.value?.join()} ${keyEnd?.value?.join() ?? ""} ${flags || ""} ${readComment(userdata) ?? ""}`;

@@ -1,11 +1,12 @@
 /**
- * Statements that remember: numbers in the packet's priority, and elements that rules add to maps (net/netfilter/nft_dynset.c).
+ * Statements that store values: numbers in the packet's priority, and elements that rules add to maps
+ * (net/netfilter/nft_dynset.c).
  */
 import { type Expression, NFT_DYNSET_OP, NFT_HASH_JENKINS, NFT_META, NFT_REG } from "../netlink/nftables.ts";
 import { hexadecimal, hostOrder, type Statement } from "./expressions.ts";
 import { loadRow, packetPriority, registerAt, rowLength, rowText, type Selector } from "./selector.ts";
 
-/** The packet's priority becomes what the map holds; the rule ends where it has no such key. */
+/** Sets the packet's priority to the data of the map element. The rule ends if the map has no such key. */
 export function setPriorityByMap(selectors: readonly Selector[], map: string): Statement {
   return {
     text: `meta priority set ${rowText(selectors)} map @${map}`,
@@ -17,7 +18,7 @@ export function setPriorityByMap(selectors: readonly Selector[], map: string): S
   };
 }
 
-/** The priority that packets have that ask for none. */
+/** Sets the packet's priority to the default, 0. */
 export const resetPriority: Statement = {
   text: "meta priority set none",
   expressions: [
@@ -26,23 +27,23 @@ export const resetPriority: Statement = {
   ],
 };
 
-/** An element of a dynamic map, by what the packet has of `key`. */
+/** An element of a dynamic map; `key` selects its key from the packet. */
 export interface DynamicEntry {
   readonly map: string;
   readonly key: readonly Selector[];
 }
 
-/** What `hashOf` makes of a row of selectors. */
+/** The parameters of a hash over a row of selectors. */
 export interface HashOptions {
   readonly seed: number;
-  /** The number is at least `offset`, and below `offset + modulus`. */
+  /** The result is in [offset, offset + modulus). */
   readonly modulus: number;
   readonly offset: number;
 }
 
 /**
- * Has an element stay for `timeoutMs` from now on, with the data that it has. Where there is none it is added, with a hash of
- * `hashed` as its data; the rule ends where the map is full.
+ * Extends the timeout of an existing element to `timeoutMs` from now, and keeps its data. If there is no such element,
+ * adds one with a hash of `hashed` as its data; the rule ends if the map is full.
  */
 export function renewEntry(
   { map, key }: DynamicEntry,
@@ -50,7 +51,7 @@ export function renewEntry(
   hashed: readonly Selector[],
   { seed, modulus, offset }: HashOptions,
 ): Statement {
-  // Behind each other without gaps: for IPv6 there are no more registers.
+  // The values are stored without gaps, because IPv6 leaves no spare registers.
   const register = registerAt(rowLength(key));
   const sourceOffset = rowLength(key) + hostOrder(0).length;
   const hash = `jhash ${rowText(hashed)} mod ${modulus} seed ${hexadecimal(seed)} offset ${offset}`;
@@ -71,7 +72,7 @@ export function renewEntry(
   };
 }
 
-/** Removes an element where there is one. The kernel wants data, and does not read it. */
+/** Removes an element if it exists. The kernel requires a data register but does not read it. */
 export function deleteEntry({ map, key }: DynamicEntry): Statement {
   const register = registerAt(rowLength(key));
   return {

@@ -1,7 +1,8 @@
 /**
- * Elements of sets and maps by the hundred thousand. Keys and data are byte strings: a character for each byte. They
- * compare, concatenate and serve as keys of a `Map`, and cost a tenth of an object that holds an array. They are written to
- * messages, and read from dumps, without the codec's tables, which would take half the time of a large transaction.
+ * Sets and maps with hundreds of thousands of elements. Keys and data are byte strings: strings with one character for
+ * each byte. Byte strings can be compared, concatenated and used as keys of a `Map`, and take a tenth of the memory of
+ * an object with an array. This file encodes and parses them without the codec's tables, which would take half the time
+ * of a large transaction.
  */
 import type { ByteWriter } from "../netlink/bytes.ts";
 import { type Codec, cstring, eachAttribute, NLA_F_NESTED, writeAttribute } from "../netlink/codec.ts";
@@ -9,16 +10,16 @@ import { decode, lateRequest, type Message, type MessageType, NLM_F_CREATE, type
 import { NFT_MSG_DELSETELEM, NFT_MSG_NEWSETELEM, nfgenmsg } from "../netlink/nftables.ts";
 import { type Table, tableHeader, tableText } from "./table.ts";
 
-/** A byte string. The key of a set with ranges is its first and its last value, one behind the other. */
+/** A byte string. The key of a set with ranges is the concatenation of its first and its last value. */
 export type Bytes = string;
 
 export interface ElementBytes {
   readonly keys: readonly Bytes[];
-  /** Beside the keys; empty strings where the set is no map. */
+  /** One entry for each key; empty strings if the set is not a map. */
   readonly data: readonly Bytes[];
 }
 
-/** What the form of a set's elements depends on. */
+/** The properties of a set that determine the form of its elements. */
 export interface ElementForm {
   readonly name: string;
   readonly hasRanges?: boolean;
@@ -30,12 +31,12 @@ interface ElementList extends ElementBytes {
   readonly set: ElementForm;
 }
 
-/** nla_len holds 16 bits: no list of elements may be longer. */
+/** nla_len has 16 bits, which limits the length of a list of elements. */
 const LONGEST_LIST = 60_000;
-/** Attributes around a key of two parts, data and a counter, at most. */
+/** The maximum size of the attributes around a key of two parts, data and a counter. */
 const OVERHEAD = 64;
 
-/** Adds elements; those that are there already with the same data stay. EEXIST where one is there with other data. */
+/** Adds elements. Existing elements with the same data stay; fails with EEXIST if one exists with other data. */
 export function addBytes(table: Table, set: ElementForm, { keys, data }: ElementBytes): Request[] {
   return inMessages(keys, data).map(({ from, to }) => {
     const part = { keys: keys.slice(from, to), data: data.slice(from, to) };
@@ -43,7 +44,7 @@ export function addBytes(table: Table, set: ElementForm, { keys, data }: Element
   });
 }
 
-/** Removes elements; ENOENT where one of them is absent. */
+/** Removes elements. Fails with ENOENT if one of them does not exist. */
 export function deleteBytes(table: Table, set: ElementForm, keys: readonly Bytes[]): Request[] {
   return inMessages(keys, []).map(({ from, to }) => {
     const part = { keys: keys.slice(from, to), data: [] };
@@ -97,7 +98,7 @@ const LIST = { table: 1, set: 2, elements: 3, element: 1 } as const;
 /** NFTA_SET_ELEM_KEY, _DATA, _EXPR, _KEY_END; NFTA_DATA_VALUE */
 const ELEMENT = { key: 1, data: 2, expression: 7, keyEnd: 10, value: 1 } as const;
 const NLA_HEADER = 4;
-/** NFTA_EXPR_NAME "counter", whose data may be left out: it counts from zero. */
+/** NFTA_EXPR_NAME "counter"; without data, the counter starts at zero. */
 const COUNTER: Bytes = "\x0c\x00\x01\x00counter\x00";
 
 const codec: Codec<ElementList> = {
@@ -142,7 +143,7 @@ function writeElements(to: ByteWriter, { set, keys, data }: Omit<ElementList, "t
   });
 }
 
-/** A nest of one NFTA_DATA_VALUE. */
+/** Writes a nest of one NFTA_DATA_VALUE. */
 function writeValue(to: ByteWriter, type: number, value: Bytes): void {
   to.u16(2 * NLA_HEADER + ((value.length + 3) & ~3));
   to.u16(type | NLA_F_NESTED);
@@ -152,7 +153,7 @@ function writeValue(to: ByteWriter, type: number, value: Bytes): void {
   to.align4();
 }
 
-/** Verdicts and counters are left out. */
+/** Reads a key and its data; ignores verdicts and counters. */
 function readElement(from: Uint8Array, start: number, end: number, keys: Bytes[], data: Bytes[]): void {
   let [key, keyEnd, value] = ["", "", ""];
   const element = from.subarray(start, end);
@@ -174,7 +175,7 @@ function valueBytes(from: Uint8Array, start: number, end: number): Bytes {
   return value;
 }
 
-/** Calls `visit` for each element of `table` among the answers to dumps, by the name of its set. */
+/** Calls `visit` for each element of `table` in the answers to dumps, with the name of its set. */
 export function eachElement(
   table: Table,
   messages: readonly Message[],

@@ -30,7 +30,7 @@ import {
 } from "./expressions.ts";
 import { address, destinationPort, transportProtocol } from "./selector.ts";
 
-/** As `nft --debug=netlink` writes expressions, as far as ours go. */
+/** Formats expressions as `nft --debug=netlink` does, for the kinds that weft uses. */
 function bytecode(expression: Expression): string {
   const hex = (bytes: Uint8Array | undefined) =>
     `0x${Array.from(bytes ?? [], (b) => b.toString(16).padStart(2, "0")).join("")}`;
@@ -205,7 +205,7 @@ test.each<[Statement, string, string[]]>([
   [counter, "counter", ["counter"]],
   [accept, "accept", ["immediate reg 0 1"]],
   [returnToCaller, "return", [`immediate reg 0 ${2 ** 32 - 5}`]],
-])("%#: statement, text and bytecode agree", (statement, text, expected) => {
+])("%#: the statement has this text and bytecode", (statement, text, expected) => {
   expect(statement.text).toBe(text);
   expect(statement.expressions.map(bytecode)).toEqual(expected);
 });

@@ -1,6 +1,6 @@
 /**
- * Statements of nf_tables rules: the kernel's expressions, each beside the nft text that means the same. The registers
- * are chosen as nft chooses them, so that nft recognises what it reads back.
+ * Statements of nf_tables rules: the kernel's expressions, together with the equivalent nft text. The registers are
+ * those that nft would choose, so that nft can decode the rules.
  */
 import { type Address, addressBits, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import { formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
@@ -35,26 +35,26 @@ import {
   vxlanIdentifier,
 } from "./selector.ts";
 
-/** A part of a rule: a match that lets the rule go on, or what is done then. */
+/** A part of a rule: a match, which ends the rule if it fails, or an action. */
 export interface Statement {
   readonly text: string;
   readonly expressions: readonly Expression[];
 }
 
 export interface MatchOptions {
-  /** Matches what is not in the set. */
+  /** Match if the value is not in the set. */
   readonly invert?: boolean;
 }
 
 const FAMILY_NUMBER = { 4: NFPROTO.ip, 6: NFPROTO.ip6 } as const;
 const FAMILY_NAME = { 4: "ip", 6: "ip6" } as const;
 
-/** In tables of family inet, what looks into an IP header needs this before it. */
+/** In tables of family inet, a match on an IP header requires this match before it. */
 export function matchFamily(family: Family): Statement {
   return matchEqual(networkProtocol, Uint8Array.of(FAMILY_NUMBER[family]), `ipv${family}`);
 }
 
-/** What the packet has of `selectors`, in a set of such rows. */
+/** Matches if the row of `selectors` is in the set. */
 export function matchInSet(
   selectors: readonly Selector[],
   set: string,
@@ -81,27 +81,27 @@ export function matchInterfaceInSet(side: "iifname" | "oifname", set: string, op
   return matchInSet([interfaceName(side)], set, options);
 }
 
-/** The interfaces that a packet comes from and goes to, in a set of such pairs. */
+/** Matches the pair of input and output interface. */
 export function matchInterfacesInSet(set: string, options: MatchOptions = {}): Statement {
   return matchInSet([interfaceName("iifname"), interfaceName("oifname")], set, options);
 }
 
-/** Source and destination together, in a set of such pairs. */
+/** Matches the pair of source and destination. */
 export function matchPairInSet(family: Family, set: string, options: MatchOptions = {}): Statement {
   return matchInSet([address("saddr", family), address("daddr", family)], set, options);
 }
 
-/** One single source or destination. */
+/** Matches one source or destination address. */
 export function matchAddress(side: "saddr" | "daddr", single: Address): Statement {
   return matchEqual(address(side, single.family), addressToBytes(single), formatAddress(single));
 }
 
-/** Sources or destinations within a network, or outside of it. */
+/** Matches sources or destinations inside a network; with `invert`, outside it. */
 export function matchPrefix(side: "saddr" | "daddr", prefix: Prefix, { invert = false }: MatchOptions = {}): Statement {
   const { family } = prefix.address;
   const network = addressToBytes(networkOf(prefix).address);
   const bytes = prefix.length / 8;
-  // A prefix of whole bytes is compared without a mask.
+  // The kernel compares a prefix of full bytes without a mask.
   const isWhole = Number.isInteger(bytes);
   const selector = address(side, family, isWhole ? bytes : undefined);
   const mask = ((1n << BigInt(prefix.length)) - 1n) << BigInt(addressBits(family) - prefix.length);
@@ -128,12 +128,12 @@ export function matchNotMulticast(family: Family): Statement {
 /** IPPROTO_UDP */
 const UDP = 17;
 
-/** Packets of one transport protocol. */
+/** Matches packets of one transport protocol. */
 export function matchProtocol(protocol: 6 | 17 | 132): Statement {
   return matchEqual(transportProtocol, Uint8Array.of(protocol), { 6: "tcp", 17: "udp", 132: "sctp" }[protocol]);
 }
 
-/** VXLAN packets of one network: whoever else has the port has another VNI. */
+/** Matches VXLAN packets of one network. Other programs' networks on the same port have other VNIs. */
 export function matchVxlan({ port, vni }: { readonly port: number; readonly vni: number }): Statement {
   const parts = [
     matchEqual(transportProtocol, Uint8Array.of(UDP), "udp"),
@@ -146,19 +146,19 @@ export function matchVxlan({ port, vni }: { readonly port: number; readonly vni:
   };
 }
 
-/** Replies, and connections that belong to others, as conntrack knows them (IP_CT_ESTABLISHED, IP_CT_RELATED). */
+/** Matches replies and related connections, according to conntrack (IP_CT_ESTABLISHED, IP_CT_RELATED). */
 export const matchEstablished: Statement = {
   text: "ct state established,related",
   expressions: matchBits(NFT_CT.state, 0b110),
 };
 
-/** Connections whose destination was translated (IPS_DST_NAT). */
+/** Matches connections with a translated destination (IPS_DST_NAT). */
 export const matchTranslatedDestination: Statement = {
   text: "ct status dnat",
   expressions: matchBits(NFT_CT.status, 1 << 5),
 };
 
-/** Any of `bits` in what conntrack says under `key`. */
+/** Matches if conntrack's value of `key` has any of `bits`. */
 function matchBits(key: number, bits: number): Expression[] {
   return [
     { kind: "ct", data: { dreg: NFT_REG.r1, key } },
@@ -167,16 +167,16 @@ function matchBits(key: number, bits: number): Expression[] {
   ];
 }
 
-/** The first packets of connections (NF_CT_STATE_BIT of IP_CT_NEW). */
+/** Matches the first packet of a connection (NF_CT_STATE_BIT of IP_CT_NEW). */
 export const matchNew: Statement = { text: "ct state new", expressions: matchBits(NFT_CT.state, 1 << 3) };
 
-/** Destinations that are the node's own addresses. */
+/** Matches destinations that are the node's own addresses. */
 export const matchLocalDestination = matchEqual(destinationType, hostOrder(RTN_LOCAL), "local");
 
-/** Sources that are the node's own addresses. */
+/** Matches sources that are the node's own addresses. */
 export const matchLocalSource = matchEqual(sourceType, hostOrder(RTN_LOCAL), "local");
 
-/** lo has the same index in every namespace (LOOPBACK_IFINDEX). */
+/** The index of lo in every namespace (LOOPBACK_IFINDEX). */
 const LOOPBACK_INDEX = 1;
 
 export const matchNotFromLoopback: Statement = {
@@ -184,7 +184,7 @@ export const matchNotFromLoopback: Statement = {
   expressions: [inputIndex.load(NFT_REG.r1), compare(NFT_CMP.neq, hostOrder(LOOPBACK_INDEX))],
 };
 
-/** Packets whose mark has all of `bits`. */
+/** Matches packets whose mark has all of `bits`. */
 export function matchMark(bits: number): Statement {
   return {
     text: `meta mark & ${hexadecimal(bits)} == ${hexadecimal(bits)}`,
@@ -192,7 +192,7 @@ export function matchMark(bits: number): Statement {
   };
 }
 
-/** Packets whose mark has any of `bits`. */
+/** Matches packets whose mark has any of `bits`. */
 export function matchAnyMark(bits: number): Statement {
   return {
     text: `meta mark & ${hexadecimal(bits)} != ${hexadecimal(0)}`,
@@ -200,7 +200,7 @@ export function matchAnyMark(bits: number): Statement {
   };
 }
 
-/** Turns `bits` of a packet's mark over and leaves its other bits alone. */
+/** Inverts `bits` of the packet's mark, and keeps its other bits. */
 export function flipMark(bits: number): Statement {
   return {
     text: `meta mark set meta mark ^ ${hexadecimal(bits)}`,
@@ -212,7 +212,7 @@ export function flipMark(bits: number): Statement {
   };
 }
 
-/** Adds `bits` to a packet's mark and leaves its other bits alone. */
+/** Sets `bits` of the packet's mark, and keeps its other bits. */
 export function setMark(bits: number): Statement {
   return {
     text: `meta mark set meta mark | ${hexadecimal(bits)}`,
@@ -224,7 +224,7 @@ export function setMark(bits: number): Statement {
   };
 }
 
-/** Goes where the map of verdicts says, for what the packet has of `selectors`; goes on where it has no such key. */
+/** Applies the verdict that the map has for the row of `selectors`. The rule ends if the map has no such key. */
 export function verdictByMap(selectors: readonly Selector[], map: string): Statement {
   return {
     text: `${rowText(selectors)} vmap @${map}`,
@@ -235,7 +235,10 @@ export function verdictByMap(selectors: readonly Selector[], map: string): State
   };
 }
 
-/** The destination becomes the address and port that the map holds; goes on where it has no such key. */
+/**
+ * Translates the destination to the address and port that the map has for the row of `selectors`. The rule ends if the
+ * map has no such key.
+ */
 export function destinationByMap(family: Family, selectors: readonly Selector[], map: string): Statement {
   const [addressRegister, portRegister] = [registerAt(0), registerAt(addressBits(family) / 8)];
   return {
@@ -257,8 +260,8 @@ export function destinationByMap(family: Family, selectors: readonly Selector[],
 }
 
 /**
- * The source becomes the address of the interface that the packet leaves by. With `fullyRandom` the port is drawn at
- * random: two connections that start at once rarely draw the same one, which would cost one of them its first packet.
+ * Translates the source to the address of the output interface. With `fullyRandom` the port is random: two connections
+ * that start at the same time rarely get the same port, which would cost one of them its first packet.
  */
 export function masquerade({ fullyRandom }: { readonly fullyRandom: boolean }): Statement {
   return fullyRandom
@@ -269,26 +272,26 @@ export function masquerade({ fullyRandom }: { readonly fullyRandom: boolean }): 
     : { text: "masquerade", expressions: [{ kind: "masq", data: {} }] };
 }
 
-/** Packets and bytes that came this far. */
+/** Counts the packets and bytes that reach the statement. */
 export const counter: Statement = { text: "counter", expressions: [{ kind: "counter", data: {} }] };
 export const accept: Statement = { text: "accept", expressions: [verdict(VERDICT.accept)] };
 export const drop: Statement = { text: "drop", expressions: [verdict(VERDICT.drop)] };
-/** Goes through `chain`, and comes back at its end. */
+/** Evaluates `chain` and returns after its last rule. */
 export function jump(chain: string): Statement {
   return { text: `jump ${chain}`, expressions: [verdict(VERDICT.jump, chain)] };
 }
-/** Goes through `chain`, and comes back to where this chain would end. */
+/** Evaluates `chain` without returning to this chain. */
 export function goto(chain: string): Statement {
   return { text: `goto ${chain}`, expressions: [verdict(VERDICT.goto, chain)] };
 }
-/** Refused with "port unreachable" of ICMP or ICMPv6. */
+/** Rejects the packet with "port unreachable" of ICMP or ICMPv6. */
 export const reject: Statement = {
   text: "reject",
   expressions: [
     { kind: "reject", data: { type: NFT_REJECT_ICMPX.unreachable, code: NFT_REJECT_ICMPX.portUnreachable } },
   ],
 };
-/** Back to the calling chain; at the end of a base chain, to its policy. */
+/** Returns to the calling chain; in a base chain, the policy applies. */
 export const returnToCaller: Statement = { text: "return", expressions: [verdict(VERDICT.return)] };
 
 function matchEqual(selector: Selector, value: Uint8Array, valueText: string): Statement {
@@ -302,7 +305,7 @@ function compare(op: number, value: Uint8Array): Expression {
   return { kind: "cmp", data: { sreg: NFT_REG.r1, op, data: { value } } };
 }
 
-/** r1 becomes what `mask` leaves of it, exclusive-or `xor`. */
+/** Sets r1 to (r1 & mask) ^ xor. */
 function bitwise(mask: Uint8Array, xor: Uint8Array = new Uint8Array(mask.length)): Expression {
   return {
     kind: "bitwise",
@@ -313,7 +316,7 @@ function bitwise(mask: Uint8Array, xor: Uint8Array = new Uint8Array(mask.length)
   };
 }
 
-/** Numbers that are no part of the packet stand in registers in the machine's own order. */
+/** Encodes a number in host byte order, the order of register values that are not part of the packet. */
 export function hostOrder(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value >>> 0, true);
@@ -324,7 +327,7 @@ export function hexadecimal(bits: number): string {
   return `0x${(bits >>> 0).toString(16).padStart(8, "0")}`;
 }
 
-/** Codes below zero travel as two's complement. */
+/** Negative codes are encoded in two's complement. */
 function verdict(code: number, chain?: string): Expression {
   const to = chain === undefined ? {} : { chain };
   return { kind: "immediate", data: { dreg: NFT_REG.verdict, data: { verdict: { code: code >>> 0, ...to } } } };

@@ -4,7 +4,7 @@ import type { FakeNftables } from "./fake-nftables.ts";
 /** NFNLGRP_NFTABLES */
 const GROUP = 7;
 
-/** A netlink socket on an event loop that leads to a `FakeNftables`. */
+/** An event-loop netlink socket to a `FakeNftables`. */
 export class FakeNftablesSocket extends FakeEventNetlink {
   readonly #nftables: FakeNftables;
   readonly #ignored = new Set<number>();

@@ -1,10 +1,10 @@
 /**
- * An nf_tables in memory, for unit tests: it decodes the real bytes of transactions, validates and applies them as the kernel
+ * An nf_tables in memory, for unit tests. It decodes the encoded transactions, validates and applies them as the kernel
  * does, and answers dumps. `test/contract` compares it with the kernel (Linux 6.18).
  *
- * Not supported: objects (counters, quotas), flow tables, anonymous sets, timeouts of single elements. There are no packets, so
- * no rule adds elements and nothing is counted. Expressions that weft's codec does not know are kept unchecked. A commit
- * announces what it has created or changed, then NFT_MSG_NEWGEN; deletions are not announced by themselves.
+ * It does not support objects (counters, quotas), flow tables, anonymous sets or timeouts of single elements. There are
+ * no packets, so rules add no elements and count nothing. Expressions that weft's codec does not support are stored
+ * without checks. A commit announces created and changed objects, then NFT_MSG_NEWGEN; it does not announce deletions.
  */
 import { ByteWriter } from "../netlink/bytes.ts";
 import { attribute, attributes, be32, CodecError, i32, struct, u16, u32 } from "../netlink/codec.ts";
@@ -39,7 +39,7 @@ const BEGIN = {
   attributes: attributes({ generation: attribute(1, "NFNL_BATCH_GENID", be32) }),
 };
 
-/** The outcome of a transaction before its commit. */
+/** The result of a transaction before its commit. */
 interface Outcome {
   readonly draft: Draft;
   /** Errno by the index of the message. */
@@ -47,13 +47,13 @@ interface Outcome {
   readonly echoes: readonly { readonly message: Message; readonly echo: Echo }[];
 }
 
-/** The port of other programs (`do`). */
+/** The port that represents other programs (`do`). */
 const STRANGERS_PORT = 0xffff;
 
 export class FakeNftables {
   /** The number of transactions received, refused ones included. */
   transactions = 0;
-  /** Called before each datagram is served, so that a test can play a race. */
+  /** Called before the fake serves each datagram, so that a test can simulate a race. */
   beforeAnswer: (messages: readonly Message[]) => void = () => undefined;
   /** Makes single changes fail: returns an errno, or 0. Not called for `do`. */
   refuse: (message: Message) => number = () => 0;
@@ -62,7 +62,7 @@ export class FakeNftables {
   #lastTable = 0n;
   readonly #listeners = new Set<(datagram: Uint8Array, port: number) => void>();
 
-  /** The datagrams that answer `datagram` from the socket of `port`. */
+  /** Returns the datagrams that answer `datagram` from the socket with this port. */
   answer(datagram: Uint8Array, port: number): Uint8Array[] {
     const messages = splitDatagram(datagram);
     this.beforeAnswer(messages);
@@ -71,7 +71,7 @@ export class FakeNftables {
     return messages.flatMap((message) => this.#tell(message, port));
   }
 
-  /** Commits a transaction of another program. Throws when it is refused. */
+  /** Commits a transaction of another program. Throws if it is refused. */
   do(...requests: readonly Request[]): void {
     const writer = new ByteWriter();
     requests.forEach((item, index) => {
@@ -82,23 +82,26 @@ export class FakeNftables {
     this.#commit(outcome, STRANGERS_PORT);
   }
 
-  /** One line for each object (`listRuleset`). */
+  /** Lists the ruleset, one line for each object (`listRuleset`). */
   list(): string[] {
     return listRuleset(this.#tables);
   }
 
-  /** The generation; each commit that changes something increments it. */
+  /** The ruleset's generation; each commit that changes something increments it. */
   get generation(): number {
     return this.#generation;
   }
 
-  /** Calls `listener` after each commit with its announcements and the port of the committing socket. Returns what stops it. */
+  /**
+   * Calls `listener` after each commit, with its announcements and the port of the committing socket. Returns a
+   * function that removes the listener.
+   */
   listen(listener: (datagram: Uint8Array, port: number) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** The socket of `port` was closed: deletes the tables that it owns. */
+  /** Handles the close of a socket: deletes the tables that it owns. */
   release(port: number): void {
     for (const [key, { owner }] of this.#tables) if (owner === port) this.#tables.delete(key);
   }
@@ -126,13 +129,16 @@ export class FakeNftables {
     return answers;
   }
 
-  /** As the kernel, runs a transaction that fails validation again and validates after each message, to find the one at fault. */
+  /**
+   * Runs a transaction. If its validation fails, runs it again and validates after each message to find the invalid
+   * one, as the kernel does.
+   */
   #run(messages: readonly Message[], port: number): Outcome {
     const outcome = this.#attempt(messages, port, false);
     return outcome.errors.size === 0 && !isValid(outcome.draft) ? this.#attempt(messages, port, true) : outcome;
   }
 
-  /** Goes on after a refused message, as the kernel does: it reports all refusals. */
+  /** Continues after a refused message, as the kernel does, to report all refusals. */
   #attempt(messages: readonly Message[], port: number, validatesAtOnce: boolean): Outcome {
     const draft = new Draft(this.#tables, port, () => ++this.#lastTable);
     const errors = new Map<number, number>();

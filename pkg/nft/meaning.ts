@@ -1,12 +1,12 @@
-/** When two rules, or two values in nftables messages, are the same although they are not written alike. */
+/** Compares rules, and values in nftables messages, by meaning instead of by encoding. */
 import type { Expression } from "../netlink/nftables.ts";
 
-/** Equal for two rules exactly when they do the same; what they have counted does not matter. */
+/** Equal for two rules if and only if they do the same; counter values do not matter. */
 export function meaningOf(expressions: readonly Expression[]): string {
   return canonical(shapeOfRule(expressions, undefined));
 }
 
-/** Counters are what the rule has done, not what it is. */
+/** The form of a rule for comparisons. Counter values are state, not part of the rule, so they are omitted. */
 export function shapeOfRule(expressions: readonly Expression[], comment: string | undefined) {
   return {
     expressions: expressions.map(({ kind, data }) => (kind === "counter" ? { kind } : { kind, data })),
@@ -14,7 +14,7 @@ export function shapeOfRule(expressions: readonly Expression[], comment: string 
   };
 }
 
-/** A rule's expressions without the comment that iptables keeps among them (`-m comment`). */
+/** A rule's expressions without the comment match of iptables (`-m comment`). */
 export function withoutComment({
   expressions,
 }: {
@@ -24,8 +24,8 @@ export function withoutComment({
 }
 
 /**
- * The same text for the same meaning: fields by name; what is zero or empty as if it were left out, since dumps state
- * defaults (a lookup's flags, a bitwise operation's kind); attributes newer than our tables left out.
+ * Formats a value so that equal meanings have equal texts. Sorts fields by name. Omits zero and empty values, because
+ * dumps state defaults (a lookup's flags, a bitwise operation's kind), and attributes that are not in weft's tables.
  */
 export function canonical(value: unknown): string {
   if (value instanceof Uint8Array) return value.join();

@@ -1,6 +1,6 @@
 /**
- * Identities of nftables objects. A `table` is named as nft does, "inet weft". Handles are no part of them: an object that
- * is removed and made again is the same one.
+ * Identities of nftables objects. `table` is in nft's form, "inet weft". Handles are not part of the identity: an
+ * object that is removed and recreated is the same object.
  */
 import type { ObjectIdentity } from "../netlink/message.ts";
 import type { Expression, SetElement } from "../netlink/nftables.ts";
@@ -18,13 +18,13 @@ export function setObject(table: string, set: string): ObjectIdentity {
   return { kind: "set", key: `${table} ${set}` };
 }
 
-/** Of the elements that one message adds or removes: by their keys, in whatever order. */
+/** Identifies the elements that one message adds or removes, by their keys in sorted order. */
 export function elementsObject(table: string, set: string, elements: readonly SetElement[]): ObjectIdentity {
   const keys = elements.map(({ key, keyEnd }) => `${key?.value?.join(".")}-${keyEnd?.value?.join(".") ?? ""}`).sort();
   return { kind: "element", key: `${table} ${set} ${keys.join(",")}` };
 }
 
-/** By chain, comment and what it does: a rule has a handle only once it is there. */
+/** Identifies a rule by chain, comment and meaning, because a rule has a handle only after its creation. */
 export function ruleObject(
   table: string,
   chain: string,

@@ -1,6 +1,6 @@
 /**
- * Tables, chains and rules as the kernel holds them, whoever made them: as far as it takes to tell what becomes of a packet
- * that no rule matches, and who owns a rule.
+ * Tables, chains and rules in the kernel, of weft and of other programs. Parses only what is necessary to predict the
+ * fate of a packet that no rule matches, and to find the owner of a rule.
  */
 
 import { MARK_START } from "../footprint.ts";
@@ -24,11 +24,11 @@ import {
 import { chainObject, ruleObject, tableObject } from "./object.ts";
 import { readComment } from "./userdata.ts";
 
-/** struct nfgenmsg, and the attribute that only base chains have. */
+/** The length of struct nfgenmsg, and the attribute that only base chains have. */
 const NFGENMSG_LENGTH = 4;
 const NFTA_CHAIN_HOOK = 4;
 
-/** A chain by its place. `family` is the kernel's number (NFPROTO). */
+/** Identifies a chain. `family` is the kernel's number (NFPROTO). */
 export interface ChainPlace {
   readonly family: number;
   readonly table: string;
@@ -36,22 +36,22 @@ export interface ChainPlace {
 }
 
 export interface NftChain extends ChainPlace {
-  /** Of base chains: where it is hooked in, and what becomes of a packet at its end. */
+  /** The hook of a base chain, and the policy for packets at its end. */
   readonly hook: number | undefined;
   readonly policy: number | undefined;
-  /** Of base chains: smaller ones are asked earlier. */
+  /** The priority of a base chain; chains with smaller values run earlier. */
   readonly priority?: number | undefined;
   /** "filter", "nat" or "route". */
   readonly type?: string | undefined;
   readonly comment: string | undefined;
-  /** How many rules it holds, and how many lead to it, together. */
+  /** The number of rules in the chain plus the number of references to it. */
   readonly use: number;
 }
 
 export interface NftRule extends ChainPlace {
   readonly handle: bigint;
   readonly expressions: readonly Expression[];
-  /** As nft keeps it beside the rule, or as iptables keeps it within (`-m comment`). */
+  /** The comment from nft's user data, or from iptables' comment match (`-m comment`). */
   readonly comment: string | undefined;
 }
 
@@ -59,28 +59,28 @@ export interface NftRule extends ChainPlace {
 export interface TablePlace {
   readonly family: number;
   readonly table: string;
-  /** How many chains, sets and other objects it holds. */
+  /** The number of chains, sets and other objects in the table. */
   readonly use?: number;
   readonly comment?: string | undefined;
 }
 
-/** A dump of the tables of all families: there are few, whatever they hold. */
+/** Dumps the tables of all families. There are few tables, whatever their size. */
 export function tablesDump(): Query {
   return dumpRequest(NFT_MSG_GETTABLE, "nft list tables", {}, {});
 }
 
-/** A dump of all chains of a family: of thousands, where iptables' tables hold a cluster's services. */
+/** Dumps all chains of a family. There may be thousands, if iptables' tables contain a cluster's Services. */
 export function chainsDump(family: number): Query {
   return dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${familyName(family)}`, { family }, {});
 }
 
-/** Asks for one chain; ENOENT where there is none. */
+/** Queries one chain. Fails with ENOENT if it does not exist. */
 export function chainRequest({ family, table, chain }: ChainPlace): Query {
-  const text = `nft list chain ${familyName(family)} ${table} ${chain} (alone)`;
+  const text = `nft list chain ${familyName(family)} ${table} ${chain} (without rules)`;
   return query(NFT_MSG_GETCHAIN, text, { family }, { table, name: chain });
 }
 
-/** A dump of one chain's rules; ENOENT where there is no such chain. */
+/** Dumps one chain's rules. Fails with ENOENT if the chain does not exist. */
 export function rulesDump({ family, table, chain }: ChainPlace): Query {
   return dumpRequest(
     NFT_MSG_GETRULE,
@@ -90,18 +90,18 @@ export function rulesDump({ family, table, chain }: ChainPlace): Query {
   );
 }
 
-/** Asks for one rule; ENOENT where there is none. */
+/** Queries one rule. Fails with ENOENT if it does not exist. */
 export function ruleRequest(place: ChainPlace, handle: bigint): Query {
   const { family, table, chain } = place;
   return query(
     NFT_MSG_GETRULE,
-    `nft list chain ${placeText(place)} (rule ${handle} alone)`,
+    `nft list chain ${placeText(place)} (rule ${handle} only)`,
     { family },
     { table, chain, handle },
   );
 }
 
-/** nft's name of a family; its number where it has none. */
+/** nft's name of a family, or its number if nft has no name for it. */
 export function familyName(family: number): string {
   return Object.entries(NFPROTO).find(([, number]) => number === family)?.[0] ?? String(family);
 }
@@ -116,7 +116,7 @@ export function readTables(seen: readonly Message[]): TablePlace[] {
     });
 }
 
-/** True for base chains; cheaper than reading all of a chain that is not. */
+/** True for a base chain; cheaper than parsing the chain. */
 export function isBaseChain(message: Message): boolean {
   let isBase = false;
   eachAttribute(message.payload.subarray(NFGENMSG_LENGTH), (type) => {
@@ -131,7 +131,7 @@ export function readChains(seen: readonly Message[]): NftChain[] {
     .map((message) => {
       const { header, attributes } = decode(NFT_MSG_NEWCHAIN, message);
       const { table = "", name: chain = "", hook, policy, type, userdata, use = 0 } = attributes;
-      // Signed, and told in two's complement.
+      // The priority is signed and encoded in two's complement.
       const base = {
         hook: hook?.number,
         policy,
@@ -142,7 +142,10 @@ export function readChains(seen: readonly Message[]): NftChain[] {
     });
 }
 
-/** In the order of their chains. Many are only counted or known by their comment: the rest is read when asked for. */
+/**
+ * A rule that is parsed on demand. Many rules are only counted or recognised by their comment, so the expressions are
+ * parsed at the first access. `readRules` returns rules in the order of their chains.
+ */
 class Rule implements NftRule {
   readonly family: number;
   readonly table: string;
@@ -176,7 +179,7 @@ export function readRules(seen: readonly Message[]): NftRule[] {
   return seen.filter(({ type }) => type === NFT_MSG_NEWRULE_OUTLINE.type).map((message) => new Rule(message));
 }
 
-/** Tables, chains and rules, as far as they were looked at. */
+/** The tables, chains and rules that were read. */
 export interface NftRuleset {
   readonly tables: readonly TablePlace[];
   readonly chains: readonly NftChain[];
@@ -191,18 +194,18 @@ export function isSameChain(a: ChainPlace, b: ChainPlace): boolean {
   return a.family === b.family && a.table === b.table && a.chain === b.chain;
 }
 
-/** struct xt_comment_info (include/uapi/linux/netfilter/xt_comment.h): the text, filled up with NUL. */
+/** struct xt_comment_info (include/uapi/linux/netfilter/xt_comment.h): the text, padded with NUL. */
 function commentOfMatch(expression: Expression): string | undefined {
   if (expression.kind !== "match" || expression.data?.name !== "comment") return undefined;
   return new TextDecoder().decode(expression.data.info).replace(/\0.*$/s, "");
 }
 
-/** What only watches a packet, and lets every one of them go on. */
+/** Expressions without a condition: the rule continues for every packet. */
 const WATCHES: ReadonlySet<string> = new Set(["counter", "log", "immediate", "reject", "notrack", "last"]);
 
-/** True when every packet that comes to the rule is treated by it. */
+/** True if the rule applies to every packet that reaches it. */
 export function isUnconditional(rule: NftRule): boolean {
-  // Ours are of one pod each, and many: what is in them need not be read.
+  // weft's own rules each match one pod. There are many of them, so they are not parsed.
   if (rule.comment?.startsWith(MARK_START) === true) return false;
   return rule.expressions.every(
     (expression) =>
@@ -212,7 +215,10 @@ export function isUnconditional(rule: NftRule): boolean {
   );
 }
 
-/** What a rule does in the end: one of VERDICT's codes with the chain it leads to; `undefined` where it goes on. */
+/**
+ * The final verdict of a rule: a code of VERDICT with the target chain; `undefined` if the evaluation continues after
+ * it.
+ */
 export function verdictOf({ expressions }: NftRule): { readonly code: number; readonly chain?: string } | undefined {
   for (const expression of expressions) {
     if (expression.kind === "immediate") {
@@ -221,14 +227,14 @@ export function verdictOf({ expressions }: NftRule): { readonly code: number; re
       const code = verdict.code | 0;
       return verdict.chain === undefined ? { code } : { code, chain: verdict.chain };
     }
-    // Not in the table of expressions that we write: known by its name.
+    // Dumps may contain reject expressions outside our attribute tables; they are recognised by kind.
     const isReject = (expression.kind as string) === "reject";
     if (isReject || (expression.kind === "target" && expression.data?.name === "REJECT")) return { code: VERDICT.drop };
   }
   return undefined;
 }
 
-/** With all rules in it; EBUSY while others lead to it. */
+/** Deletes a chain with all its rules. Fails with EBUSY while other rules reference it. */
 export function deleteChain(place: ChainPlace): Request {
   return request(
     NFT_MSG_DELCHAIN,
@@ -250,7 +256,7 @@ export function deleteRule(rule: NftRule): Request {
   );
 }
 
-/** With all that is in it. */
+/** Deletes a table with all its contents. */
 export function deleteTable(place: TablePlace): Request {
   const name = tablePlaceText(place);
   return request(
@@ -262,12 +268,12 @@ export function deleteTable(place: TablePlace): Request {
   );
 }
 
-/** "ip filter", as nft names a table. */
+/** Formats a table as nft names it: "ip filter". */
 export function tablePlaceText({ family, table }: Pick<TablePlace, "family" | "table">): string {
   return `${familyName(family)} ${table}`;
 }
 
-/** "ip filter FORWARD", as nft names a chain. */
+/** Formats a chain as nft names it: "ip filter FORWARD". */
 export function placeText(place: ChainPlace): string {
   return `${tablePlaceText(place)} ${place.chain}`;
 }

@@ -1,4 +1,4 @@
-/** What rules look at in a packet, each as nft names it, and how it comes into the kernel's registers. */
+/** A property of a packet that rules read: its nft name, and the expression that loads it into a register. */
 import type { Family } from "../ip/address.ts";
 import {
   CT_DIRECTION_ORIGINAL,
@@ -15,14 +15,14 @@ import {
 
 export interface Selector {
   readonly text: string;
-  /** In bytes; a row of selectors fills whole registers of four. */
+  /** In bytes; in a row of selectors each value is padded to 4-byte registers. */
   readonly length: number;
   load(register: number): Expression;
 }
 
 const REGISTER_LENGTH = 4;
 
-/** Where the addresses stand in the header, in bytes from its start (RFC 791 section 3.1, RFC 8200 section 3). */
+/** The offsets of the addresses in the header, in bytes (RFC 791 section 3.1, RFC 8200 section 3). */
 const ADDRESS_OFFSET = { saddr: { 4: 12, 6: 8 }, daddr: { 4: 16, 6: 24 } } as const;
 const ADDRESS_LENGTH = { 4: 4, 6: 16 } as const;
 const PROTOCOL = { 4: "ip", 6: "ip6" } as const;
@@ -32,20 +32,20 @@ export function address(side: "saddr" | "daddr", family: Family, length: number 
   return payload(`${PROTOCOL[family]} ${side}`, "network", ADDRESS_OFFSET[side][family], length);
 }
 
-/** The port that TCP, UDP and SCTP have at the same place. */
+/** The destination port, which has the same offset in TCP, UDP and SCTP. */
 export const destinationPort = payload("th dport", "transport", 2, 2);
 
-/** Behind the UDP header of 8 bytes: flags and reserved bits of 4 bytes, then the VNI (RFC 7348 section 5). */
+/** The VNI, after the UDP header of 8 bytes and 4 bytes of flags and reserved bits (RFC 7348 section 5). */
 export const vxlanIdentifier = payload("@th,96,24", "transport", 12, 3);
 
-/** Of the Ethernet frame (IEEE 802.3: destination, source, type). */
+/** The source address of the Ethernet frame (IEEE 802.3: destination, source, type). */
 export const etherSource = payload("ether saddr", "link", 6, 6);
 
 export const transportProtocol = meta("meta l4proto", "l4proto", 1);
 /** NFPROTO_IPV4 or NFPROTO_IPV6. */
 export const networkProtocol = meta("meta nfproto", "nfproto", 1);
 export const packetMark = meta("meta mark", "mark", 4);
-/** The packet's priority: until it leaves by a device, room for a number of 32 bits. */
+/** The packet's priority. Until the packet leaves through a device, it can store any 32-bit number. */
 export const packetPriority = meta("meta priority", "packetPriority", 4);
 export const inputIndex = meta("iif", "iif", 4);
 
@@ -53,7 +53,7 @@ export function interfaceName(side: "iifname" | "oifname"): Selector {
   return meta(side, side, 16);
 }
 
-/** What the routing tables say of the destination: RTN_LOCAL for the node's own addresses. */
+/** The route type of the destination: RTN_LOCAL for the node's own addresses. */
 export const destinationType: Selector = {
   text: "fib daddr type",
   length: 4,
@@ -63,7 +63,7 @@ export const destinationType: Selector = {
   }),
 };
 
-/** The same of the source. */
+/** The route type of the source. */
 export const sourceType: Selector = {
   text: "fib saddr type",
   length: 4,
@@ -73,7 +73,7 @@ export const sourceType: Selector = {
   }),
 };
 
-/** A number from 0 on, below `modulus`, drawn anew for each packet. */
+/** A random number in [0, modulus), new for each packet. */
 export function randomBelow(modulus: number): Selector {
   return {
     text: `numgen random mod ${modulus}`,
@@ -82,13 +82,13 @@ export function randomBelow(modulus: number): Selector {
   };
 }
 
-/** Where the connection's first packet was sent to, before translation. */
+/** The destination of the connection's first packet before translation. */
 export function originalDestination(family: Family): Selector {
   const key = family === 4 ? NFT_CT.destinationIpv4 : NFT_CT.destinationIpv6;
   return original(`${PROTOCOL[family]} daddr`, key, ADDRESS_LENGTH[family]);
 }
 
-/** nft 1.0.6 reads it only behind a match of the protocol (`meta l4proto tcp`). */
+/** nft 1.0.6 can decode it only after a match on the protocol (`meta l4proto tcp`). */
 export const originalDestinationPort = original("proto-dst", NFT_CT.protocolDestination, 2);
 
 function original(text: string, key: number, length: number): Selector {
@@ -111,7 +111,7 @@ function meta(text: string, key: keyof typeof NFT_META, length: number): Selecto
   return { text, length, load: (register) => ({ kind: "meta", data: { dreg: register, key: NFT_META[key] } }) };
 }
 
-/** Several values side by side: nft's concatenation. They begin `offset` bytes behind r1's first byte. */
+/** Loads a row of values: nft's concatenation. The row starts `offset` bytes after the start of r1. */
 export function loadRow(selectors: readonly Selector[], offset = 0): Expression[] {
   let at = offset;
   return selectors.map((selector) => {
@@ -121,7 +121,7 @@ export function loadRow(selectors: readonly Selector[], offset = 0): Expression[
   });
 }
 
-/** In bytes: each value fills whole registers of four. */
+/** The length of a row in bytes; each value is padded to 4-byte registers. */
 export function rowLength(selectors: readonly Selector[]): number {
   return selectors.reduce((sum, { length }) => sum + Math.ceil(length / REGISTER_LENGTH) * REGISTER_LENGTH, 0);
 }
@@ -130,7 +130,9 @@ export function rowText(selectors: readonly Selector[]): string {
   return selectors.map(({ text }) => text).join(" . ");
 }
 
-/** The register of a row that holds what stands `offset` bytes behind r1's first: a 16-byte one where one begins. */
+/**
+ * The register at `offset` bytes after the start of r1: a 16-byte register if one starts there, otherwise a 4-byte one.
+ */
 export function registerAt(offset: number): number {
   const word = offset / REGISTER_LENGTH;
   return word % 4 === 0 ? NFT_REG.r1 + word / 4 : NFT_REG32_00 + word;

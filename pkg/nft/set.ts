@@ -1,5 +1,5 @@
 /**
- * Sets and maps as data, and the form their elements have on the wire (include/uapi/linux/netfilter/nf_tables.h).
+ * Sets and maps as data, and the encoding of their elements (include/uapi/linux/netfilter/nf_tables.h).
  */
 import {
   type Address,
@@ -36,7 +36,7 @@ interface OfFamily extends Named {
   readonly family: Family;
 }
 
-/** Single addresses, found by hash. */
+/** A set of single addresses; the kernel uses a hash. */
 export interface AddressSet extends OfFamily {
   readonly kind: "addresses";
   readonly elements: readonly AddressElement[];
@@ -45,17 +45,17 @@ export interface AddressSet extends OfFamily {
 export interface AddressElement {
   readonly address: Address;
   readonly comment?: string;
-  /** In place of a comment: all that is kept beside the address. */
+  /** The complete user data of the element, instead of a comment. */
   readonly userdata?: Uint8Array | undefined;
 }
 
-/** Ranges; those that touch or overlap become one, so they carry no comments. */
+/** A set of ranges. Adjacent and overlapping ranges are merged, so elements have no comments. */
 export interface PrefixSet extends OfFamily {
   readonly kind: "prefixes";
   readonly elements: readonly Prefix[];
 }
 
-/** A source address with a range of destinations (a concatenation with intervals: Linux 5.6). */
+/** A set of source addresses with ranges of destinations (a concatenation with intervals: Linux 5.6). */
 export interface PairSet extends OfFamily {
   readonly kind: "pairs";
   readonly elements: readonly PairElement[];
@@ -67,24 +67,30 @@ export interface PairElement {
   readonly comment?: string;
 }
 
-/** Keys of one or more fields; with `data` a map. */
+/** A set with keys of one or more fields; with `data`, a map. */
 export interface TupleSet extends Named {
   readonly kind: "tuples";
   readonly fields: readonly Field[];
-  /** Addresses in keys may be prefixes (a concatenation with intervals: Linux 5.6); else keys are found by hash. */
+  /**
+   * Addresses in keys may be prefixes (a concatenation with intervals: Linux 5.6). Without ranges the kernel uses a
+   * hash.
+   */
   readonly hasRanges?: boolean;
-  /** What a key leads to: a row of fields again, or a verdict. */
+  /** The type of a map's data: a row of fields, or a verdict. */
   readonly data?: readonly Field[] | "verdict";
-  /** Rules add elements. Each goes by itself, after `timeoutMs` where the rule names no time; there are never more than `size`. */
+  /**
+   * Rules add the elements. Each element expires after the time in the rule, by default `timeoutMs`. The set never has
+   * more than `size` elements.
+   */
   readonly dynamic?: { readonly size: number; readonly timeoutMs: number };
-  /** Each element counts the packets that met it. */
+  /** Each element counts its packets. */
   readonly hasCounters?: boolean;
   readonly elements: readonly TupleElement[];
 }
 
 export interface TupleElement {
   readonly values: readonly FieldValue[];
-  /** In a map of verdicts the chain that is jumped to, or gone to for good. */
+  /** In a verdict map, the chain to jump to, or to go to without returning. */
   readonly data?: readonly FieldValue[] | Jump | Goto;
   readonly comment?: string;
 }
@@ -114,7 +120,7 @@ function asTuples({ family, elements, ...named }: PairSet): TupleSet {
   };
 }
 
-/** What NFT_MSG_NEWSET says about keys and data. */
+/** The attributes of NFT_MSG_NEWSET about keys and data. */
 export function keyAttributes(set: NftSet) {
   switch (set.kind) {
     case "addresses":
@@ -145,12 +151,12 @@ function tupleAttributes({ fields, hasRanges = false, data, dynamic }: TupleSet)
 
 const COUNTER = { kind: "counter", data: {} } as const;
 
-/** What NFT_MSG_NEWSET says about the state of elements. */
+/** The attributes of NFT_MSG_NEWSET about the state of elements. */
 export function stateAttributes(set: NftSet) {
   return set.kind === "tuples" && set.hasCounters === true ? { expression: COUNTER } : {};
 }
 
-/** What nft needs beside a set to print it as it is meant. */
+/** The set's user data, from which nft learns how to print it. */
 export function userdataOf(set: NftSet): Uint8Array {
   if (set.kind !== "tuples") return setUserdata(set.comment);
   const { fields, data } = set;
@@ -171,7 +177,7 @@ function dataAttributes(data: readonly Field[] | "verdict") {
   return { dataType: type, dataLength: length };
 }
 
-/** The elements as the kernel takes them. */
+/** Encodes the elements. */
 export function wireElements(set: NftSet): SetElement[] {
   switch (set.kind) {
     case "addresses":
@@ -204,14 +210,14 @@ function wireTuple(
 function wireData(fields: readonly Field[] | "verdict", data: readonly FieldValue[] | Jump | Goto): NftData {
   if ("goto" in data) return { verdict: { code: VERDICT.goto >>> 0, chain: data.goto } };
   if ("jump" in data) return { verdict: { code: VERDICT.jump >>> 0, chain: data.jump } };
-  if (fields === "verdict") throw new RangeError("a map of verdicts takes verdicts");
+  if (fields === "verdict") throw new RangeError("the data of a verdict map must be a verdict");
   return { value: tupleBytes(fields, data) };
 }
 
-/** More than an error message should list. */
+/** Limits the length of error messages. */
 const LISTED_ELEMENTS = 16;
 
-/** The elements in nft's words, the first few of many. */
+/** Formats the elements in nft's syntax; of a long set, only the first ones. */
 export function elementsText(set: NftSet): string {
   const comment = (text: string | undefined) => (text === undefined ? "" : ` comment "${text}"`);
   const words = firstElementWords(set, comment);
@@ -243,7 +249,7 @@ function dataText({ data: fields }: TupleSet, data: readonly FieldValue[] | Jump
   return tupleText(fields === undefined || fields === "verdict" ? [] : fields, data);
 }
 
-/** A set's type in nft's words. */
+/** Formats a set's type in nft's syntax. */
 export function keyText(set: NftSet): string {
   if (set.kind === "pairs") return keyText(asTuples(set));
   if (set.kind !== "tuples") {
@@ -261,7 +267,7 @@ export function keyText(set: NftSet): string {
   ].join(" ");
 }
 
-/** An element of a `TupleSet` read back; `undefined` where its key or its data has other fields. */
+/** Parses an element of a `TupleSet`. Returns `undefined` if its key or its data has other fields. */
 export function readTuple(
   { fields, data: dataFields }: Pick<TupleSet, "fields" | "data">,
   { key, keyEnd, data, userdata }: SetElement,
@@ -286,7 +292,7 @@ function readData(
 /** The length of the (first) address in a key, by the key's length. */
 const SOURCE_LENGTH: Readonly<Record<number, number>> = { 4: 4, 8: 4, 16: 16, 32: 16 };
 
-/** Source and comment of an element of an `AddressSet` or a `PairSet` read back; `undefined` for other keys. */
+/** Parses source and comment of an element of an `AddressSet` or a `PairSet`. Returns `undefined` for other keys. */
 export function readElement(element: SetElement): { source: Address; comment: string | undefined } | undefined {
   const key = element.key?.value;
   const length = SOURCE_LENGTH[key?.length ?? 0];
@@ -294,7 +300,7 @@ export function readElement(element: SetElement): { source: Address; comment: st
   return { source: addressFromBytes(key.subarray(0, length)), comment: readComment(element.userdata) };
 }
 
-/** An element of a `PairSet` read back; `undefined` where its destinations are no prefix. */
+/** Parses an element of a `PairSet`. Returns `undefined` if its destinations are not a prefix. */
 export function readPair(element: SetElement): PairElement | undefined {
   const source = readElement(element)?.source;
   if (source === undefined || element.keyEnd === undefined) return undefined;
@@ -306,12 +312,15 @@ export function readPair(element: SetElement): PairElement | undefined {
   return isPrefixValue(destination) ? { source, destination, ...rest } : undefined;
 }
 
-/** The fewest spans that hold the same addresses, in order: the kernel refuses ranges that overlap. */
+/** Merges prefixes into the fewest spans, sorted: the kernel refuses ranges that overlap. */
 export function mergeRanges(prefixes: readonly Prefix[]): Span[] {
   return mergeSpans(prefixes.map(prefixSpan));
 }
 
-/** A range is two elements: its first address, and the one behind its last. What ends with the address space has no end. */
+/**
+ * A range is two elements: its first address, and the address after its last one. A range up to the last address has no
+ * end element.
+ */
 function rangeElements(family: Family, { first, last }: Span): SetElement[] {
   const start: SetElement = { key: { value: addressToBytes({ family, value: first }) } };
   if (last + 1n === 1n << BigInt(addressBits(family))) return [start];

@@ -1,16 +1,19 @@
-/** For tests: what the kernel tells of a table. */
+/** For tests: simulates the kernel's dump of a table. */
 import { ByteWriter } from "../netlink/bytes.ts";
 import { type Message, splitDatagram, writeRequest } from "../netlink/message.ts";
 import { replaceTable, type Table } from "./table.ts";
 
-/** A table as a dump would tell it: what makes it, less what the kernel counts (the number of chains and sets). */
+/**
+ * The dump of a table: the messages that create it, with the use count (the number of chains and sets) that the kernel
+ * would report.
+ */
 export function dumpOf(table: Table): Message[] {
   const writer = new ByteWriter();
   const made = replaceTable(table).slice(2);
   for (const [index, item] of made.entries()) writeRequest(writer, item, index, 0);
   const [first, ...rest] = splitDatagram(writer.finish());
-  if (first === undefined) throw new Error("nothing made");
-  // NFTA_TABLE_USE, 8 bytes long, type 3, in network order.
+  if (first === undefined) throw new Error("replaceTable made no requests");
+  // NFTA_TABLE_USE: 8 bytes long, type 3, in network byte order.
   const use = [8, 0, 3, 0, 0, 0, 0, table.chains.length + table.sets.length];
   return [{ ...first, payload: Uint8Array.of(...first.payload, ...use) }, ...rest];
 }

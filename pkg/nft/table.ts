@@ -1,5 +1,5 @@
 /**
- * An nf_tables table as data, and the one transaction that makes the kernel hold exactly it.
+ * An nf_tables table as data, and the transaction that makes the kernel's table equal to it.
  */
 import {
   NLM_F_APPEND,
@@ -37,17 +37,17 @@ export interface Rule {
   readonly comment: string;
 }
 
-/** A base chain: the kernel enters it at its hook. Packets that no rule decides about are accepted. */
+/** A base chain: the kernel evaluates it at its hook. Its policy accepts packets that no rule decides. */
 export interface BaseChain {
   readonly name: string;
   readonly type: "filter" | "nat" | "route";
   readonly hook: keyof typeof NF_INET_HOOK;
-  /** nft's names are numbers, which depend on the family: srcnat is 100, in `bridge` 300. */
+  /** nft's names are numbers that depend on the family: srcnat is 100, but 300 in `bridge`. */
   readonly priority: number;
   readonly rules: readonly Rule[];
 }
 
-/** A chain that rules and elements jump to. */
+/** A chain that is the target of jumps from rules and elements. */
 export interface RegularChain {
   readonly name: string;
   readonly hook?: undefined;
@@ -64,26 +64,29 @@ export interface Table {
   readonly chains: readonly Chain[];
 }
 
-/** nla_len holds 16 bits: with the longest comment 200 elements take 48 KiB. */
+/** nla_len has 16 bits; 200 elements with the longest comment take 48 KiB. */
 const ELEMENTS_PER_MESSAGE = 200;
 
-/** The table and all in it, in one batch: whatever stood under this name before is gone with the same commit. */
+/** Replaces the table with all its contents in one batch. The same commit removes any existing table of this name. */
 export function replaceTable(table: Table): Request[] {
-  // Deleting is refused where there is nothing, so the table is made sure of first.
+  // The kernel refuses to delete a missing table, so the batch first adds it.
   return [addTable(table), deleteTable(table), addTable(table), ...fillTable(table)];
 }
 
-/** The same where no such table is: EEXIST otherwise, so that of two that create it at once one learns of the other. */
+/**
+ * Creates the table. Fails with EEXIST if the table exists, so one of two programs that create it at the same time
+ * learns of the other.
+ */
 export function createTable(table: Table): Request[] {
   return [addTable(table, NLM_F_EXCL), ...fillTable(table)];
 }
 
-/** Removes the table with all that is in it, where it is. */
+/** Removes the table with all its contents, if it exists. */
 export function removeTable(table: Table): Request[] {
   return [addTable(table), deleteTable(table)];
 }
 
-/** All rules anew, and those chains that are not `present`. Sets and their elements stay as they are. */
+/** Replaces all rules, and adds the chains that are not `present`. Sets and their elements stay. */
 export function replaceRules(table: Table, present: ReadonlySet<string>): Request[] {
   return [flushRules(table), ...missingChainsAndRules(table, present)];
 }
@@ -102,7 +105,7 @@ function missingChainsAndRules(table: Table, present: ReadonlySet<string>): Requ
   ];
 }
 
-/** What may stay of a table that is there, and what of it has to go, by names. */
+/** The chains and sets of an existing table that may stay, and those that must be removed, by name. */
 export interface TableRemains {
   readonly chains: ReadonlySet<string>;
   readonly sets: ReadonlySet<string>;
@@ -111,8 +114,8 @@ export interface TableRemains {
 }
 
 /**
- * The table and all in it but elements, where it is there with other sets or chains: sets that may stay keep their elements.
- * Maps of verdicts are emptied, so that no chain is held.
+ * Rebuilds an existing table that has other sets or chains. Sets that may stay keep their elements, except verdict
+ * maps, which are emptied so that they reference no chain. The elements of other sets are not added.
  */
 export function rebuildTable(table: Table, { chains, sets, goneChains, goneSets }: TableRemains): Request[] {
   const name = tableText(table);
@@ -133,18 +136,18 @@ export function rebuildTable(table: Table, { chains, sets, goneChains, goneSets 
   ];
 }
 
-/** A chain with its rules. */
+/** Adds a chain with its rules. */
 export function addWholeChain(table: Table, chain: Chain): Request[] {
   return [addChain(table, chain), ...addRules(table, chain)];
 }
 
-/** The rules of a chain that is there, and empty. */
+/** Adds the rules of an existing, empty chain. */
 export function addRules(table: Table, chain: Chain): Request[] {
   return chain.rules.map((rule) => addRule(table, chain, rule));
 }
 
 function fillTable(table: Table): Request[] {
-  // Rules refer to sets and chains, elements of maps to chains: those come first.
+  // Rules refer to sets and chains, and map elements refer to chains, so sets and chains come first.
   return [
     ...table.sets.map((set, index) => addSet(table, set, index + 1)),
     ...table.chains.map((chain) => addChain(table, chain)),
@@ -164,7 +167,7 @@ function addTable(table: Table, exclusive = 0): Request {
   );
 }
 
-/** With `handle` only that very table: ENOENT when another has come in its place. */
+/** Deletes the table. With `handle`, fails with ENOENT if another table of this name has replaced it. */
 export function deleteTable(table: Table, handle?: bigint): Request {
   return request(
     NFT_MSG_DELTABLE,
@@ -197,7 +200,10 @@ function isMap(set: NftSet): boolean {
   return set.kind === "tuples" && set.data !== undefined;
 }
 
-/** EEXIST when an element is there already, whatever its comment; with `exclusive: false` it stays as it is. */
+/**
+ * Adds elements. Fails with EEXIST if an element exists, whatever its comment; with `exclusive: false` it stays
+ * unchanged.
+ */
 export function addElements(
   table: Table,
   set: NftSet,
@@ -216,7 +222,7 @@ export function addElements(
   );
 }
 
-/** Asks for the elements that `set` names, by their keys; ENOENT where one of them is absent. */
+/** Queries the elements of `set` by their keys. Fails with ENOENT if one of them does not exist. */
 export function elementRequest(table: Table, set: NftSet): Query {
   return query(
     NFT_MSG_GETSETELEM,
@@ -226,7 +232,7 @@ export function elementRequest(table: Table, set: NftSet): Query {
   );
 }
 
-/** Those of the table's sets that `isChosen` names of what the kernel holds. */
+/** Deletes the elements in the kernel that `isChosen` selects, from all sets of the table. */
 export function deleteElements(
   table: Table,
   held: ReadonlyMap<string, readonly SetElement[]>,
@@ -235,7 +241,7 @@ export function deleteElements(
   return table.sets.flatMap(({ name }) => deleteFromSet(table, name, (held.get(name) ?? []).filter(isChosen)));
 }
 
-/** ENOENT when one of the elements is gone meanwhile. */
+/** Deletes elements. Fails with ENOENT if one of the elements has been removed meanwhile. */
 export function deleteFromSet(table: Table, set: string, elements: readonly SetElement[]): Request[] {
   return inMessages(elements.map(({ key, keyEnd }) => ({ key, keyEnd }))).map((keys) =>
     request(
@@ -258,7 +264,7 @@ export function flushSet(table: Table, set: string): Request {
   });
 }
 
-/** Elements in messages that stay below what an attribute can hold. */
+/** Splits elements into messages whose attributes stay below the maximum length. */
 function inMessages(elements: readonly SetElement[]): SetElement[][] {
   const messages: SetElement[][] = [];
   for (let at = 0; at < elements.length; at += ELEMENTS_PER_MESSAGE) {
@@ -308,7 +314,7 @@ export function ruleText({ statements, comment }: Rule): string {
   return `${statements.map(({ text }) => text).join(" ")} comment "${comment}"`;
 }
 
-/** "inet weft", as nft names a table. */
+/** Formats a table as nft names it: "inet weft". */
 export function tableText({ family, name }: Table): string {
   return `${family} ${name}`;
 }

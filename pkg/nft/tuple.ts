@@ -1,6 +1,6 @@
 /**
- * Keys and data of sets and maps as rows of fields: nft's concatenations. In one, each field is filled up to whole
- * registers of four bytes; a field that stands alone is not.
+ * Keys and data of sets and maps as rows of fields: nft's concatenations. In a concatenation each field is padded to
+ * 4-byte registers; a single field is not padded.
  */
 import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../ip/address.ts";
 import { formatMac, parseMac } from "../ip/mac.ts";
@@ -9,9 +9,9 @@ import { NFT_META, NFT_NG_RANDOM } from "../netlink/nftables.ts";
 import { type TypeofExpression, typeofExpressions } from "./userdata.ts";
 
 /**
- * nft's name of a field's type, its number (enum datatypes in nft's datatype.h) and its length in bytes. Numbers are in network
- * order; a mark, a priority (`classid`), and what `numgen` draws (`random`, which nft has no name for), in the machine's own
- * (little-endian on all that weft is built for).
+ * The fields by nft's type name, with nft's type number (enum datatypes in nft's datatype.h) and the length in bytes.
+ * Numbers are in network byte order. These are in host byte order (little-endian on all platforms that weft supports):
+ * a mark, a priority (`classid`), and the result of `numgen` (`random`, for which nft has no name).
  */
 const FIELD = {
   random: { type: 4, length: 4 },
@@ -26,24 +26,24 @@ const FIELD = {
 } as const;
 export type Field = keyof typeof FIELD;
 
-/** In keys with ranges: values from one to another, both among them, as bytes of the field's length. */
+/** A range in a key with ranges, including both ends, as bytes of the field's length. */
 export interface FieldRange {
   readonly from: Uint8Array;
   readonly to: Uint8Array;
 }
 
-/** An address or (in keys with ranges) a prefix, a number, text for `ifname` and `ether_addr` (canonical). */
+/** An address or (in keys with ranges) a prefix, a number, or text for `ifname` and `ether_addr` (canonical form). */
 export type FieldValue = Address | Prefix | FieldRange | number | string;
 
-/** True for numbers that stand in the machine's own order. */
+/** True for numbers in host byte order. */
 export function isHostOrder(field: Field): boolean {
   return field === "mark" || field === "classid" || field === "random";
 }
 
 /**
- * What `typeof` may name for a field, in nft's words and as nft keeps it (`typeofExpressions`): payload (EXPR_PAYLOAD) by
- * protocol and field, meta (EXPR_META) by key, numgen (EXPR_NUMGEN) by type, modulus and offset. The numbers are those that
- * nft 1.0.6 writes; any selector of the same type prints the same elements.
+ * The `typeof` of a field in nft's syntax, and in the encoding of nft's user data (`typeofExpressions`): payload
+ * (EXPR_PAYLOAD) by protocol and field, meta (EXPR_META) by key, numgen (EXPR_NUMGEN) by type, modulus and offset. The
+ * numbers are those of nft 1.0.6. Any selector of the same type prints the same elements.
  */
 const TYPEOF: Readonly<Partial<Record<Field, { readonly text: string; readonly expression: TypeofExpression }>>> = {
   ipv4_addr: { text: "ip daddr", expression: [7, 12, 12] },
@@ -62,17 +62,17 @@ export function typeofFields(fields: readonly Field[]): Uint8Array {
   return typeofExpressions(
     fields.map((field) => {
       const row = TYPEOF[field];
-      if (row === undefined) throw new RangeError(`no typeof for ${field}`);
+      if (row === undefined) throw new RangeError(`nft has no typeof for the field ${field}`);
       return row.expression;
     }),
   );
 }
 
-/** A concatenation's type is a number of six bits for each field (TYPE_BITS). */
+/** The type number of a concatenation has six bits for each field (TYPE_BITS). */
 const TYPE_BITS = 6;
 const REGISTER_LENGTH = 4;
 
-/** The number of a tuple's type, and its length in bytes, as NFT_MSG_NEWSET states them of keys and data. */
+/** The number and the length in bytes of a tuple's type, as NFT_MSG_NEWSET states them for keys and data. */
 export function tupleType(fields: readonly Field[]): { readonly type: number; readonly length: number } {
   return {
     type: fields.reduce((type, field) => (type << TYPE_BITS) | FIELD[field].type, 0),
@@ -80,7 +80,7 @@ export function tupleType(fields: readonly Field[]): { readonly type: number; re
   };
 }
 
-/** Without what fills it up. */
+/** The length of a field without padding. */
 export function fieldLength(field: Field): number {
   return FIELD[field].length;
 }
@@ -90,13 +90,17 @@ function spaceOf(field: Field, fields: readonly Field[]): number {
   return fields.length === 1 ? length : Math.ceil(length / REGISTER_LENGTH) * REGISTER_LENGTH;
 }
 
-/** A key's first value or, with `isLast`, the last that its prefixes hold. Throws `RangeError` for other types' values. */
+/**
+ * Encodes a key's first value; with `isLast`, the last one that its prefixes contain. Throws `RangeError` for values of
+ * other types.
+ */
 export function tupleBytes(fields: readonly Field[], values: readonly FieldValue[], isLast = false): Uint8Array {
   const whole = new Uint8Array(tupleType(fields).length);
   let at = 0;
   fields.forEach((field, index) => {
     const bytes = fieldBytes(field, values[index] ?? "", isLast);
-    if (bytes.length !== FIELD[field].length) throw new RangeError(`${field}: ${bytes.length} bytes`);
+    if (bytes.length !== FIELD[field].length)
+      throw new RangeError(`${field}: ${bytes.length} bytes, expected ${FIELD[field].length}`);
     whole.set(bytes, at);
     at += spaceOf(field, fields);
   });
@@ -118,19 +122,19 @@ function numberBytes(value: number, length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, at) => (value >>> (8 * (length - 1 - at))) & 0xff);
 }
 
-/** As the kernel compares names of interfaces: filled up with NUL. Throws `RangeError` for one too long. */
+/** Encodes an interface name as the kernel compares it: padded with NUL. Throws `RangeError` if it is too long. */
 export function interfaceNameBytes(name: string): Uint8Array {
   const bytes = new TextEncoder().encode(name);
   const { length } = FIELD.ifname;
-  if (bytes.length >= length) throw new RangeError(`"${name}": a name of an interface has at most ${length - 1} bytes`);
+  if (bytes.length >= length) throw new RangeError(`"${name}": an interface name has at most ${length - 1} bytes`);
   const padded = new Uint8Array(length);
   padded.set(bytes);
   return padded;
 }
 
 /**
- * The values in a key (or data) read back: where the key has an end, its addresses as prefixes, and what is no prefix as a
- * range. `undefined` where it has other fields than these.
+ * Parses the values of a key (or data). If the key has an end, its addresses are prefixes, or ranges if they are not a
+ * prefix. Returns `undefined` if it has other fields.
  */
 export function readTupleBytes(
   fields: readonly Field[],
@@ -184,12 +188,14 @@ function prefixBetween(first: Uint8Array, last: Uint8Array): Prefix | undefined 
   return isWhole && isSameAddress(lastAddress(prefix), addressFromBytes(last)) ? prefix : undefined;
 }
 
-/** True for what was read from a key with an end; a key without one has single addresses in the same places. */
+/** True for a prefix, which occurs only in a key with an end; a key without one has addresses instead. */
 export function isPrefixValue(value: FieldValue | undefined): value is Prefix {
   return typeof value === "object" && "length" in value;
 }
 
-/** In nft's words; a range of names by its first and its last one, as far as they can be shown. */
+/**
+ * Formats a tuple in nft's syntax; a range of names as its first and last name, with unprintable characters replaced.
+ */
 export function tupleText(fields: readonly Field[], values: readonly FieldValue[]): string {
   return values.map((value, at) => valueText(fields[at], value)).join(" . ");
 }

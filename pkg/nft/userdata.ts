@@ -1,6 +1,6 @@
 /**
- * What nft keeps beside an object for itself: one byte of type, one of length, the value (libnftnl's udata; the types
- * are in libnftnl/udata.h). The kernel stores it unread.
+ * The user data that nft stores with an object: a list of one byte type, one byte length, and the value (libnftnl's
+ * udata; the types are in libnftnl/udata.h). The kernel stores it without interpreting it.
  */
 import { RULE_HANDLES_USERDATA } from "../footprint.ts";
 
@@ -15,20 +15,23 @@ const SET_COMMENT = 7;
 const HOST_ENDIAN = 1;
 const BIG_ENDIAN = 2;
 const HANDLE_LENGTH = 8;
-/** NFTNL_UDATA_COMMENT_MAXLEN, which counts the NUL. */
+/** NFTNL_UDATA_COMMENT_MAXLEN, which includes the NUL. */
 const LONGEST_COMMENT = 128;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** Of a table, chain, rule or element; `undefined` for no comment. Throws `RangeError` above 127 bytes. */
+/**
+ * The user data of a table, chain, rule or element with a comment; `undefined` without one. Throws `RangeError` if the
+ * comment exceeds 127 bytes.
+ */
 export function commentUserdata(comment: string | undefined): Uint8Array | undefined {
   return comment === undefined ? undefined : field(COMMENT, text(comment));
 }
 
 /**
- * Of a set: the byte order of its key, without which nft prints it reversed, and its comment. Names, marks and priorities
- * are in host order to nft, all else is in network order.
+ * The user data of a set: its comment, and the byte order of its key, without which nft prints keys reversed. For nft,
+ * names, marks and priorities are in host byte order, and everything else is in network byte order.
  */
 export function setUserdata(
   comment: string,
@@ -44,24 +47,24 @@ export function setUserdata(
 }
 
 export interface SetUserdata {
-  /** Keys, or data, are numbers in the machine's own order, or names. */
+  /** True if keys (or data) are numbers in host byte order, or names. */
   readonly isHostOrder?: boolean;
   readonly isDataHostOrder?: boolean;
-  /** What `typeof` says of keys and data (`typeofFields`), where a type has no name that nft reads. */
+  /** The `typeof` of keys and data (`typeofFields`), for types without a name in nft. */
   readonly keyTypeof?: Uint8Array | undefined;
   readonly dataTypeof?: Uint8Array | undefined;
 }
 
-/** An expression by its number in nft (enum expr_types), and its parameters in their order, as nft 1.0.6 writes them. */
+/** An expression by its number in nft (enum expr_types), with its parameters in the order of nft 1.0.6. */
 export type TypeofExpression = readonly [kind: number, ...parameters: readonly number[]];
 
 /** EXPR_CONCAT */
 const EXPR_CONCAT = 13;
 
-/** The value of `typeof` for one expression, or for several beside each other. */
+/** Encodes the `typeof` of one expression, or of a concatenation of several. */
 export function typeofExpressions(expressions: readonly TypeofExpression[]): Uint8Array {
   const [first, ...rest] = expressions.map(typeofExpression);
-  if (first === undefined) throw new RangeError("typeof nothing");
+  if (first === undefined) throw new RangeError("typeof needs at least one expression");
   if (rest.length === 0) return first;
   const parts = [first, ...rest].map((bytes, at) => field(at, bytes));
   return concatenate(field(0, word(EXPR_CONCAT)), field(1, parts.reduce(concatenate, new Uint8Array())));
@@ -72,12 +75,12 @@ function typeofExpression([kind, ...parameters]: TypeofExpression): Uint8Array {
   return concatenate(field(0, word(kind)), field(1, values.reduce(concatenate, new Uint8Array())));
 }
 
-/** In the machine's own order. */
+/** Encodes a number in host byte order. */
 function word(value: number): Uint8Array {
   return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
 }
 
-/** Of an element that stands for rules elsewhere: the handles of those rules. */
+/** The user data of an element that represents rules of another table: the handles of those rules. */
 export function ruleHandlesUserdata(handles: readonly bigint[]): Uint8Array {
   const value = new Uint8Array(handles.length * HANDLE_LENGTH);
   const view = new DataView(value.buffer);
@@ -87,7 +90,7 @@ export function ruleHandlesUserdata(handles: readonly bigint[]): Uint8Array {
   return field(RULE_HANDLES_USERDATA, value);
 }
 
-/** The handles that `ruleHandlesUserdata` was given; none where there are none. */
+/** Parses the handles of `ruleHandlesUserdata`; an empty list if there are none. */
 export function readRuleHandles(userdata: Uint8Array | undefined): bigint[] {
   const value = readField(userdata, RULE_HANDLES_USERDATA);
   if (value === undefined) return [];
@@ -96,7 +99,7 @@ export function readRuleHandles(userdata: Uint8Array | undefined): bigint[] {
   return Array.from({ length: count }, (_, at) => view.getBigUint64(at * HANDLE_LENGTH));
 }
 
-/** The comment of a table, chain, rule or element; `undefined` when there is none. */
+/** The comment of a table, chain, rule or element; `undefined` if there is none. */
 export function readComment(userdata: Uint8Array | undefined): string | undefined {
   return readText(userdata, COMMENT);
 }
@@ -108,7 +111,7 @@ export function readSetComment(userdata: Uint8Array | undefined): string | undef
 function text(comment: string): Uint8Array {
   const bytes = encoder.encode(`${comment}\0`);
   if (bytes.length > LONGEST_COMMENT) {
-    throw new RangeError(`a comment of ${bytes.length - 1} bytes: nft shows at most ${LONGEST_COMMENT - 1}`);
+    throw new RangeError(`a comment of ${bytes.length - 1} bytes, but nft shows at most ${LONGEST_COMMENT - 1}`);
   }
   return bytes;
 }
@@ -129,7 +132,7 @@ function readText(userdata: Uint8Array | undefined, wanted: number): string | un
   return value === undefined ? undefined : decoder.decode(value).replace(/\0.*$/s, "");
 }
 
-/** Others' data may be cut short or be no such list at all: then there is no such field. */
+/** Finds a field. Other programs' user data may be truncated or have another format: the field is then undefined. */
 function readField(userdata: Uint8Array | undefined, wanted: number): Uint8Array | undefined {
   if (userdata === undefined) return undefined;
   let at = 0;

@@ -1,8 +1,8 @@
-/** Where a key is found in a set: exactly, in a range, or in ranges of each of its fields. */
+/** Finds a key in a set: an exact key, a range, or a range for each field. */
 import { NFT_SET_ELEM_INTERVAL_END, type SetElement } from "../netlink/nftables.ts";
 import type { Known } from "./packet.ts";
 
-/** Less than, equal to or greater than zero; undefined where what is known does not decide it. */
+/** Returns a number less than, equal to or greater than zero; undefined if the known bytes do not decide the order. */
 export function compare(value: Known, other: Uint8Array): number | undefined {
   let isCertain = true;
   for (const [at, wanted] of other.entries()) {
@@ -13,7 +13,7 @@ export function compare(value: Known, other: Uint8Array): number | undefined {
   return isCertain ? 0 : undefined;
 }
 
-/** The element that holds `key`, null for none, undefined where that is not to be told. */
+/** The element that contains `key`; null if there is none; undefined if the known bytes do not decide it. */
 export function findElement(
   elements: readonly SetElement[],
   key: Known,
@@ -33,7 +33,7 @@ export function findElement(
   return last === null || ((last.flags ?? 0) & NFT_SET_ELEM_INTERVAL_END) !== 0 ? null : last;
 }
 
-/** Where one range ends and the next begins, the beginning counts. */
+/** Sorts an end before a start with the same key, since the next range begins there. */
 function order(a: SetElement, b: SetElement): number {
   const [left, right] = [a.key?.value ?? new Uint8Array(), b.key?.value ?? new Uint8Array()];
   const difference = compare([...left], right) ?? 0;
@@ -53,7 +53,7 @@ function findExact(elements: readonly SetElement[], key: Known): SetElement | nu
   return isCertain ? null : undefined;
 }
 
-/** Concatenations of ranges: each field is within its own. */
+/** Finds an element in a set of concatenated ranges: each field must be within its own range. */
 function findRange(
   elements: readonly SetElement[],
   key: Known,

@@ -1,6 +1,6 @@
 /**
- * A packet as nf_tables' expressions look at it: what is known of it, byte for byte. What is not known stays unknown, and
- * whoever asks for it gets no answer.
+ * A packet as nf_tables expressions see it: its known bytes. Unknown bytes are undefined, and an expression that
+ * depends on them has no result.
  */
 
 import { type Address, addressToBytes } from "../ip/address.ts";
@@ -14,41 +14,41 @@ export const IPPROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as co
 export interface Packet {
   readonly source: Address;
   readonly destination: Address;
-  /** IPPROTO_*; undefined: of any kind. */
+  /** IPPROTO_*; undefined: any protocol. */
   readonly protocol?: number | undefined;
   readonly destinationPort?: number | undefined;
-  /** VXLAN network identifier: of a UDP packet that carries a frame. */
+  /** VXLAN network identifier, for a UDP packet that carries a frame. */
   readonly vni?: number | undefined;
   readonly input?: LinkReference | undefined;
   readonly output?: LinkReference | undefined;
-  /** What the routing tables say of the destination: RTN_UNICAST or RTN_LOCAL. */
+  /** The route type of the destination: RTN_UNICAST or RTN_LOCAL. */
   readonly destinationType: number;
-  /** The same of the source; undefined: not known. */
+  /** The route type of the source; undefined: unknown. */
   readonly sourceType?: number | undefined;
-  /** The destination as the sender wrote it, where the connection was translated (`ct status dnat`). */
+  /** The destination before translation, if the connection was translated (`ct status dnat`). */
   readonly original?: { readonly destination: Address; readonly port: number | undefined } | undefined;
 }
 
-/** A byte that is not known is undefined. */
+/** A sequence of bytes; unknown ones are undefined. */
 export type Known = readonly (number | undefined)[];
 
-/** ETH_P_IP and ETH_P_IPV6, in network order. */
+/** ETH_P_IP and ETH_P_IPV6, in network byte order. */
 const ETHERTYPE = { 4: [0x08, 0x00], 6: [0x86, 0xdd] } as const;
-/** Of NFT_CT_STATE: the connection is new (NF_CT_STATE_BIT(IP_CT_NEW)). */
+/** A value of NFT_CT_STATE: the connection is new (NF_CT_STATE_BIT(IP_CT_NEW)). */
 const STATE_NEW = 8;
-/** Of NFT_CT_STATUS: IPS_DST_NAT. */
+/** A value of NFT_CT_STATUS: IPS_DST_NAT. */
 const STATUS_DNAT = 1 << 5;
 
 export function unknown(length: number): Known {
   return new Array<number | undefined>(length).fill(undefined);
 }
 
-/** Numbers that are no part of the packet stand in the machine's own order. */
+/** Encodes a number in host byte order, the order of register values that are not part of the packet. */
 export function hostOrder(value: number): Known {
   return [value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, (value >>> 24) & 0xff];
 }
 
-/** `length` bytes at `offset` of a header (NFT_PAYLOAD_BASE). */
+/** Reads `length` bytes at `offset` of a header (NFT_PAYLOAD_BASE). */
 export function payloadOf(packet: Packet, base: number, offset: number, length: number): Known {
   const header =
     base === NFT_PAYLOAD_BASE.network
@@ -68,7 +68,10 @@ function networkHeader({ source, destination, protocol }: Packet): Map<number, n
   return bytes;
 }
 
-/** TCP and UDP begin with the ports (RFC 9293, RFC 768); VXLAN's VNI is 12 bytes behind UDP's start (RFC 7348). */
+/**
+ * The header of TCP and UDP, which begins with the ports (RFC 9293, RFC 768). VXLAN's VNI is 12 bytes after the start
+ * of UDP (RFC 7348).
+ */
 function transportHeader({ destinationPort, vni }: Packet): Map<number, number> {
   const bytes = new Map<number, number>();
   if (destinationPort !== undefined) put(bytes, 2, [destinationPort >> 8, destinationPort & 0xff]);
@@ -81,7 +84,7 @@ function put(to: Map<number, number>, at: number, bytes: Iterable<number>): void
   for (const byte of bytes) to.set(next++, byte);
 }
 
-/** What NFT_META's `key` says. */
+/** The value of a key of NFT_META. */
 export function metaOf(packet: Packet, key: number): Known {
   const { source, protocol, input, output } = packet;
   switch (key) {
@@ -108,7 +111,7 @@ function nameOf(device: LinkReference | undefined): Known {
   return device === undefined ? unknown(16) : [...interfaceNameBytes(device.name)];
 }
 
-/** What conntrack says of the first packet of a connection, in its original direction. */
+/** The value of a conntrack key for the first packet of a connection, in its original direction. */
 export function conntrackOf({ original, destination, destinationPort }: Packet, key: number): Known {
   switch (key) {
     case NFT_CT.state:

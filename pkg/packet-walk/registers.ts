@@ -1,4 +1,4 @@
-/** nf_tables' registers: sixteen words of four bytes (NFT_REG32_00 to _15), the first four 16-byte ones over them. */
+/** nf_tables' registers: sixteen words of four bytes (NFT_REG32_00 to _15), which overlap four 16-byte registers. */
 import { NFT_REG, NFT_REG32_00 } from "../netlink/nftables.ts";
 import type { Known } from "./packet.ts";
 
@@ -7,7 +7,7 @@ const WORD_BYTES = 4;
 
 export class Registers {
   readonly #bytes: (number | undefined)[];
-  /** Where values were loaded: a row of them is a key of several fields. */
+  /** The offsets of loaded values: several of them in a row form a key of several fields. */
   readonly #fieldStarts: Set<number>;
 
   constructor(
@@ -22,7 +22,7 @@ export class Registers {
     return new Registers(this.#bytes, this.#fieldStarts);
   }
 
-  /** As the kernel does, fills the last word of four bytes up with zeros. */
+  /** Stores a value and pads its last word with zeros, as the kernel does. */
   set(register: number, value: Known): void {
     const start = offsetOf(register);
     const length = Math.ceil(value.length / WORD_BYTES) * WORD_BYTES;
@@ -34,12 +34,12 @@ export class Registers {
     return this.#bytes.slice(offsetOf(register), offsetOf(register) + length);
   }
 
-  /** From `register` to the end. */
+  /** The bytes from `register` to the end. */
   from(register: number): Known {
     return this.#bytes.slice(offsetOf(register));
   }
 
-  /** Where the fields behind the first begin in a key of `length` bytes at `register`. */
+  /** The offsets of the fields after the first one, in a key of `length` bytes at `register`. */
   fieldStarts(register: number, length: number): number[] {
     const start = offsetOf(register);
     return [...this.#fieldStarts].map((at) => at - start).filter((at) => at > 0 && at < length);

@@ -1,7 +1,7 @@
 /**
- * What a rule of nf_tables does with a packet: its expressions carried out, as far as they and the packet are known.
- * What is not known makes a rule one that may match, and the report says so. A rule that draws a number at random
- * (`numgen`) is carried out once for each number.
+ * Evaluates a rule of nf_tables for a packet, as far as its expressions and the packet are known. If something unknown
+ * decides, the rule may match, and the report says so. A rule with a random number (`numgen`) is evaluated once for
+ * each number.
  */
 
 import { type Address, addressFromBytes } from "../ip/address.ts";
@@ -25,48 +25,53 @@ import type { Scratch } from "./scratch.ts";
 
 export type Action = "accept" | "drop" | "reject" | "return" | "masquerade" | "snat" | "dnat" | "redirect";
 
-/** What a translated packet gets; undefined: not known, or as it was. */
+/** The new address and port of a translated packet; undefined: unknown or unchanged. */
 export interface Target {
   readonly address: Address | undefined;
   readonly port: number | undefined;
 }
 
 export interface Deed {
-  /** False: something of the rule could not be told, and the packet may go past it. */
+  /** False if it is unknown whether the rule matches; the packet may then continue after it. */
   readonly isSure: boolean;
-  /** Another chain is asked, and, unless `isGoto`, this one again behind it. */
+  /** The chain to evaluate next. Unless `isGoto`, evaluation returns to this chain afterwards. */
   readonly to: { readonly chain: string; readonly isGoto: boolean } | undefined;
   readonly action: Action | undefined;
-  /** Of `snat` and `dnat`. */
+  /** The new destination or source, for `dnat` and `snat`. */
   readonly target: Target | undefined;
 }
 
-/** One of the things that may come of a rule. */
+/** One possible result of a rule. */
 export interface Outcome {
-  /** Of all outcomes of a rule together 1. */
+  /** The probabilities of all outcomes of a rule add up to 1. */
   readonly probability: number;
-  /** Undefined: the packet goes on to the next rule. */
+  /** Undefined if the packet continues with the next rule. */
   readonly deed: Deed | undefined;
 }
 
 /** The sets and maps of the rule's table. */
 export interface Sets {
-  /** Undefined where they cannot be had. */
+  /** Undefined if the elements are not available. */
   all(set: string): readonly SetElement[] | undefined;
-  /** The element whose key `registers` begin with, null for none; undefined where the set has to be read as a whole. */
+  /**
+   * The element whose key is the beginning of `registers`; null if there is none; undefined if the caller must read the
+   * full set instead.
+   */
   one?(set: string, registers: Known): SetElement | null | undefined;
 }
 
 const XT_PORTS: ReadonlySet<string> = new Set(["tcp", "udp"]);
-/** Let every packet go on. A rule that writes into a set (`dynset`) asks nothing of the packet either. */
+/**
+ * Expressions without a condition: the rule continues for every packet. `dynset`, which changes a set, is one of them.
+ */
 const PASSES: ReadonlySet<string> = new Set(["counter", "log", "notrack", "last", "dynset"]);
-/** A draw among more numbers is not followed number by number. */
+/** If `numgen` has more numbers than this, the result is unknown. */
 const MOST_NUMBERS = 65_536;
 
-/** True, false, or not to be told. */
+/** True, false, or unknown. */
 type Truth = boolean | undefined;
 
-/** What may come of the rule, most often one thing. Writes what it puts into the packet to `scratch`. */
+/** The possible results of the rule, usually one. Stores values that the rule writes into the packet in `scratch`. */
 export function outcomesOf(
   expressions: readonly Expression[],
   packet: Packet,
@@ -115,12 +120,12 @@ class Run {
     }).flat();
   }
 
-  /** A deed ends the rule; false: it does not match; undefined: nobody knows. */
+  /** A deed ends the rule. False: the expression does not match. Undefined: unknown. */
   #do(expression: Expression): Truth | Partial<Deed> {
     switch (expression.kind) {
       case "payload": {
         const { dreg, base, offset = 0, length = 0 } = expression.data ?? {};
-        // Without a destination the packet itself is changed, which no rule of a filter asks about later.
+        // Without a destination register the expression changes the packet, which no later filter rule reads.
         if (dreg === undefined || base === undefined) return true;
         return this.#set(dreg, payloadOf(this.#packet, base, offset, length));
       }
@@ -222,7 +227,7 @@ class Run {
     return this.#set(dreg, [...(found.data?.value ?? unknown(16))]);
   }
 
-  /** Null for none; undefined where it cannot be told. */
+  /** Null if there is none; undefined if it is unknown. */
   #find(set: string, sreg: number): SetElement | null | undefined {
     const single = this.#sets.one?.(set, this.#registers.from(sreg));
     if (single !== undefined) return single;
@@ -247,7 +252,9 @@ class Run {
     };
   }
 
-  /** Extensions of xtables: comments say nothing, and ports stand in xt_tcp and xt_udp at the same place. */
+  /**
+   * Evaluates xtables extensions: `comment` has no effect, and xt_tcp and xt_udp have the ports at the same offsets.
+   */
   #match({ name = "", info }: DataOf<"match">): Truth {
     if (name === "comment") return true;
     if (!XT_PORTS.has(name) || info === undefined) return undefined;
@@ -272,7 +279,7 @@ interface Numbers {
   readonly count: number;
 }
 
-/** What a rule draws from; undefined where it draws nothing, counts up, or draws from too many. */
+/** The numbers of a random `numgen`. Undefined if the expression is another one, counts up, or has too many numbers. */
 function numbersOf(expression: Expression): Numbers | undefined {
   if (expression.kind !== "numgen") return undefined;
   const { dreg, modulus = 0, offset: first = 0, type } = expression.data ?? {};
@@ -323,13 +330,13 @@ function targetOf(name: string): Truth | Partial<Deed> {
       return { action: "dnat" };
     case "REDIRECT":
       return { action: "redirect" };
-    // LOG, MARK and their like change nothing about the way, marks apart, which are not followed here.
+    // LOG, MARK and similar targets do not change the verdict. Marks set by xtables targets are not tracked.
     default:
       return true;
   }
 }
 
-/** Expressions that weft never writes are known by their names. */
+/** Expressions outside weft's attribute tables are recognised by name. */
 function otherOf(kind: string): Truth | Partial<Deed> {
   if (PASSES.has(kind)) return true;
   if (kind === "reject") return { action: "reject" };

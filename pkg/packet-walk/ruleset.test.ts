@@ -71,40 +71,40 @@ const key = (text: string): SetElement => ({ key: { value: addressToBytes(parseA
 const decided = (rules: readonly NftRule[], sets?: Record<string, readonly SetElement[]>, packet = PACKET) =>
   walk(ruleset([base("a")], rules, sets), NF_INET_HOOK.forward, packet);
 
-describe("a rule that", () => {
+describe("a rule with", () => {
   const cases: [string, readonly Statement[], Record<string, readonly SetElement[]> | undefined, boolean][] = [
-    ["names the source", [matchAddress("saddr", parseAddress("10.1.0.2"))], undefined, true],
-    ["names another source", [matchAddress("saddr", parseAddress("10.1.0.3"))], undefined, false],
-    ["names the destination's network", [matchPrefix("daddr", parseSubnet("10.2.0.0/20"))], undefined, true],
+    ["the source", [matchAddress("saddr", parseAddress("10.1.0.2"))], undefined, true],
+    ["another source", [matchAddress("saddr", parseAddress("10.1.0.3"))], undefined, false],
+    ["the destination's network", [matchPrefix("daddr", parseSubnet("10.2.0.0/20"))], undefined, true],
     [
-      "names what is not its network",
+      "the destination outside its network",
       [matchPrefix("daddr", parseSubnet("10.2.0.0/20"), { invert: true })],
       undefined,
       false,
     ],
-    ["names the other family", [matchFamily(6)], undefined, false],
-    ["asks for replies", [matchEstablished], undefined, false],
-    ["has the source in a set", [matchSourceInSet(4, "s")], { s: [key("10.9.9.9"), key("10.1.0.2")] }, true],
-    ["has the source not in a set", [matchSourceInSet(4, "s")], { s: [key("10.9.9.9")] }, false],
+    ["the other family", [matchFamily(6)], undefined, false],
+    ["established connections", [matchEstablished], undefined, false],
+    ["a set that contains the source", [matchSourceInSet(4, "s")], { s: [key("10.9.9.9"), key("10.1.0.2")] }, true],
+    ["a set without the source", [matchSourceInSet(4, "s")], { s: [key("10.9.9.9")] }, false],
     [
-      "has the source in a set of ranges",
+      "a range that contains the source",
       [matchSourceInSet(4, "s")],
       { s: [key("10.1.0.0"), { ...key("10.1.1.0"), flags: 1 }] },
       true,
     ],
     [
-      "has the source behind a range's end",
+      "a range that ends before the source",
       [matchSourceInSet(4, "s")],
       { s: [key("10.0.0.0"), { ...key("10.1.0.0"), flags: 1 }] },
       false,
     ],
     [
-      "has the interface in a set",
+      "a set that contains the interface",
       [matchInterfaceInSet("iifname", "s")],
       { s: [{ key: { value: interfaceNameBytes("cni0") } }] },
       true,
     ],
-    ["counts first", [counter], undefined, true],
+    ["a counter", [counter], undefined, true],
   ];
   test.each(cases)("%s", (_name, statements, sets, drops) => {
     const { ending, perhaps } = decided(rulesOf("a", [...statements, drop]), sets);
@@ -113,11 +113,11 @@ describe("a rule that", () => {
 });
 
 test.each<[string, string, boolean]>([
-  // Fields are compared as a whole, not byte by byte.
+  // A range compares each field as a number, not byte by byte.
   ["0.0.0.0", "10.1.255.255", false],
   ["10.1.255.255", "255.255.255.255", true],
   ["10.1.200.200", "11.0.0.0", true],
-])("a row of a protocol and an address is within a range from %s to %s: %s", (from, to, drops) => {
+])("a protocol and an address are within a range from %s to %s: %s", (from, to, drops) => {
   const row = (text: string) => Uint8Array.of(PACKET.protocol ?? 0, 0, 0, 0, ...addressToBytes(parseAddress(text)));
   const element = { key: { value: row(from) }, keyEnd: { value: row(to) } };
   const matching = matchInSet([transportProtocol, address("daddr", 4)], "s");
@@ -125,14 +125,14 @@ test.each<[string, string, boolean]>([
   expect({ action: ending?.action, perhaps }).toEqual({ action: drops ? "drop" : undefined, perhaps: [] });
 });
 
-test("VXLAN packets are known by port and VNI", () => {
+test("matches VXLAN packets by port and VNI", () => {
   const vxlan: Packet = { ...PACKET, protocol: IPPROTO.udp, destinationPort: 8472, vni: 1 };
   const rules = rulesOf("a", [matchVxlan({ port: 8472, vni: 1 }), drop]);
   expect(decided(rules, undefined, vxlan).ending?.action).toBe("drop");
   expect(decided(rules, undefined, { ...vxlan, vni: 2 }).ending).toBeUndefined();
 });
 
-test("what the packet does not tell makes a rule one that may match, and the next one is asked", () => {
+test("a rule about unknown bytes may match, and evaluation continues", () => {
   const { destinationPort: _none, ...portless } = { ...PACKET, protocol: IPPROTO.udp, destinationPort: undefined };
   const rules = rulesOf("a", [matchVxlan({ port: 8472, vni: 1 }), accept], [drop]);
   const { ending, perhaps } = decided(rules, undefined, portless);
@@ -140,26 +140,26 @@ test("what the packet does not tell makes a rule one that may match, and the nex
   expect(perhaps).toMatchObject([{ action: "accept", rule: { handle: rules[0]?.handle } }]);
 });
 
-test("expressions that are not known may match", () => {
+test("a rule with an unknown expression may match", () => {
   const strange = raw({ kind: "limit" } as unknown as Expression);
   expect(decided(rulesOf("a", [strange, drop]))).toMatchObject({ ending: undefined, perhaps: [{ action: "drop" }] });
 });
 
-test("jumps come back, gotos do not, and returns go on at the caller", () => {
+test("jump returns, goto does not, and return continues in the caller", () => {
   const inner = rulesOf("inner", [matchFamily(6), drop], [returnToCaller], [drop]);
   expect(decided([...rulesOf("a", [jump("inner")], [drop]), ...inner]).ending?.action).toBe("drop");
   expect(decided([...rulesOf("a", [jump("inner")]), ...inner]).ending).toBeUndefined();
   expect(decided([...rulesOf("a", [goesTo("empty")], [drop])]).ending).toBeUndefined();
 });
 
-test("a policy drops what comes to its end; an accept of an earlier chain does not undo it", () => {
+test("a drop policy applies at the end of its chain, even after an accept in an earlier chain", () => {
   const bases = [base("late", { priority: 10, policy: VERDICT.drop }), base("early", { priority: -10 })];
   const rules = rulesOf("early", [accept]);
   const { ending } = walk(ruleset(bases, rules), NF_INET_HOOK.forward, PACKET);
   expect(ending).toMatchObject({ action: "drop", rule: undefined, chain: { chain: "late" } });
 });
 
-test("of address translations the first counts, and other hooks and families are not asked", () => {
+test("applies the first address translation only, and no chains of other hooks and families", () => {
   const nat = { hook: NF_INET_HOOK.postrouting, type: "nat" };
   const bases = [
     base("second", { ...nat, priority: 100 }),

@@ -1,6 +1,6 @@
 /**
- * The way of a packet through a hook of netfilter: all base chains there in their order, and what becomes of it. Rules of
- * iptables-legacy are no part of nf_tables, and not seen.
+ * Evaluates a hook of netfilter for a packet: all its base chains in order, and their result. It does not see rules of
+ * iptables-legacy, which are not part of nf_tables.
  */
 import type { SetElement } from "../netlink/nftables.ts";
 import { NFPROTO, VERDICT } from "../netlink/nftables.ts";
@@ -9,63 +9,66 @@ import type { Known, Packet } from "./packet.ts";
 import { type Action, type Deed, outcomesOf, type Target } from "./rule.ts";
 import { Scratch } from "./scratch.ts";
 
+// The kernel shows how a packet passes its rules only while the packet passes them (nftrace), and diagnosis must neither send nor
+// change anything. So the rules are evaluated here.
+
 type TablePlace = Omit<ChainPlace, "chain">;
 
-/** What a walk reads: chains and rules as they are, sets as they are asked for. */
+/** The chains, rules and sets that a walk reads on demand. */
 export interface Ruleset {
-  /** Base chains of IP packets, in no order. */
+  /** Base chains of IP packets, in any order. */
   readonly bases: readonly NftChain[];
   rulesOf(chain: ChainPlace): readonly NftRule[];
   elementsOf(table: TablePlace, set: string): readonly SetElement[] | undefined;
   /**
-   * The one element whose key `registers` begin with, null for none, asked for alone: sets may have tens of thousands.
-   * Undefined where the whole set has to be read instead.
+   * Reads the one element whose key is the beginning of `registers`; null if there is none. It avoids reading sets with
+   * tens of thousands of elements. Undefined if the caller must read the full set instead.
    */
   elementOf?(table: TablePlace, set: string, registers: Known): SetElement | null | undefined;
 }
 
 export interface Ending {
   readonly action: Exclude<Action, "return">;
-  /** The chain in which it was decided. */
+  /** The chain that decided. */
   readonly chain: ChainPlace;
-  /** Undefined: the chain's policy. */
+  /** Undefined if the chain's policy decided. */
   readonly rule: NftRule | undefined;
-  /** Of `dnat` and `snat`: what the packet may get, each only once. */
+  /** The possible results of `dnat` and `snat`, without duplicates. */
   readonly targets: readonly Choice[];
 }
 
 export interface Choice extends Target {
-  /** Of all choices together 1. */
+  /** The probabilities of all choices add up to 1. */
   readonly probability: number;
 }
 
 export interface Walk {
-  /** What is done in the end; undefined: accepted, and nobody had a word in it. */
+  /** The final verdict; undefined: accepted, without a decision by any rule. */
   readonly ending: Ending | undefined;
-  /** Address translation on the way, which ends no walk. */
+  /** The address translation, which does not end the walk. */
   readonly translation: Ending | undefined;
-  /** Rules that may have treated the packet otherwise, if what is not known of it is such. */
+  /** Endings of rules that may match, depending on unknown properties of the packet. */
   readonly perhaps: readonly Ending[];
-  /** The packet as it comes out: with the destination of the translation's choice. */
+  /** The packet after the hook, with the destination that the translation chose. */
   readonly packet: Packet;
 }
 
 export interface WalkOptions {
-  /** What goes with the packet from one hook to the next. [that of a new packet] */
+  /** The mark and priority that the packet carries from one hook to the next. [those of a new packet] */
   readonly scratch?: Scratch;
-  /** Which of the targets of `dnat` is taken. [the likeliest] */
+  /** Chooses among the targets of `dnat`. [the most probable] */
   readonly choose?: (targets: readonly Choice[]) => Choice | undefined;
 }
 
 /** The kernel's own limit (NFT_JUMP_STACK_SIZE). */
 const DEPTH = 16;
 
-/** True for what ends a packet's way, with an answer to its sender or without. */
+/** True if the packet is stopped, with or without an answer to its sender. */
 export function isStopped(ending: Ending | undefined): ending is Ending & { readonly action: "drop" | "reject" } {
   return ending?.action === "drop" || ending?.action === "reject";
 }
 
-/** What becomes of `packet` at `hook` (NF_INET_HOOK). */
+/** Evaluates `hook` (NF_INET_HOOK) for `packet`. */
 export function walk(ruleset: Ruleset, hook: number, packet: Packet, options: WalkOptions = {}): Walk {
   const { scratch = new Scratch(), choose = likeliest } = options;
   const family = packet.source.family === 4 ? NFPROTO.ip : NFPROTO.ip6;
@@ -85,7 +88,7 @@ export function walk(ruleset: Ruleset, hook: number, packet: Packet, options: Wa
     if (decided.action === "accept") ending = decided;
     else {
       translation = decided;
-      // Chains behind it see the new destination.
+      // Later chains see the new destination.
       if (decided.action === "dnat") walker.packet = translated(packet, choose(decided.targets));
     }
   }
@@ -123,7 +126,7 @@ class Walker {
     this.#scratch = scratch;
   }
 
-  /** What the chain decides; undefined where the packet comes out at its end. */
+  /** The decision of the chain; undefined if the packet reaches its end. */
   through(chain: ChainPlace, depth: number): Found | undefined {
     const { elementOf } = this.#ruleset;
     const sets = {
@@ -172,7 +175,10 @@ interface Branch {
   readonly found: Found | undefined;
 }
 
-/** Of a rule that draws lots: translations to one target or another are one translation; all else is what may happen. */
+/**
+ * Combines the branches of a rule with random numbers: translations to different targets are one translation with
+ * several targets; any other combination is uncertain.
+ */
 function joined(rule: NftRule, branches: readonly Branch[]): { found: Found | undefined; isSure: boolean } {
   const { action } = branches[0]?.found ?? {};
   const isOne = branches.every(({ found, deed }) => found?.action === action && deed?.isSure === true);

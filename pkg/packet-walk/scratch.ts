@@ -1,4 +1,4 @@
-/** What rules write into a packet for later rules to read: its mark and its priority. */
+/** The values that rules write into a packet for later rules: its mark and its priority. */
 import { NFT_META } from "../netlink/nftables.ts";
 import { hostOrder, type Known } from "./packet.ts";
 
@@ -9,7 +9,7 @@ export class Scratch {
   ]);
   #isTentative = false;
 
-  /** Undefined for a key that is not kept here. */
+  /** Undefined for other keys. */
   get(key: number): Known | undefined {
     return this.#values.get(key);
   }
@@ -23,7 +23,10 @@ export class Scratch {
     );
   }
 
-  /** Where `isSo`, it is not certain that what `work` sets is set: what differs is unknown from then on. */
+  /**
+   * Runs `work`. If `isSo`, it is uncertain whether the values that `work` sets take effect, so bytes that change
+   * become unknown.
+   */
   tentatively<T>(isSo: boolean, work: () => T): T {
     const before = this.#isTentative;
     this.#isTentative ||= isSo;

@@ -1,4 +1,4 @@
-/** Rules that lead a connection to one of several endpoints, by lots, and masquerade it by its mark. */
+/** Rules that choose one of several endpoints at random, and masquerade the connection by its mark. */
 import { expect, test } from "vitest";
 import { addressToBytes, parseAddress } from "../ip/address.ts";
 import {
@@ -157,7 +157,7 @@ test("shows all endpoints that a random choice may take, each with its probabili
   expect(perhaps).toEqual([]);
 });
 
-test("chains behind the translation see the endpoint", () => {
+test("chains after the translation see the endpoint", () => {
   const refuses = (text: string) => [
     raw(address("daddr", 4).load(NFT_REG.r1), {
       kind: "cmp",
@@ -181,7 +181,7 @@ test("chains behind the translation see the endpoint", () => {
   });
 });
 
-test("a slot without an endpoint makes the translation one that may happen", () => {
+test("a slot without an endpoint makes the translation uncertain", () => {
   const { translation, perhaps } = walk(
     ruleset(CHAINS, { ...SETS, endpoints: slots(["10.1.0.5", "10.1.0.6"]) }),
     NF_INET_HOOK.prerouting,
@@ -191,12 +191,12 @@ test("a slot without an endpoint makes the translation one that may happen", () 
   expect(perhaps.map(({ action }) => action)).toEqual(["dnat", "dnat"]);
 });
 
-test("another port is no frontend", () => {
+test("does not translate another port", () => {
   const other = { ...PACKET, destinationPort: 81 };
   expect(walk(ruleset(CHAINS, SETS), NF_INET_HOOK.prerouting, other).translation).toBeUndefined();
 });
 
-test("the mark of one hook is read at the next, and is uncertain where the source's type is not known", () => {
+test("the next hook sees the mark, which is uncertain if the source's type is unknown", () => {
   const given = ruleset(CHAINS, SETS);
   const actionFor = (sourceType: number | undefined) => {
     const scratch = new Scratch();
@@ -210,12 +210,12 @@ test("the mark of one hook is read at the next, and is uncertain where the sourc
   expect(actionFor(undefined)).toEqual([undefined, ["masquerade"]]);
 });
 
-test("a refusal with an answer to the sender is a rejection, and ends the walk", () => {
+test("reject ends the walk", () => {
   expect(walk(ruleset(CHAINS, SETS), NF_INET_HOOK.forward, PACKET).ending).toMatchObject({ action: "reject" });
 });
 
-test("chains that are chosen by lots are one translation, too", () => {
-  // As kube-proxy writes it: numgen random mod 2 vmap { 0 : goto endpoint-a, 1 : goto endpoint-b }
+test("combines randomly chosen chains into one translation", () => {
+  // As in kube-proxy's rules: numgen random mod 2 vmap { 0 : goto endpoint-a, 1 : goto endpoint-b }
   const to = (text: string) =>
     raw(
       { kind: "immediate", data: { dreg: NFT_REG.r1, data: { value: addressToBytes(parseAddress(text)) } } },
@@ -234,7 +234,7 @@ test("chains that are chosen by lots are one translation, too", () => {
   expect(translation?.targets.map(({ probability }) => probability)).toEqual([0.5, 0.5]);
 });
 
-test("where single elements can be asked for, no whole set is read", () => {
+test("reads no full set if single elements can be queried", () => {
   const given = ruleset(CHAINS, SETS);
   const asked: string[] = [];
   const single: Ruleset = {

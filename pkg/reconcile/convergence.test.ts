@@ -1,7 +1,8 @@
-/** Whatever the kernel held before: after the plan it holds what it should, and what is a stranger's is untouched. */
+/** From any state of the kernel, the plan leads to the desired state, and does not change other programs' objects. */
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/fuzz/samples.ts";
 import { RTPROT_WEFT, VTEP_ALIAS } from "../footprint.ts";
 import { type Address, parseAddress } from "../ip/address.ts";
 import { formatPrefix, type Prefix, parsePrefix } from "../ip/prefix.ts";
@@ -20,7 +21,7 @@ import { FakeSystem } from "../sys/fake.ts";
 import { type DataPath, type PeerRoute, planDataPath } from "./data-path.ts";
 
 const UNDERLAY = 2;
-/** As the fake kernel numbers what is made after the underlay. */
+/** The index that the fake kernel assigns to the first link after the underlay. */
 const VTEP_INDEX = 3;
 const NAME = "flannel.1";
 const STRANGERS_PROTOCOLS = [3, 4, 186];
@@ -44,7 +45,7 @@ const vtep = fc
     }),
   );
 
-/** Peers behind the VTEP or, without one, on the link. */
+/** Peers behind the VTEP or, without one, on the underlay. */
 const desired: fc.Arbitrary<DataPath> = fc
   .record({
     vtep: fc.option(vtep, { nil: undefined }),
@@ -72,7 +73,7 @@ const desired: fc.Arbitrary<DataPath> = fc
     };
   });
 
-/** What was there before: an older device of ours or of a predecessor, and entries and routes of anybody's. */
+/** The earlier state: an old device of ours or of a predecessor, and entries and routes of any program. */
 const past: fc.Arbitrary<Request[]> = fc
   .record({
     device: fc.option(fc.record({ vtep, isUp: fc.boolean(), isOurs: fc.boolean() }), { nil: undefined }),
@@ -131,21 +132,21 @@ function bench(before: readonly Request[]) {
   return { kernel, netlink: new BlockingNetlink(system.openNetlink(0), "a test") };
 }
 
-/** As the drivers do it. */
+/** Applies plans until they are empty, as the drivers do. */
 function converge(netlink: BlockingNetlink, wanted: DataPath, keep = false) {
   for (let round = 1; round <= 3; round++) {
     const plan = planDataPath(wanted, readSnapshot(netlink), { keep });
     for (const { error } of netlink.exchange(plan.requests)) if (error !== undefined) throw error;
     if (plan.isComplete) return plan.conflicts;
   }
-  throw new Error("no end after three rounds");
+  throw new Error("the plan is not empty after three rounds");
 }
 
-/** Routes that are neither ours by their protocol nor by leading through a device of ours. */
+/** Routes of other programs: without our protocol, and not through a device of ours. */
 const strangers = ({ routes }: KernelSnapshot) =>
   routes.filter(({ protocol, outputIndex }) => protocol !== RTPROT_WEFT && outputIndex === UNDERLAY).map(describeRoute);
 
-test("a plan leads to what is wanted in three rounds, and is empty from then on", () => {
+test("plans reach the desired state within three rounds, and are empty afterwards", () => {
   fc.assert(
     fc.property(past, desired, (before, wanted) => {
       const { kernel, netlink } = bench(before);
@@ -153,7 +154,7 @@ test("a plan leads to what is wanted in three rounds, and is empty from then on"
       const conflicts = converge(netlink, wanted);
       const after = readSnapshot(netlink);
       expect(strangers(after)).toEqual(untouched);
-      // A subnet is served, or stands in a conflict with its name, or a stranger's route leads the same way.
+      // Each subnet has a route, or a conflict that names it, or another program's equivalent route.
       for (const { destination } of wanted.routes) {
         const text = formatPrefix(destination);
         const isServed = after.routes.some((route) => formatPrefix(route.destination) === text);
@@ -163,11 +164,11 @@ test("a plan leads to what is wanted in three rounds, and is empty from then on"
       expect(converge(netlink, wanted)).toEqual(conflicts);
       expect(kernel.changes).toBe(changes);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(150, 5000) },
   );
 });
 
-test("nothing of ours is left when nothing is wanted any more", () => {
+test("removes everything of ours if nothing is wanted", () => {
   fc.assert(
     fc.property(past, desired, (before, wanted) => {
       const { netlink } = bench(before);
@@ -177,20 +178,20 @@ test("nothing of ours is left when nothing is wanted any more", () => {
       expect(routes.filter(({ protocol }) => protocol === RTPROT_WEFT)).toEqual([]);
       expect(links.filter(({ alias }) => alias === VTEP_ALIAS)).toEqual([]);
     }),
-    { numRuns: 200 },
+    { numRuns: runs(60, 2000) },
   );
 });
 
-test("with keep no route, neighbour or forwarding entry of a peer goes", () => {
+test("with keep, removes no route, neighbour or forwarding entry of a peer", () => {
   fc.assert(
     fc.property(desired, desired, (held, wanted) => {
       const { netlink } = bench([]);
       converge(netlink, held);
       const before = readSnapshot(netlink);
-      // Another device is another data path: here only peers differ.
+      // Another device means another data path, so only peers differ here.
       converge(netlink, { ...wanted, devices: held.devices, routes: [], neighbours: [], forwarding: [] }, true);
       expect(readSnapshot(netlink)).toEqual(before);
     }),
-    { numRuns: 200 },
+    { numRuns: runs(60, 2000) },
   );
 });

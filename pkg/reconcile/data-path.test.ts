@@ -85,18 +85,18 @@ const nothing: DataPath = { devices: [], neighbours: [], forwarding: [], routes:
 const texts = (want: DataPath, observed: KernelSnapshot, options = {}) =>
   planDataPath(want, observed, options).requests.map(({ text }) => text);
 
-test("a kernel without IPv6, which tells its IPv4 routes twice, has them once", () => {
+test("a snapshot of a kernel without IPv6, which dumps IPv4 routes twice, has them once", () => {
   const { type, body } = addRoute(peerRoute);
   const message = { type, flags: 0, sequence: 1, portId: 0, payload: body };
   expect(parseSnapshot([[], [], [message], [message]]).routes.map(describeRoute)).toEqual([describeRoute(peerRoute)]);
 });
 
-test("a kernel that holds what it should is left alone", () => {
+test("plans nothing if the kernel has the desired state", () => {
   expect(planDataPath(desired, settled)).toEqual({ requests: [], isComplete: true, conflicts: [] });
 });
 
 describe("the device", () => {
-  test("is made first, and the rest planned once its index is known", () => {
+  test("is created first; the rest is planned when its index is known", () => {
     const plan = planDataPath(desired, { ...settled, links: [] });
     expect(plan.isComplete).toBe(false);
     expect(plan.requests.map(({ text }) => text)).toEqual([
@@ -108,8 +108,11 @@ describe("the device", () => {
     ["its MAC changed", { mac: "0a:00:00:00:00:99" }],
     ["its MTU changed", { mtu: 1400 }],
     ["it is down", { isUp: false }],
-    ["it carries no mark yet", { alias: "" }],
-    ["it learns", { vxlan: { vni: 1, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 1 } }],
+    ["it has no alias yet", { alias: "" }],
+    [
+      "it learns addresses",
+      { vxlan: { vni: 1, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 1 } },
+    ],
     [
       "its local address changed",
       { vxlan: { vni: 1, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 9), learning: 0 } },
@@ -120,7 +123,7 @@ describe("the device", () => {
     ]);
   });
 
-  test("loses its neighbours with its hardware address, so the rest is planned once it has the right one", () => {
+  test("loses its neighbours when its hardware address changes, so the rest is planned afterwards", () => {
     expect(planDataPath(desired, { ...settled, links: [link({ mac: "0a:00:00:00:00:99" })] }).isComplete).toBe(false);
     expect(planDataPath(desired, { ...settled, links: [link({ mtu: 1400 })] }).isComplete).toBe(true);
   });
@@ -131,20 +134,20 @@ describe("the device", () => {
       "another port",
       { vxlan: { vni: 1, port: 4789, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 0 } },
     ],
-  ])("is made anew when it has %s", (_name, overrides) => {
+  ])("is recreated when it has %s", (_name, overrides) => {
     expect(texts(desired, { ...settled, links: [link(overrides)] })).toEqual([
       "ip link del index 7",
       expect.stringMatching(/^ip link add flannel\.1 /),
     ]);
   });
 
-  test("of another kind under its name is a stranger's: a conflict with a name, and left alone", () => {
+  test("of another kind with this name is another program's: reported as a conflict and not changed", () => {
     const plan = planDataPath(desired, { ...settled, links: [link({ kind: "bridge", vxlan: undefined })] });
     expect(plan.requests).toEqual([]);
-    expect(plan.conflicts).toEqual([expect.stringContaining("the device flannel.1 stands where a VXLAN device")]);
+    expect(plan.conflicts).toEqual([expect.stringContaining("a device flannel.1 exists that is not a VXLAN device")]);
   });
 
-  test("of ours that nobody wants is removed, a stranger's is not", () => {
+  test("is removed if it is ours and unused; another program's is not", () => {
     const observed = { ...settled, addresses: [], neighbours: [], forwarding: [], routes: [] };
     expect(texts(nothing, { ...observed, links: [link(), link({ index: 8, name: "vxlan9", alias: "" })] })).toEqual([
       "ip link del index 7",
@@ -160,7 +163,7 @@ test("a new peer gets forwarding entry and neighbour before its route", () => {
   ]);
 });
 
-test("a peer that left loses its route before the entries that served it", () => {
+test("removes a peer's route before its neighbour and forwarding entry", () => {
   expect(texts({ ...nothing, devices: [vtepDevice(vtep)] }, settled)).toEqual([
     "ip route del 10.244.1.0/24 via 10.244.1.0 dev index 7 proto 119",
     "bridge fdb del 0a:00:00:00:00:02 dev index 7 self",
@@ -168,7 +171,7 @@ test("a peer that left loses its route before the entries that served it", () =>
   ]);
 });
 
-test("a peer's new VTEP is programmed before the old one is removed", () => {
+test("programs a peer's new VTEP before it removes the old one", () => {
   const moved: DataPath = {
     ...desired,
     neighbours: desired.neighbours.map((entry) => ({ ...entry, mac: "0a:00:00:00:00:03" })),
@@ -181,7 +184,7 @@ test("a peer's new VTEP is programmed before the old one is removed", () => {
   ]);
 });
 
-describe("an entry that another hand changed is put back", () => {
+describe("repairs an entry that another program changed", () => {
   const neighbourText = "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:02 dev index 7 nud permanent";
   const forwardingText = "bridge fdb replace 0a:00:00:00:00:02 dev index 7 dst 192.0.2.2 self permanent";
   const routeText = "ip route replace 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119";
@@ -190,7 +193,7 @@ describe("an entry that another hand changed is put back", () => {
     ["a neighbour that ages", { neighbours: [{ ...neighbour, isPermanent: false }] }, neighbourText],
     ["a neighbour's hardware address", { neighbours: [{ ...neighbour, mac: "0a:00:00:00:00:66" }] }, neighbourText],
     [
-      "a forwarding entry that ages or goes by another port",
+      "a forwarding entry that ages or uses another port",
       { forwarding: [{ ...forwarding, isPlain: false }] },
       forwardingText,
     ],
@@ -202,28 +205,30 @@ describe("an entry that another hand changed is put back", () => {
     ["a route's gateway", { routes: [{ ...peerRoute, gateway: parseAddress("10.244.6.0") }] }, routeText],
     ["a route's MTU", { routes: [{ ...peerRoute, mtu: 900 }] }, routeText],
     ["a route's source", { routes: [{ ...peerRoute, preferredSource: parseAddress("192.0.2.1") }] }, routeText],
-    ["a route of several next hops", { routes: [{ ...peerRoute, isMultipath: true }] }, routeText],
+    ["a route with several next hops", { routes: [{ ...peerRoute, isMultipath: true }] }, routeText],
   ])("%s", (_name, damage, repair) => {
     expect(texts(desired, { ...settled, ...damage })).toEqual([repair]);
   });
 });
 
-test("with keep nothing is removed", () => {
+test("with keep, removes nothing", () => {
   expect(texts({ ...nothing, devices: [vtepDevice(vtep)] }, settled, { keep: true })).toEqual([]);
 });
 
-test("with keep another device of that name is a conflict, and stays with its peers", () => {
+test("with keep, reports another device of this name as a conflict and keeps it with its peers", () => {
   const plan = planDataPath({ ...desired, devices: [vtepDevice({ ...vtep, port: 4789 })] }, settled, {
     keep: true,
   });
   expect(plan).toEqual({
     requests: [],
     isComplete: true,
-    conflicts: [expect.stringContaining("flannel.1 stands where a VXLAN device with VNI 1 and port 4789")],
+    conflicts: [
+      expect.stringContaining("a device flannel.1 exists that is not a VXLAN device with VNI 1 and port 4789"),
+    ],
   });
 });
 
-describe("routes of others", () => {
+describe("routes of other programs", () => {
   const hostGw: DataPath = {
     ...nothing,
     routes: [
@@ -234,20 +239,20 @@ describe("routes of others", () => {
   const foreign = (gateway: string, overrides = {}) =>
     route("10.244.1.0/24", gateway, { protocol: 4, outputIndex: UNDERLAY, isOnlink: false, ...overrides });
 
-  test("to the same subnet by another way are a conflict with a name, and stay", () => {
+  test("to the same subnet by another next hop are kept and reported as a conflict", () => {
     const plan = planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.9")] });
     expect(plan.requests).toEqual([]);
     expect(plan.conflicts).toEqual([expect.stringContaining('"10.244.1.0/24 via 192.0.2.9 dev index 2 proto 4')]);
   });
 
-  test("that lead the same way serve as well", () => {
+  test("with the same next hop need no route of ours", () => {
     expect(planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.2")] })).toMatchObject({
       requests: [],
       conflicts: [],
     });
   });
 
-  test("that flanneld made, and lead the same way, become ours in a take-over, in one step", () => {
+  test("from flanneld with the same next hop are adopted in one step", () => {
     const plan = (overrides: object) =>
       planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.2", overrides)] }, { adopt: true });
     expect(plan({ protocol: 3 }).requests.map(({ text }) => text)).toEqual([
@@ -256,7 +261,7 @@ describe("routes of others", () => {
     expect(plan({ protocol: 4 }).requests).toEqual([]);
   });
 
-  test("beside a changed one of ours are not put at risk by replacing it", () => {
+  test("are not replaced together with a changed route of ours to the same subnet", () => {
     const changed = route("10.244.1.0/24", "192.0.2.6", { outputIndex: UNDERLAY, isOnlink: false });
     const plan = planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.9"), changed] });
     expect(plan.requests.map(({ text }) => text)).toEqual([
@@ -265,26 +270,26 @@ describe("routes of others", () => {
     expect(plan.conflicts).toHaveLength(1);
   });
 
-  test("with another metric are no conflict", () => {
+  test("with another metric do not conflict", () => {
     expect(texts(hostGw, { ...bare, routes: [foreign("192.0.2.9", { priority: 50 })] })).toEqual([
       "ip route add 10.244.1.0/24 via 192.0.2.2 dev index 2 proto 119",
     ]);
   });
 
-  test("through our own device are taken over from whoever made them", () => {
+  test("through our own device are replaced, whatever their protocol", () => {
     expect(texts(desired, { ...settled, routes: [route("10.244.1.0/24", "10.244.1.0", { protocol: 3 })] })).toEqual([
       "ip route replace 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119",
     ]);
   });
 
-  test("are never removed, ours with another metric are", () => {
+  test("are never removed; ours with another metric are", () => {
     const stale = route("10.244.9.0/24", "192.0.2.9", { outputIndex: UNDERLAY, priority: 5 });
     expect(texts(nothing, { ...bare, routes: [foreign("192.0.2.2"), stale] })).toEqual([
       "ip route del 10.244.9.0/24 via 192.0.2.9 dev index 2 proto 119 metric 5",
     ]);
   });
 
-  test("IPv6 routes are recognised with the metric that the kernel gives them", () => {
+  test("recognises IPv6 routes with the kernel's default metric", () => {
     const v6: DataPath = {
       ...nothing,
       routes: [
@@ -296,7 +301,7 @@ describe("routes of others", () => {
   });
 });
 
-test("addresses of the VTEP that are not wanted go, link-local ones stay", () => {
+test("removes unwanted addresses of the VTEP, and keeps link-local ones", () => {
   const old: LinkAddress = { ...address, prefix: parsePrefix("10.244.5.0/32") };
   const local: LinkAddress = { ...address, prefix: parsePrefix("fe80::1/64"), scope: 253 };
   expect(texts(desired, { ...settled, addresses: [address, old, local] })).toEqual([
@@ -304,7 +309,7 @@ test("addresses of the VTEP that are not wanted go, link-local ones stay", () =>
   ]);
 });
 
-test("a VTEP's old address goes before a route leads by it: the subnet may be a peer's now", () => {
+test("removes a VTEP's old address before it adds a route by it: the subnet may now be a peer's", () => {
   const moved = { ...desired, devices: [vtepDevice({ ...vtep, addresses: [parsePrefix("10.244.5.0/32")] })] };
   const before = { ...settled, addresses: [{ ...address, prefix: parsePrefix("10.244.1.0/32") }], routes: [] };
   expect(texts(moved, before)).toEqual([

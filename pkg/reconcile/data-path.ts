@@ -1,6 +1,6 @@
 /**
- * The way to other nodes' pods: what the kernel should hold against what it holds, and the requests that make up the
- * difference. Pure: the same plan serves the daemon and the executables.
+ * Plans the routes to other nodes' pods: compares the kernel's state with the desired state, and returns the requests
+ * that change it. Pure functions: the daemon and the executables use the same plan.
  */
 
 import { RTPROT_WEFT } from "../footprint.ts";
@@ -27,12 +27,12 @@ import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 import { gatewayRoutes, planRoutes } from "./route-plan.ts";
 
-/** A peer's subnet by way of the underlay, or of a device of ours. */
+/** A route to a peer's subnet through the underlay, or through a device of ours. */
 export interface PeerRoute {
   readonly destination: Prefix;
-  /** Behind a device it is taken to be on the link; undefined where the device alone leads to the peer. */
+  /** A gateway behind a device of ours is treated as on-link. Undefined if the device alone determines the peer. */
   readonly gateway: Address | undefined;
-  /** The device's name, or the underlay's index. */
+  /** The device's name, or the index of the underlay's link. */
   readonly by: { readonly device: string } | { readonly index: number };
 }
 
@@ -48,7 +48,7 @@ export interface PeerForwarding {
   readonly destination: Address;
 }
 
-/** What the kernel should hold. */
+/** The desired state of the kernel. */
 export interface DataPath {
   readonly devices: readonly Device[];
   readonly routes: readonly PeerRoute[];
@@ -57,24 +57,25 @@ export interface DataPath {
 }
 
 export interface Plan {
-  /** In the order in which they are to be sent. Empty: the kernel holds what it should. */
+  /** In the order to send them. Empty if the kernel has the desired state. */
   readonly requests: readonly Request[];
-  /** False where a device is made, or becomes another, first: observe and plan again after the requests. */
+  /** False if a device is created or recreated first: observe and plan again after sending the requests. */
   readonly isComplete: boolean;
-  /** What stands in the way and is not ours, in words for an operator. */
+  /** Conflicts with objects that are not weft's, as messages for an operator. */
   readonly conflicts: readonly string[];
 }
 
 export interface PlanOptions {
-  /** Nothing is removed: for those who know that peers are missing from `desired`, but not which. [false] */
+  /** Remove nothing: for a caller that knows that peers are missing from `desired`, but not which ones. [false] */
   readonly keep?: boolean;
-  /** flanneld's routes that lead where ours should become ours. [false] */
+  /** Adopt flanneld's routes that have the same next hop as ours. [false] */
   readonly adopt?: boolean;
 }
 
 /**
- * New entries come before the ones they replace are removed, and each before what leads to it (a forwarding entry, a
- * neighbour, a route), so that no packet is sent by half a way.
+ * Compares the states and plans the requests. Adds new entries before it removes the entries that they replace. Adds
+ * each entry before the ones that depend on it (forwarding entry, neighbour, route), so that no packet is sent by an
+ * incomplete path.
  */
 export function planDataPath(
   desired: DataPath,
@@ -104,7 +105,7 @@ export function planDataPath(
     requests: [
       ...deviceRequests,
       ...addresses.add,
-      // A gateway may not be an address of this node's own: a peer may have got the subnet that was ours.
+      // A gateway must not be an address of this node: a peer may have got a subnet that was this node's.
       ...(keep ? [] : addresses.remove),
       ...forwarding.add,
       ...neighbours.add,
@@ -116,12 +117,12 @@ export function planDataPath(
   };
 }
 
-/** 0 for a device that is not there. */
+/** The indexes of the devices by name; 0 if a device does not exist. */
 function deviceIndexes({ devices }: DataPath, { links }: Pick<KernelSnapshot, "links">): ReadonlyMap<string, number> {
   return new Map(devices.map(({ name }) => [name, links.find((link) => link.name === name)?.index ?? 0]));
 }
 
-/** What requests about the entries of `desired` are about, in the order of the entries. */
+/** The objects that requests for the entries of `desired` change, in the order of the entries. */
 export function entryObjects(desired: DataPath, observed: Pick<KernelSnapshot, "links">) {
   const { routes, neighbours, forwarding } = resolve(desired, deviceIndexes(desired, observed));
   return {
@@ -131,7 +132,7 @@ export function entryObjects(desired: DataPath, observed: Pick<KernelSnapshot, "
   };
 }
 
-/** Names of devices become their indexes. */
+/** Replaces the names of devices by their indexes. */
 function resolve(desired: DataPath, indexes: ReadonlyMap<string, number>) {
   const indexOf = (name: string) => indexes.get(name) ?? 0;
   return {
@@ -159,7 +160,7 @@ interface Difference {
   readonly remove: readonly Request[];
 }
 
-/** The addresses of our own devices, link-local ones apart: those are the kernel's. */
+/** Plans the addresses of our own devices, except link-local ones, which the kernel assigns. */
 function planAddresses(
   devices: readonly Device[],
   indexes: ReadonlyMap<string, number>,
@@ -201,7 +202,8 @@ function planForwarding(
   own: ReadonlySet<number>,
 ): Difference {
   const key = ({ index, mac }: Forwarding) => `${index} ${mac}`;
-  // One for each hardware address: only the all-zero one can have several destinations, and that one is never wanted.
+  // One entry for each hardware address: only the all-zero address can have several destinations, and it is never
+  // wanted.
   const ours = new Map(held.filter(({ index }) => own.has(index)).map((entry) => [key(entry), entry]));
   const wantedKeys = new Set(wanted.map(key));
   const isHeld = (entry: Forwarding) => {
@@ -215,10 +217,10 @@ function planForwarding(
 }
 
 function deviceConflictText({ name, conflict: { belongs, advice } }: Device): string {
-  return `the device ${name} stands where ${belongs} belongs: it is left alone, with what is programmed into it; ${advice}`;
+  return `a device ${name} exists that is not ${belongs}: weft changes neither the device nor its entries; ${advice}`;
 }
 
-/** Devices of ours that nobody wants any more (another VNI, another backend). */
+/** The devices of ours that are not wanted (another VNI, another backend). */
 function staleDevices(desired: DataPath, observed: KernelSnapshot): Link[] {
   const names = new Set(desired.devices.map(({ name }) => name));
   return observed.links.filter((link) => isOwnDevice(link) && !names.has(link.name));

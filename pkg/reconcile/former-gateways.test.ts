@@ -47,14 +47,14 @@ const add = (text: string) => `ip address add ${text} dev index 5`;
 const del = (text: string) => `ip address del ${text} dev index 5`;
 const done = { texts: [], isComplete: true };
 
-test("what is held as it should be is left alone", () => {
+test("plans nothing if the state is as wanted", () => {
   expect(plan("10.244.1.1/24", "subnet", ["10.244.1.1/24"])).toEqual(done);
   expect(plan("10.244.1.1/24", "single", ["10.244.1.1/32"])).toEqual(done);
   expect(plan("10.244.1.1/24", "none", [])).toEqual(done);
   expect(plan("10.244.1.1/24", "none", ["10.244.2.1/24", "10.244.1.7/24"])).toEqual(done);
 });
 
-test("without pods the address goes, in whichever form it is held", () => {
+test("removes the address if there are no pods, whatever its length", () => {
   expect(plan("10.244.1.1/24", "none", ["10.244.1.1/24"])).toEqual({
     texts: [del("10.244.1.1/24")],
     isComplete: false,
@@ -62,16 +62,16 @@ test("without pods the address goes, in whichever form it is held", () => {
   expect(plan("fd00:1::1/64", "none", ["fd00:1::1/128"])).toEqual({ texts: [del("fd00:1::1/128")], isComplete: false });
 });
 
-test("a gateway that pods use comes back where it was removed", () => {
+test("adds a removed gateway that pods use", () => {
   expect(plan("10.244.1.1/24", "subnet", []).texts).toEqual([add("10.244.1.1/24")]);
 });
 
 test.each([
   ["10.244.1.1/24", "10.244.1.1/32", [add("10.244.1.1/32"), del("10.244.1.1/24")]],
-  // IPv6 has an address once on a link.
+  // An IPv6 address exists only once on a link.
   ["fd00:1::1/64", "fd00:1::1/128", [del("fd00:1::1/64"), add("fd00:1::1/128")]],
 ])(
-  "once another node has the subnet, %s becomes %s behind the pods' own routes, and what follows is to be seen",
+  "if another node has the subnet, adds the pods' routes, replaces %s by %s, and observes again",
   (gateway, _single, texts) => {
     const host = gateway.replace(/1\/\d+$/, "7");
     expect(plan(gateway, "single", [gateway], { hosts: [host] })).toEqual({
@@ -81,7 +81,7 @@ test.each([
   },
 );
 
-test("a pod's route goes with the pod, and only after the subnet's is back", () => {
+test("removes a pod's route when the pod is gone, and only after the subnet's route is back", () => {
   const routes = [route("10.244.1.7/32"), route("10.244.1.8/32")];
   expect(plan("10.244.1.1/24", "single", ["10.244.1.1/32"], { hosts: ["10.244.1.8"], routes }).texts).toEqual([
     "ip route del 10.244.1.7/32 dev index 5 proto 119",
@@ -90,7 +90,7 @@ test("a pod's route goes with the pod, and only after the subnet's is back", () 
   expect(plan("10.244.1.1/24", "subnet", ["10.244.1.1/24"], { routes }).texts).toHaveLength(2);
 });
 
-test("others' routes, and ours by other links, are left alone", () => {
+test("does not change other programs' routes, or ours on other links", () => {
   const routes = [
     route("10.244.1.7/32", { protocol: 4 }),
     route("10.244.1.8/32", { outputIndex: 7 }),
@@ -101,7 +101,7 @@ test("others' routes, and ours by other links, are left alone", () => {
   expect(plan("10.244.1.1/24", "single", ["10.244.1.1/32"], { hosts: ["10.244.1.7"], routes })).toEqual(done);
 });
 
-test("a gateway of the node's subnets of today is not touched, though its address is the same", () => {
+test("does not change a gateway of a current subnet with the same address", () => {
   const current = ["10.244.0.1/24"];
   expect(plan("10.244.0.1/23", "none", ["10.244.0.1/24"], { current })).toEqual(done);
   expect(plan("10.244.0.1/23", "none", ["10.244.0.1/24", "10.244.0.1/23"], { current }).texts).toEqual([
@@ -109,6 +109,6 @@ test("a gateway of the node's subnets of today is not touched, though its addres
   ]);
 });
 
-test("on a bridge that is down no route is asked for", () => {
+test("adds no route on a bridge that is down", () => {
   expect(plan("10.244.1.1/24", "single", ["10.244.1.1/32"], { hosts: ["10.244.1.7"], isUp: false })).toEqual(done);
 });

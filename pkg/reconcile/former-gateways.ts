@@ -1,10 +1,11 @@
 /**
- * What the pods' bridge keeps for subnets that the node had before, while pods still have addresses of them. Pure.
+ * Plans the state of the pods' bridge for the node's former subnets, while pods still have addresses in them. Pure
+ * functions.
  *
- * While no other node has such a subnet, the bridge keeps the gateway's address with its route. Once another node has
- * it, that node's route has to stand: the gateway's address stays alone (pods ask for it, and an address of the subnet's
- * length would bring the connected route back, with the broadcast and anycast addresses that may be the other node's
- * VTEP's), and each pod that still runs has a route of its own.
+ * While no other node has such a subnet, the bridge keeps the gateway's address and its connected route. When another
+ * node gets the subnet, the route to that node must apply. The gateway's address then stays as a single address,
+ * because pods still use it. With the subnet's length it would bring back the connected route, and the broadcast and
+ * anycast addresses that may be the other node's VTEP addresses. Each running pod then has a route of its own.
  */
 
 import { RTPROT_WEFT } from "../footprint.ts";
@@ -19,25 +20,25 @@ import { RT_SCOPE, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { single } from "./routed-pods.ts";
 
 export interface FormerGateway {
-  /** Its address, with the subnet's length. */
+  /** The gateway's address, with the subnet's length. */
   readonly gateway: Prefix;
-  /** `subnet`: with its connected route. `single`: the address alone. */
+  /** `subnet`: with its connected route. `single`: only the address. */
   readonly held: "subnet" | "single" | "none";
 }
 
 export interface RetainedGateways {
   readonly gateways: readonly FormerGateway[];
-  /** Addresses of pods that have a route each. */
+  /** The addresses of pods that need a route each. */
   readonly hosts: readonly Address[];
 }
 
 export interface FormerPlan {
   readonly requests: readonly Request[];
-  /** False where an address changes: the kernel makes and removes routes with it, which have to be seen first. */
+  /** False if an address changes: the kernel adds and removes routes with it, so the state must be observed again. */
   readonly isComplete: boolean;
 }
 
-/** `current` are the gateways of the subnets that the node has now. */
+/** `current` are the gateways of the node's current subnets. */
 export function planFormerGateways(
   { gateways, hosts }: RetainedGateways,
   current: readonly Prefix[],
@@ -55,7 +56,7 @@ export function planFormerGateways(
   const isWanted = (host: Address) => hosts.some((wanted) => isSameAddress(wanted, host));
   const addresses = gateways.flatMap((former) => planAddress(former, current, bridge, observed));
   return {
-    // A route of its own comes before the one to the subnet goes, and stays until that is back.
+    // A pod's own route is added before the subnet's route is removed, and stays until that route is back.
     requests: [
       ...hosts.filter((host) => bridge.isUp && !isLed(host)).map((host) => addRoute(hostRoute(host, bridge))),
       ...addresses,
@@ -84,11 +85,12 @@ function planAddress(
     .map(({ prefix }) => prefix)
     .filter((prefix) => isSameAddress(prefix.address, gateway.address))
     .filter((prefix) => !current.some((one) => isSamePrefix(one, prefix)));
+  // The kernel takes a subnet's first address for broadcast before Linux 5.14, and for anycast with IPv6.
   const wanted = held === "none" ? undefined : held === "single" ? single(gateway.address) : gateway;
   const isWanted = (prefix: Prefix) => wanted !== undefined && isSamePrefix(prefix, wanted);
   const removals = found.filter((prefix) => !isWanted(prefix)).map((prefix) => deleteAddress(index, prefix));
   if (wanted === undefined || found.some(isWanted)) return removals;
   const addition = addAddress({ index, prefix: wanted, skipDetection: true });
-  // IPv6 has an address once on a link, whatever its length.
+  // An IPv6 address exists only once on a link, whatever its length.
   return gateway.address.family === 4 ? [addition, ...removals] : [...removals, addition];
 }

@@ -51,18 +51,18 @@ const plan = (changes: Partial<KernelSnapshot>) => {
   return { texts: requests.map(({ text }) => text), isComplete, conflicts };
 };
 
-test("a bridge that is as it should be is left alone", () => {
+test("plans nothing if the bridge is as wanted", () => {
   expect(plan({})).toEqual({ texts: [], isComplete: true, conflicts: [] });
 });
 
 test.each<[string, Partial<KernelSnapshot>, string[]]>([
   [
-    "a port that was unplugged",
+    "a detached port",
     { links: [bridge(), port(7, { masterIndex: 0, port: undefined }), port(8)] },
     ["ip link set index 7 master index 5 up", "ip link set index 7 type bridge_slave hairpin on"],
   ],
   [
-    "a port that hangs on another bridge",
+    "a port attached to another bridge",
     { links: [bridge(), port(7, { masterIndex: 6 })] },
     ["ip link set index 7 master index 5 up", "ip link set index 7 type bridge_slave hairpin on"],
   ],
@@ -72,12 +72,12 @@ test.each<[string, Partial<KernelSnapshot>, string[]]>([
     ["ip link set index 7 master index 5 up"],
   ],
   [
-    "a port that does not send back",
+    "a port without hairpin mode",
     { links: [bridge(), port(7, { port: { isHairpin: false, isIsolated: false } })] },
     ["ip link set index 7 type bridge_slave hairpin on"],
   ],
   [
-    "a gateway's address that is gone, with its route",
+    "a missing gateway address with its route",
     { addresses: healthy.addresses.slice(1), routes: healthy.routes.slice(1) },
     ["ip address add 10.244.1.1/24 dev index 5"],
   ],
@@ -87,7 +87,7 @@ test.each<[string, Partial<KernelSnapshot>, string[]]>([
     ["ip address add 10.244.1.1/24 dev index 5"],
   ],
   [
-    "the route to the subnet alone",
+    "only the subnet's route missing",
     { routes: [] },
     ["ip route add 10.244.1.0/24 dev index 5 proto 2", "ip route add fd00:1::/64 dev index 5 proto 2 metric 256"],
   ],
@@ -96,16 +96,24 @@ test.each<[string, Partial<KernelSnapshot>, string[]]>([
 });
 
 test.each<[string, Link[], string]>([
-  ["that is gone is made anew, under the address that pods know", [], "ip link add cni0 address 0a:00:00:00:00:01"],
-  ["that was set down", [bridge({ isUp: false })], "ip link set index 5 address 0a:00:00:00:00:01 up"],
-  ["with another hardware address", [bridge({ mac: "02:00:00:00:00:99" })], "ip link set index 5 address 0a:00"],
-])("a bridge %s, and the rest follows", (_name, links, text) => {
+  [
+    "that does not exist is created with the MAC address that pods know",
+    [],
+    "ip link add cni0 address 0a:00:00:00:00:01",
+  ],
+  ["that is down is set up", [bridge({ isUp: false })], "ip link set index 5 address 0a:00:00:00:00:01 up"],
+  [
+    "with another hardware address is changed",
+    [bridge({ mac: "02:00:00:00:00:99" })],
+    "ip link set index 5 address 0a:00",
+  ],
+])("a bridge %s, and the rest is planned afterwards", (_name, links, text) => {
   const { texts, isComplete } = plan({ links: [...links, port(7, { masterIndex: 0 })], addresses: [], routes: [] });
   expect(isComplete).toBe(false);
   expect(texts).toEqual([expect.stringContaining(text)]);
 });
 
-test("without a port of ours there is nothing to put back", () => {
+test("repairs nothing without a port of ours", () => {
   const strangers = [port(7, { alias: "" }), port(8, { alias: "cni:other/c8/eth0" }), port(10, { masterIndex: 0 })];
   expect(plan({ links: strangers, addresses: [], routes: [] }).texts).toEqual([]);
 });
@@ -124,13 +132,13 @@ test.each<[string, Partial<KernelSnapshot>, string[]]>([
     { links: [bridge()], addresses: [...healthy.addresses, address(parsePrefix("192.0.2.1/24"))] },
     [],
   ],
-  ["that is no bridge stays", { links: [bridge({ kind: "dummy" })] }, []],
-])("where pods need no bridge any more, one %s", (_name, changes, texts) => {
+  ["that is not a bridge stays", { links: [bridge({ kind: "dummy" })] }, []],
+])("when pods no longer need a bridge, one %s", (_name, changes, texts) => {
   expect(planLeftBridge(wanted, { ...healthy, ...changes }).requests.map(({ text }) => text)).toEqual(texts);
 });
 
 test.each(["10.244.9.1/24", "10.244.9.1/32"])(
-  "where pods need no bridge any more, one with nothing but a former gateway (%s) goes",
+  "when pods no longer need a bridge, one with only a former gateway (%s) is removed",
   (held) => {
     const former = { gateways: [{ gateway: parsePrefix("10.244.9.1/24"), held: "none" as const }], hosts: [] };
     const state = { ...healthy, links: [bridge()], addresses: [address(parsePrefix(held))] };
@@ -143,10 +151,10 @@ test.each(["10.244.9.1/24", "10.244.9.1/32"])(
   },
 );
 
-test("another device of the bridge's name is a conflict with a name", () => {
+test("reports another device with the bridge's name as a conflict", () => {
   const { texts, conflicts } = plan({ links: [link(5, "cni0", { kind: "dummy" }), port(7, { masterIndex: 0 })] });
   expect(texts).toEqual([]);
-  expect(conflicts).toEqual([expect.stringMatching(/cni0 is not a bridge but dummy/)]);
+  expect(conflicts).toEqual([expect.stringMatching(/cni0 is not a bridge \(kind: dummy\)/)]);
 });
 
 const FORMER = parsePrefix("10.244.9.1/24");
@@ -157,7 +165,7 @@ const planFormer = (held: "subnet" | "single" | "none", changes: Partial<KernelS
 };
 const withFormer = { addresses: [...healthy.addresses, address(FORMER)] };
 
-test("of a subnet of before, the gateway and its route come back while pods use them", () => {
+test("repairs the gateway and the route of a former subnet while pods use them", () => {
   const routes = [...healthy.routes, connected("10.244.9.0/24")];
   expect(planFormer("subnet", { ...withFormer, routes })).toEqual({ texts: [], isComplete: true });
   expect(planFormer("subnet", withFormer)).toEqual({
@@ -166,7 +174,7 @@ test("of a subnet of before, the gateway and its route come back while pods use 
   expect(planFormer("subnet", {}).texts).toEqual(["ip address add 10.244.9.1/24 dev index 5"]);
 });
 
-test("of a subnet of before, the gateway goes without pods, also where no pod is left at all", () => {
+test("removes the gateway of a former subnet without pods, even if no pod is left at all", () => {
   const removal = { texts: ["ip address del 10.244.9.1/24 dev index 5"], isComplete: false };
   expect(planFormer("none", withFormer)).toEqual(removal);
   expect(planFormer("none", { ...withFormer, links: [bridge()] })).toEqual(removal);

@@ -1,6 +1,6 @@
 /**
- * The bridge of this node's pods: what it should hold against what it holds. The executables make it, a pod at a time;
- * whoever lives longer puts back what others take from it while pods are on it. Pure.
+ * Plans the bridge of this node's pods. The executables create it and attach pods one by one. weftd repairs what other
+ * programs remove from it while pods use it. Pure functions.
  */
 
 import { isSamePrefix, networkOf, type Prefix } from "../ip/prefix.ts";
@@ -16,25 +16,28 @@ import { CONNECTED_METRIC6, single } from "./routed-pods.ts";
 
 export interface PodBridge {
   readonly name: string;
-  /** Owners' marks of the pods' links that are its ports. */
+  /** The owner marks of the pods' links that are its ports. */
   readonly ports: ReadonlySet<string>;
-  /** Of each of this node's subnets the gateway's address, with the subnet's length. */
+  /** The gateway's address in each of this node's subnets, with the subnet's length. */
   readonly gateways: readonly Prefix[];
-  /** What pods know the gateway by. */
+  /** The hardware address that pods have learned for the gateway. */
   readonly mac: string;
-  /** Of a bridge that is made anew, in bytes. */
+  /** The MTU of a new bridge, in bytes. */
   readonly mtu: number;
-  /** Frames may leave by the port that they came by. */
+  /** Frames may leave through the port that they arrived on. */
   readonly hairpin: boolean;
-  /** Subnets that the node had before. Undefined where it is not known whose pods run: nothing of them is changed. */
+  /**
+   * The node's former subnets. Undefined if the running pods are not known: nothing about former subnets is then
+   * changed.
+   */
   readonly former?: RetainedGateways | undefined;
 }
 
 const NO_FORMER: RetainedGateways = { gateways: [], hosts: [] };
 
 /**
- * While no pod of the network is there, nothing is put back: the bridge is made, and may be removed, with the first and
- * the last. What it holds of subnets of before goes.
+ * Plans repairs of the bridge. Repairs nothing while the network has no pod: the bridge is created with the first pod,
+ * and may be removed with the last. Removes state of former subnets that is no longer needed.
  */
 export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan {
   const ports = observed.links.filter(({ kind, alias }) => kind === "veth" && wanted.ports.has(alias));
@@ -44,16 +47,17 @@ export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan
   if (bridge === undefined) return incomplete([createBridge(wanted)]);
   if (bridge.kind !== "bridge") {
     const kind = bridge.kind || "a physical device";
-    const conflict = `the device ${wanted.name} is not a bridge but ${kind}: pods cannot be plugged into it; remove it`;
+    const conflict = `the device ${wanted.name} is not a bridge (kind: ${kind}), so pods cannot be attached to it; remove it`;
     return { requests: [], isComplete: true, conflicts: [conflict] };
   }
-  // What the kernel does by itself when the bridge comes up has to be seen first.
+  // The kernel changes addresses and routes when the bridge comes up, so observe again first.
   if (!bridge.isUp || bridge.mac !== wanted.mac) return incomplete([changeLink(bridge, { up: true, mac: wanted.mac })]);
   const former = planFormer(wanted, bridge, observed);
   if (!former.isComplete) return incomplete(former.requests);
   return complete([
     ...former.requests,
     ...ports.flatMap((port) => planPort(wanted, bridge, port)),
+    // Perhaps before the ADD that creates the bridge does: that ADD accepts an address that already exists.
     ...wanted.gateways.flatMap((gateway) => planGateway(bridge, gateway, observed)),
     ...(wanted.former ?? NO_FORMER).gateways
       .filter(({ held }) => held === "subnet")
@@ -62,14 +66,15 @@ export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan
 }
 
 /**
- * Removes a bridge that no pod uses and no new pod will. It is the pods' bridge where its addresses are `gateways`, and
- * only those: an address that another program has put there, or a port of any kind, keeps it; what it holds of subnets of
- * before goes.
+ * Plans the removal of a bridge that no pod uses and no new pod will use. It is the pods' bridge if its addresses are
+ * exactly among `gateways`; another program's address or a port of any kind keeps it. If it stays, removes its state of
+ * former subnets.
  */
 export function planLeftBridge(left: PodBridge, observed: KernelSnapshot): Plan {
   const bridge = observed.links.find(({ name, kind }) => name === left.name && kind === "bridge");
   if (bridge === undefined) return complete([]);
-  // Those that no pod needs any more are its own, too, as they were or alone.
+  // Unused gateways of former subnets also count as the bridge's own addresses, with the subnet's length or as single
+  // ones.
   const former = left.former?.gateways.filter(({ held }) => held === "none").map(({ gateway }) => gateway) ?? [];
   const gateways = [...left.gateways, ...former.flatMap((gateway) => [gateway, single(gateway.address)])];
   if (leftBridge({ name: left.name, gateways }, observed) !== undefined) return complete([deleteLink(bridge)]);
@@ -83,6 +88,7 @@ export function leftBridge(
 ): Link | undefined {
   const bridge = links.find((link) => link.name === name && link.kind === "bridge");
   if (bridge === undefined || links.some(({ masterIndex }) => masterIndex === bridge.index)) return undefined;
+  // The addresses identify the bridge: a mark would cost a message in the ADD that creates it.
   const held = addresses.filter(({ index, scope }) => index === bridge.index && scope === RT_SCOPE.universe);
   const isGateway = (prefix: Prefix) => gateways.some((gateway) => isSamePrefix(gateway, prefix));
   return held.length > 0 && held.every(({ prefix }) => isGateway(prefix)) ? bridge : undefined;
@@ -96,7 +102,7 @@ function planFormer({ former, gateways }: PodBridge, bridge: Link, observed: Ker
 const complete = (requests: readonly Request[]): Plan => ({ requests, isComplete: true, conflicts: [] });
 const incomplete = (requests: readonly Request[]): Plan => ({ requests, isComplete: false, conflicts: [] });
 
-/** A link takes a port's settings only once it is one. */
+/** Plans a port. A link accepts port settings only after it has become a port. */
 function planPort({ hairpin }: PodBridge, bridge: Link, link: Link): Request[] {
   const { isUp, masterIndex, port } = link;
   const isPlugged = masterIndex === bridge.index;
@@ -107,7 +113,10 @@ function planPort({ hairpin }: PodBridge, bridge: Link, link: Link): Request[] {
   ];
 }
 
-/** The address, and the route to the subnet that the kernel made for it: somebody may have removed that one alone. */
+/**
+ * Plans the address, and the subnet's route that the kernel added for it: another program may have removed only the
+ * route.
+ */
 function planGateway({ index }: Link, gateway: Prefix, { addresses, routes }: KernelSnapshot): Request[] {
   const isHeld = addresses.some((held) => held.index === index && isSamePrefix(held.prefix, gateway));
   if (!isHeld) return [addAddress({ index, prefix: gateway, skipDetection: true })];

@@ -40,13 +40,13 @@ test.each<[string, AttachPlugin, Partial<KernelSnapshot>, PodEnds, PodEnds]>([
     PORT,
     ROUTED,
   ],
-  ["with the kernel's route alone", "ptp", { routes: [{ ...route, protocol: RTPROT_KERNEL }] }, NO_ENDS, NO_ENDS],
+  ["with only the kernel's route", "ptp", { routes: [{ ...route, protocol: RTPROT_KERNEL }] }, NO_ENDS, NO_ENDS],
   ["that lost its bridge", "ptp", {}, PORT, PORT],
   ["that lost its bridge before weftd started", "bridge", {}, NO_ENDS, PORT],
   ["that lost its address and its route", "bridge", {}, ROUTED, ROUTED],
-  ["in the making", "ptp", {}, NO_ENDS, NO_ENDS],
+  ["of an unfinished ADD", "ptp", {}, NO_ENDS, NO_ENDS],
   ["whose pod is gone", "ptp", { links: [] }, PORT, NO_ENDS],
   ["of another network", "bridge", { links: [end({ alias: "cni:other/c7/eth0", masterIndex: 5 })] }, NO_ENDS, NO_ENDS],
-])("an end %s, where new pods are attached by %s", (_name, plugin, change, before, expected) => {
+])("an end %s, if new pods are attached by %s", (_name, plugin, change, before, expected) => {
   expect(podEnds("cbr0", plugin, { ...held, ...change }, before)).toEqual(expected);
 });

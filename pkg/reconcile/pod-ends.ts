@@ -1,7 +1,7 @@
 /**
- * The host's ends of a network's pods, by the plugin that attached them: ports of the pods' bridge (`bridge`), and cables,
- * which lead to one pod each (`ptp`). A node has both after its operator has changed the plugin, until the older pods are
- * gone. Pure.
+ * The host ends of a network's pods, by the plugin that attached them: ports of the pods' bridge (`bridge`), and routed
+ * links, which lead to one pod each (`ptp`). After the operator has changed the plugin, a node has both until the older
+ * pods are gone. Pure functions.
  */
 
 import { addressBits } from "../ip/address.ts";
@@ -11,7 +11,7 @@ import type { ObservedRoute } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 
-/** Owners' marks, which the ends have as their aliases. */
+/** The owner marks of host ends, which are their aliases. */
 export interface PodEnds {
   readonly ports: ReadonlySet<string>;
   readonly routed: ReadonlySet<string>;
@@ -19,13 +19,13 @@ export interface PodEnds {
 
 export const NO_ENDS: PodEnds = { ports: new Set(), routed: new Set() };
 
-/** The plugin that attaches pods from now on. */
+/** The plugin that attaches new pods. */
 export type AttachPlugin = "bridge" | "ptp";
 
 /**
- * The kernel tells a cable by its address or by the route to its pod, and a port by its bridge. An end that has lost these
- * is what it was in `before`. One that is new is a port that lost its bridge where `plugin` is `bridge`; where it is `ptp`,
- * its ADD is still under way, and it is neither.
+ * Classifies the host ends. A routed link has an address or the route to its pod, and a port has a bridge. An end that
+ * has lost them keeps its class in `before`. If an end without them is new, it is a port that lost its bridge if
+ * `plugin` is `bridge`; if `plugin` is `ptp`, its ADD is still running, and it is neither.
  */
 export function podEnds(
   network: string,
@@ -51,7 +51,9 @@ export function podEnds(
   return { ports, routed };
 }
 
-/** A route to a pod, as `ptp` makes it; the kernel's own, to the link's IPv6 address, is another. */
+/**
+ * True for a route to a pod, as `ptp` adds it. The kernel's own route to the link's IPv6 address has another protocol.
+ */
 export function isHostRoute({ table, protocol, destination, gateway }: ObservedRoute): boolean {
   const isOfPods = table === RT_TABLE_MAIN && protocol !== RTPROT_KERNEL && gateway === undefined;
   return isOfPods && destination.length === addressBits(destination.address.family);

@@ -3,7 +3,7 @@ import { parsePrefix } from "../ip/prefix.ts";
 import { addRoute, replaceRoute } from "../kernel/route.ts";
 import { ContentionError, RepairGate, repairOf } from "./repair-gate.ts";
 
-/** A clock that is moved by hand. */
+/** A clock that the test moves. */
 class Hands {
   #nowMs = 0;
 
@@ -28,7 +28,7 @@ function bench() {
     onRepair: (_object, text) => repaired.push(text()),
     onContention: (_object, text) => said.push(text),
   });
-  /** How many of `count` attempts, one each `everyMs`, are allowed. */
+  /** The number of allowed repairs among `count` attempts, one every `everyMs`. */
   const allowed = (count: number, everyMs: number) =>
     Array.from({ length: count }, () => {
       clock.advance(everyMs);
@@ -37,14 +37,14 @@ function bench() {
   return { clock, contention, said, repaired, allowed };
 }
 
-test("damage now and then is put back at once, however often over the day", () => {
+test("occasional damage is repaired at once, without a limit per day", () => {
   const { allowed, said, repaired } = bench();
   expect(allowed(500, 2000)).toBe(500);
   expect(said).toEqual([]);
   expect(repaired).toHaveLength(500);
 });
 
-test("what is undone at once, again and again, rests longer and longer, and is said once", () => {
+test("backs off longer each time if repairs are undone at once, and reports it once", () => {
   const { allowed, said, repaired } = bench();
   expect(allowed(21, 10)).toBe(21);
   expect(said).toEqual([ROUTE]);
@@ -54,11 +54,11 @@ test("what is undone at once, again and again, rests longer and longer, and is s
   expect(allowed(199, 10)).toBe(0);
   expect(allowed(1, 10)).toBe(1);
   expect(said).toHaveLength(1);
-  // An hour of it: the longest rest is a minute.
+  // One hour of attempts: the longest back-off is a minute.
   expect(allowed(36_000, 100)).toBeLessThan(70);
 });
 
-test("the end of a rest is known once something has asked for what rests", () => {
+test("knows the end of a back-off after a repair has been refused", () => {
   const { allowed, contention, clock } = bench();
   allowed(21, 10);
   expect(contention.nextMs()).toBeUndefined();
@@ -66,7 +66,7 @@ test("the end of a rest is known once something has asked for what rests", () =>
   contention.mayPutBack(route, ROUTE);
   expect(() => contention.assertNothingRests()).toThrow(ContentionError);
   expect(contention.nextMs()).toBe(600);
-  // The same pass asks again, for objects of which none rests.
+  // The same pass calls it again, for objects that are not backing off.
   contention.assertNothingRests();
   expect(contention.nextMs()).toBe(600);
   clock.advance(700);
@@ -76,13 +76,13 @@ test("the end of a rest is known once something has asked for what rests", () =>
   expect(contention.nextMs()).toBeUndefined();
 });
 
-test("another object does not wait with it", () => {
+test("does not delay another object", () => {
   const { allowed, contention } = bench();
   allowed(40, 10);
   expect(contention.mayPutBack(link, "ip link add flannel.1")).toBe(true);
 });
 
-test("what has stood for a while is forgiven, and said again when it begins anew", () => {
+test("resets the back-off after the object has survived, and reports new contention again", () => {
   const { clock, allowed, said } = bench();
   allowed(40, 10);
   clock.advance(60_000);
@@ -90,19 +90,19 @@ test("what has stood for a while is forgiven, and said again when it begins anew
   expect(said).toHaveLength(2);
 });
 
-test("what rests is an error that names it, and the time of the next attempt, until it is asked for no more", () => {
+test("throws an error with the objects and the time of the next attempt while repairs are refused", () => {
   const { allowed, contention } = bench();
   contention.assertNothingRests();
   allowed(22, 10);
   expect(() => contention.assertNothingRests()).toThrow(ContentionError);
   allowed(1, 10);
   expect(() => contention.assertNothingRests()).toThrow(
-    /undoes again and again.*ip route add 10\.244\.2\.0\/24.*in 1\.0 seconds/,
+    /keeps undoing.*ip route add 10\.244\.2\.0\/24.*in 1\.0 seconds/,
   );
   contention.assertNothingRests();
 });
 
-test("what the kernel refuses is undone by nobody", () => {
+test("does not count changes that the kernel refused", () => {
   const { clock, contention, said } = bench();
   for (let at = 0; at < 100; at++) {
     clock.advance(10);
@@ -112,7 +112,7 @@ test("what the kernel refuses is undone by nobody", () => {
   expect(said).toEqual([]);
 });
 
-test("words do not tell objects apart", () => {
+test("objects with different texts and equal identities are one object", () => {
   const { clock, contention, said } = bench();
   const verdicts = Array.from({ length: 22 }, (_, at) => {
     clock.advance(10);
@@ -125,7 +125,7 @@ test("words do not tell objects apart", () => {
   );
 });
 
-test("equal words do not make two objects one", () => {
+test("objects with equal texts and different identities are different objects", () => {
   const { clock, contention } = bench();
   const verdicts = Array.from({ length: 60 }, (_, at) => {
     clock.advance(10);
@@ -134,7 +134,7 @@ test("equal words do not make two objects one", () => {
   expect(verdicts).not.toContain(false);
 });
 
-test("words that are late are not formed for an object that may be put back", () => {
+test("does not form the text of an object that may be repaired", () => {
   const { contention } = bench();
   let formed = 0;
   const gate = new RepairGate(new Hands(), { onRepair: () => undefined, onContention: () => undefined });
@@ -143,12 +143,12 @@ test("words that are late are not formed for an object that may be put back", ()
   expect(contention.nextMs()).toBeUndefined();
 });
 
-test("several changes of one object in one repair are one repair of it", () => {
+test("several changes of one object in one repair count as one repair", () => {
   const { contention, repaired } = bench();
   const destination = parsePrefix("fd00:2::/64");
   const changes = [addRoute({ destination, outputIndex: 7 }), replaceRoute({ destination, outputIndex: 7, mtu: 1400 })];
   for (let at = 0; at < 21; at++) expect(changes.map(repairOf(contention))).toEqual([true, true]);
   expect(repaired).toHaveLength(21);
-  // The next repair rests as a whole: no half of it is sent.
+  // The next repair is refused completely: neither change is sent.
   expect(changes.map(repairOf(contention))).toEqual([false, false]);
 });

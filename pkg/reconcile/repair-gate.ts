@@ -1,35 +1,42 @@
 /**
- * Tells a program that undoes what weftd puts back, again and again, from damage: the first is not fought at full speed.
- * An object that had to be put back too often within a short time rests for a while, longer each time, and is reported once.
+ * Distinguishes a program that keeps undoing weft's repairs from occasional damage, and does not repair at full speed
+ * against such a program. If an object needs too many repairs within a short time, its repairs back off, longer each
+ * time, and the contention is reported once.
  *
- * Objects are told apart by their identity. Words are for reports alone, and are formed only there.
+ * Objects are identified by their identity. Texts are only for reports and are formed only for them.
  */
 import { identityText, type ObjectIdentity, type Request } from "../netlink/message.ts";
 
-/** An operator who tries something out does it a few times; a program that disagrees answers within milliseconds. */
+/**
+ * The number of repairs without back-off per window. An operator who experiments changes an object a few times; a
+ * program that disagrees answers within milliseconds.
+ */
 const FREE_REPAIRS = 20;
 const WINDOW_MS = 10_000;
 const FIRST_REST_MS = 1000;
 const LONGEST_REST_MS = 60_000;
 
-/** A message names so many objects. */
+/** The number of objects that a message lists. */
 const SHOWN = 3;
 
 type Late<T> = T | (() => T);
 
-/** Asked before an object is put back. */
+/** Decides whether an object may be repaired. */
 export interface Gate {
-  /** Everything may be sent: nothing is counted, and no identity needs to be formed. */
+  /** True if everything may be sent: nothing is counted, and identities are not needed. */
   readonly isOpen?: boolean;
-  /** True when `object` may be put back now; that is counted. `text` names it, or the change, in an operator's words. */
+  /**
+   * True if `object` may be repaired now; the repair is then counted. `text` describes the object or the change for an
+   * operator.
+   */
   mayPutBack(object: ObjectIdentity, text: Late<string>): boolean;
-  /** The kernel refused the change: no other program has undone it. */
+  /** Reports that the kernel refused the change, so no other program has undone it. */
   refused(object: ObjectIdentity): void;
-  /** Throws `ContentionError` where, since the last call, `mayPutBack` was asked for an object that rests. */
+  /** Throws `ContentionError` if `mayPutBack` has refused an object since the last call. */
   assertNothingRests(): void;
 }
 
-/** Lets everything pass. */
+/** A gate that allows everything. */
 export const OPEN_GATE: Gate = {
   isOpen: true,
   mayPutBack: () => true,
@@ -38,8 +45,8 @@ export const OPEN_GATE: Gate = {
 };
 
 /**
- * For all changes of one repair: several of one object (a device is made, then brought up) are one repair of it, and are
- * sent all together or not at all.
+ * Returns a function that decides about all changes of one repair. Several changes of one object (a device is created,
+ * then brought up) count as one repair of it, and are sent together or not at all.
  */
 export function repairOf(gate: Pick<Gate, "mayPutBack">): (change: Pick<Request, "object" | "text">) => boolean {
   const verdicts = new Map<string, boolean>();
@@ -52,39 +59,39 @@ export function repairOf(gate: Pick<Gate, "mayPutBack">): (change: Pick<Request,
   };
 }
 
-/** What was put back of one object. */
+/** The repairs of one object. */
 interface History {
-  /** When it was put back, within the window. */
+  /** The times of the repairs within the window. */
   repairsMs: number[];
   restMs: number;
   restsUntilMs: number;
 }
 
 export interface RepairListener {
-  /** An object has to be put back, and may be. Called for each repair: there may be thousands, so forming `text` costs. */
+  /** Called for each allowed repair. There may be thousands of repairs, so call `text` only if necessary. */
   onRepair(object: ObjectIdentity, text: () => string): void;
-  /** Called once when an object begins to be contended. */
+  /** Called once when an object becomes contended. */
   onContention(object: ObjectIdentity, text: string): void;
 }
 
-/** An object that rests, and its words for people. */
+/** An object whose repairs back off, and its description for people. */
 export interface RestingObject {
   readonly identity: ObjectIdentity;
   readonly text: string;
 }
 
-/** Something is left as another program wants it, for now. */
+/** Some objects stay unrepaired for now, because another program keeps undoing the repairs. */
 export class ContentionError extends Error {
-  /** What rests. */
+  /** The objects whose repairs back off. */
   readonly objects: readonly RestingObject[];
-  /** The first of them may be put back then, by the clock of the `RepairGate`. */
+  /** The time at which the first of them may be repaired, by the clock of the `RepairGate`. */
   readonly untilMs: number;
 
   constructor(objects: readonly RestingObject[], untilMs: number, nowMs: number) {
     const shown = objects.slice(0, SHOWN).map(({ text }) => text);
     super(
-      `another program undoes again and again what weftd puts back (${shown.join("; ")}): next attempt in ` +
-        `${((untilMs - nowMs) / 1000).toFixed(1)} seconds; find it (ip monitor, nft monitor) and make it leave weft's objects alone`,
+      `another program keeps undoing weftd's repairs (${shown.join("; ")}): next attempt in ` +
+        `${((untilMs - nowMs) / 1000).toFixed(1)} seconds; find that program (ip monitor, nft monitor) and configure it to ignore weft's objects`,
     );
     this.name = "ContentionError";
     this.objects = objects;
@@ -102,7 +109,7 @@ export class RepairGate implements Gate {
   readonly #listener: RepairListener;
   readonly #histories = new Map<string, History>();
   #resting = new Map<string, Resting>();
-  /** When the first of those that were asked for may be put back. */
+  /** The time at which the first refused object may be repaired. */
   #untilMs = 0;
 
   constructor(clock: { nowMs(): number }, listener: RepairListener) {
@@ -119,7 +126,7 @@ export class RepairGate implements Gate {
       this.#resting.set(id, { identity: object, text });
       return false;
     }
-    // Reset the back-off once the object has survived for longer than its last one, and than the window.
+    // Reset the back-off if the object has survived for longer than its last back-off and longer than the window.
     const lastMs = Math.max(history.restsUntilMs, history.repairsMs.at(-1) ?? 0);
     if (nowMs - lastMs > Math.max(WINDOW_MS, history.restMs)) history.restMs = 0;
     history.repairsMs = [...history.repairsMs.filter((ms) => nowMs - ms < WINDOW_MS), nowMs];
@@ -144,13 +151,13 @@ export class RepairGate implements Gate {
     if (resting.size === 0) return;
     const nowMs = this.#clock.nowMs();
     const untilMs = Math.min(...[...resting.keys()].map((id) => this.#histories.get(id)?.restsUntilMs ?? 0));
-    // A pass asks several times: the first rest to end counts.
+    // A pass calls this several times: keep the earliest end of a back-off.
     this.#untilMs = this.#untilMs > nowMs ? Math.min(this.#untilMs, untilMs) : untilMs;
     const objects = [...resting.values()].map(({ identity, text }) => ({ identity, text: textOf(text) }));
     throw new ContentionError(objects, untilMs, nowMs);
   }
 
-  /** Time until the first object that was asked for and rests may be put back; undefined where none of them rests any more. */
+  /** The time until the first refused object may be repaired; undefined if no back-off is left. */
   nextMs(): number | undefined {
     const leftMs = this.#untilMs - this.#clock.nowMs();
     return leftMs > 0 ? leftMs : undefined;

@@ -28,13 +28,13 @@ const texts = (wanted: Route, observed: readonly ObservedRoute[]) => {
 const wanted6 = onlink("fd00:10:244:2::/64", "fd00:10:244:2::", 7);
 const HOST = "fd00:10:244:2::/128 dev index 7 proto 119";
 
-test("an IPv4 route that changes its device is replaced in one step", () => {
+test("replaces an IPv4 route that changes its device in one step", () => {
   expect(texts(onlink("10.244.2.0/24", "10.244.2.0", 7), [held("10.244.2.0/24", "192.0.2.2", 2)])).toEqual([
     "ip route replace 10.244.2.0/24 via 10.244.2.0 dev index 7 onlink proto 119",
   ]);
 });
 
-test("an IPv6 route that changes its device is shown the way to its gateway meanwhile", () => {
+test("adds a temporary route to the gateway for an IPv6 route that changes its device", () => {
   expect(texts(wanted6, [held("fd00:10:244:2::/64", "2001:db8::2", 2)])).toEqual([
     `ip route replace ${HOST}`,
     "ip route replace fd00:10:244:2::/64 via fd00:10:244:2:: dev index 7 onlink proto 119",
@@ -42,21 +42,21 @@ test("an IPv6 route that changes its device is shown the way to its gateway mean
   ]);
 });
 
-test("so is a new one whose gateway a stranger's wider route leads elsewhere, and no other", () => {
+test("also adds it for a new route whose gateway another program's wider route covers, and for no other", () => {
   const wide = held("fd00:10:244::/48", undefined, 2, { protocol: 4 });
   expect(texts(wanted6, [wide])).toHaveLength(3);
   expect(texts(wanted6, [])).toHaveLength(1);
   expect(texts(wanted6, [held("::/0", "fe80::1", 2, { protocol: 9 })])).toHaveLength(1);
 });
 
-test("the way to a gateway that a killed program left is removed", () => {
+test("removes the route to a gateway that a killed program left", () => {
   const route = held("fd00:10:244:2::/64", "fd00:10:244:2::", 7, { isOnlink: true });
   expect(texts(wanted6, [route, held("fd00:10:244:2::/128", undefined, 7)])).toEqual([
     "ip route del fd00:10:244:2::/128 dev index 7 proto 119 metric 1024",
   ]);
 });
 
-test("a route to a pod of this node is the bridge's to keep", () => {
+test("does not remove routes to this node's pods", () => {
   const wanted = onlink("10.244.2.0/24", "10.244.2.0", 7);
   const standing = held("10.244.2.0/24", "10.244.2.0", 7, { isOnlink: true });
   expect(texts(wanted, [standing, held("10.244.9.7/32", undefined, 5)])).toEqual([]);

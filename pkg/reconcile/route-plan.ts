@@ -1,4 +1,6 @@
-/** Our routes against those that the kernel holds: what is ours to change, what is a stranger's, and what to do. Pure. */
+/**
+ * Compares our routes with the kernel's: which ones weft may change, which belong to other programs. Pure functions.
+ */
 import { RTPROT_WEFT } from "../footprint.ts";
 import { addressBits, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix } from "../ip/prefix.ts";
@@ -14,20 +16,23 @@ import {
 import type { Request } from "../netlink/message.ts";
 import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
 
-/** Protocol of a route that names none: made by hand, or by flanneld (include/uapi/linux/rtnetlink.h). */
+/**
+ * The protocol of a route without a stated protocol: added manually, or by flanneld (include/uapi/linux/rtnetlink.h).
+ */
 const RTPROT_BOOT = 3;
 
 export interface RoutePlan {
   readonly add: readonly Request[];
   readonly remove: readonly Request[];
-  /** Strangers' routes that stand where ours belong, in words for an operator. */
+  /** Conflicts with other programs' routes, as messages for an operator. */
   readonly conflicts: readonly string[];
 }
 
 /**
- * Ours are routes with our protocol, but for those to this node's own pods, and whatever leads through our own devices (a predecessor's). A stranger's route to
- * the same subnet with the same metric is left alone: if it leads the same way it serves as well, else it is a conflict.
- * With `adopt`, for who takes a node over from flanneld, one that leads the same way and has no protocol becomes ours.
+ * Plans routes. Ours are routes with our protocol, except those to this node's own pods, and all routes by gateway
+ * through our own devices (of a predecessor). Another program's route to the same subnet with the same metric is not
+ * changed: if it has the same next hop, no route of ours is needed; otherwise it is a conflict. `adopt` is for taking a
+ * node over from flanneld: a route with the same next hop and without a stated protocol becomes ours.
  */
 export function planRoutes(
   wanted: readonly Route[],
@@ -57,7 +62,7 @@ export function planRoutes(
     } else if (adopt && held.length === 1 && foreign?.protocol === RTPROT_BOOT && leadsTheSameWay(foreign, route)) {
       add.push(replaceRoute(route));
     } else if (foreign !== undefined) {
-      // Of routes that share destination and metric the kernel replaces the first, whoever made it: replace none.
+      // If routes share destination and metric, the kernel replaces the first one, whatever its owner. So replace none.
       const isServed = [foreign, ...otherForeign].some((other) => leadsTheSameWay(other, route));
       if (!isServed) conflicts.push(conflictText(route, foreign));
     } else if (ours[0] !== undefined) {
@@ -70,15 +75,15 @@ export function planRoutes(
   return { add, conflicts, remove: candidates.filter((route) => isOurs(route) && !kept.has(route)).map(removal) };
 }
 
-/** One to a pod of this node, which is the pods' bridge's to keep (former-gateways.ts). */
+/** True for a route to a pod of this node, which former-gateways.ts manages. */
 function isPods({ destination, gateway }: Route): boolean {
   return gateway === undefined && destination.length === addressBits(destination.address.family);
 }
 
 /**
- * The kernel takes an IPv6 route by way of an onlink gateway only if the routes that stand (the one that it is to replace
- * among them) do not lead to that gateway by another device (ip6_route_check_nh_onlink). Where they do, a route to the
- * gateway alone shows the new way for as long as it is asked for.
+ * Adds a temporary route to the gateway if a change needs one. The kernel refuses an IPv6 route by an onlink gateway if
+ * an existing route, including the one to be replaced, leads to that gateway through another device
+ * (ip6_route_check_nh_onlink). In this case a route to the gateway alone exists during the change.
  */
 function overGateway(route: Route, change: Request, standing: readonly ObservedRoute[]): readonly Request[] {
   const [host] = gatewayRoutes(route);
@@ -89,7 +94,7 @@ function overGateway(route: Route, change: Request, standing: readonly ObservedR
   return isElsewhere ? [replaceRoute(host), change, deleteRoute(host)] : [change];
 }
 
-/** The route to the gateway alone that a change of `route` may need beside it; none where it never does. */
+/** The temporary route to the gateway that a change of `route` may need; empty if it never needs one. */
 export function gatewayRoutes({ gateway, outputIndex, isOnlink, protocol }: Route): readonly Route[] {
   if (isOnlink !== true || gateway === undefined || gateway.family === 4) return [];
   return [{ destination: { address: gateway, length: 128 }, outputIndex, protocol }];
@@ -111,12 +116,12 @@ function removal(route: ObservedRoute): Request {
   return deleteRoute({ destination, gateway, outputIndex, protocol, priority, scope });
 }
 
-/** The metric that a route gets which states none. */
+/** True if the route has the metric of a route that states none. */
 export function hasDefaultMetric({ destination, priority = 0 }: Route): boolean {
   return priority === DEFAULT_METRIC[destination.address.family];
 }
 
-/** Nothing about it was changed by another hand. */
+/** True if no other program has changed the route. */
 function isSame(held: ObservedRoute, wanted: Route): boolean {
   return (
     held.protocol === RTPROT_WEFT &&
@@ -140,7 +145,7 @@ function leadsTheSameWay(held: ObservedRoute, wanted: Route): boolean {
 
 function conflictText(wanted: Route, foreign: ObservedRoute): string {
   return (
-    `the route "${describeRoute(foreign)}" is not weft's and stands where "${describeRoute(wanted)}" belongs: ` +
-    "it is left alone, and the peer's pods are not reached as they should be; remove it, or give it another metric"
+    `the route "${describeRoute(foreign)}" is not weft's and conflicts with "${describeRoute(wanted)}": ` +
+    "weft does not change it, and the peer's pods may be unreachable; remove it, or give it another metric"
   );
 }

@@ -27,7 +27,7 @@ const routes = podAddresses.map(
     ...{ ...hostRoute(pod, END), protocol: 3, table: RT_TABLE_MAIN, type: RTN_UNICAST, isMultipath: false },
   }),
 );
-/** The kernel's own, to the address that it is made for. */
+/** The kernel's own route to the address. */
 const kernels: ObservedRoute = {
   ...{ destination: parsePrefix("fd00:1::1/128"), outputIndex: END, protocol: RTPROT_KERNEL, table: RT_TABLE_MAIN },
   ...{ scope: RT_SCOPE.universe, type: RTN_UNICAST, isMultipath: false },
@@ -44,37 +44,37 @@ const plan = (changes: Partial<KernelSnapshot>, whole = new Set([MARK])) => {
   return { texts: requests.map(({ text }) => text), isComplete };
 };
 
-test("a link that is as it should be is left alone", () => {
+test("plans nothing if the link is as wanted", () => {
   expect(plan({})).toEqual({ texts: [], isComplete: true });
 });
 
-test("what is missing on it comes back, of either family", () => {
+test("adds missing addresses and routes of both families", () => {
   expect(plan({ routes: [...routes.slice(0, 1), kernels], addresses: healthy.addresses.slice(1) }).texts).toEqual([
     "ip address add 10.244.1.1/32 dev index 7",
     "ip route add fd00:1::7/128 dev index 7",
   ]);
 });
 
-test("a route to the pod by another link is no way to it", () => {
+test("ignores a route to the pod through another link", () => {
   const elsewhere = routes.map((route) => ({ ...route, outputIndex: 3 }));
   expect(plan({ routes: [...elsewhere, kernels] }).texts).toHaveLength(2);
 });
 
-test("the kernel's route to an address of its own comes back where it was removed alone", () => {
+test("adds the kernel's route to an address if only the route was removed", () => {
   expect(plan({ routes }).texts).toEqual(["ip route add fd00:1::1/128 dev index 7 proto 2 metric 256"]);
   expect(plan({ routes, addresses: healthy.addresses.slice(0, 1) }).texts).toEqual([
     "ip address add fd00:1::1/128 dev index 7",
   ]);
 });
 
-test("a link that is down comes up first, and what it has lost is looked at then", () => {
+test("sets a link up first, and then observes what it has lost", () => {
   expect(plan({ links: [{ ...end, isUp: false }], routes: [] })).toEqual({
     texts: ["ip link set index 7 up"],
     isComplete: false,
   });
 });
 
-test("a link that was plugged into a bridge is taken from it first", () => {
+test("detaches a link from a bridge first", () => {
   expect(plan({ links: [{ ...end, masterIndex: 5 }], routes: [] })).toEqual({
     texts: ["ip link set index 7 nomaster up"],
     isComplete: false,
@@ -83,22 +83,22 @@ test("a link that was plugged into a bridge is taken from it first", () => {
 
 test.each<[string, Partial<KernelSnapshot>, ReadonlySet<string>, readonly string[]]>([
   ["one with addresses", {}, new Set(), [MARK]],
-  ["one in the making", { addresses: [] }, new Set(), []],
-  ["one that was whole before", { addresses: [] }, new Set([MARK]), [MARK]],
+  ["one of an unfinished ADD", { addresses: [] }, new Set(), []],
+  ["one that was complete before", { addresses: [] }, new Set([MARK]), [MARK]],
   ["one whose pod is gone", { links: [] }, new Set([MARK]), []],
   ["a bridge's port", { links: [{ ...end, masterIndex: 5 }], addresses: [], routes: [] }, new Set([MARK]), []],
   ["a bridge's port with an address", { links: [{ ...end, masterIndex: 5 }], routes: [] }, new Set([MARK]), []],
-  ["one that was plugged into a bridge", { links: [{ ...end, masterIndex: 5 }] }, new Set(), [MARK]],
-  ["a stranger's", { links: [{ ...end, alias: "" }] }, new Set(), []],
-])("whole: %s", (_name, changes, before, expected) => {
+  ["one that another program attached to a bridge", { links: [{ ...end, masterIndex: 5 }] }, new Set(), [MARK]],
+  ["another program's", { links: [{ ...end, alias: "" }] }, new Set(), []],
+])("complete: %s", (_name, changes, before, expected) => {
   expect([...completePods(before, { ...healthy, ...changes })]).toEqual(expected);
 });
 
-test("one in the making is left to who makes it", () => {
+test("does not change a link of an unfinished ADD", () => {
   expect(plan({ routes: [], addresses: [] }, new Set()).texts).toEqual([]);
 });
 
-test("cables are known by their marks, bridged or not; what shapes their traffic bears them, too, and is none", () => {
+test("recognises host ends by mark, bridged or not, and not the ifb devices with the same mark", () => {
   const links = [
     end,
     { ...end, name: "veth8", alias: "cni:cbr0/c8/eth0", masterIndex: 3 },

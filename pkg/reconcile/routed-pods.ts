@@ -1,6 +1,6 @@
 /**
- * The host's ends of pods that have a link each (ptp): what leads to the pod on the host against what the kernel holds. The
- * executables make it; whoever lives longer puts back what others take from it while the pod is there. Pure.
+ * Plans the host ends of routed pods (ptp), which have a link each: their addresses, and the routes to the pods. The
+ * executables create them. weftd repairs what other programs remove from them while the pod exists. Pure functions.
  */
 
 import { MARK_START } from "../footprint.ts";
@@ -15,32 +15,33 @@ import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 import type { Plan } from "./data-path.ts";
 import { isHostRoute } from "./pod-ends.ts";
 
-/** A pod's, as it should be. */
+/** The desired host state of one pod. */
 export interface RoutedPod {
-  /** The owner's mark that the host's end has as its alias. */
+  /** The owner mark, which is the alias of the host end. */
   readonly mark: string;
-  /** On the host's end, each by itself. */
+  /** The addresses of the host end, each as a single address. */
   readonly gateways: readonly Address[];
   readonly podAddresses: readonly Address[];
 }
 
-/** The metric of a route that the kernel makes for an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
+/** The metric of the route that the kernel adds for an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
 export const CONNECTED_METRIC6 = 256;
 
-/** Only the address itself. */
+/** A prefix that contains only the address. */
 export function single(address: Address): Prefix {
   return { address, length: addressBits(address.family) };
 }
 
-/** The way to a pod, by a link that leads to nobody else. */
+/** The route to a pod through its own link. */
 export function hostRoute(address: Address, outputIndex: number) {
   return { destination: single(address), scope: RT_SCOPE.host, outputIndex };
 }
 
 /**
- * The marks of host's ends that are, or have been, whole: ADD gives them their addresses last, so one without is either in
- * the making or was `whole` before. Bridges' ports are others; but an end that leads to a pod and has a single address is no
- * port that works, whichever program has plugged it into a bridge.
+ * The marks of host ends that are, or have been, complete. ADD assigns their addresses last, so an end without
+ * addresses either belongs to an unfinished ADD or was complete before (`whole`). Ports of bridges are not routed ends.
+ * But an end with a route to a pod and a single address is not a working port, even if another program has attached it
+ * to a bridge.
  */
 export function completePods(
   whole: ReadonlySet<string>,
@@ -58,7 +59,7 @@ export function completePods(
   return new Set(links.filter((link) => isEnd(link) && isWhole(link)).map(({ alias }) => alias));
 }
 
-/** Of `wanted`, those whose mark is in `whole` are looked at. */
+/** Plans the pods of `wanted` whose mark is in `whole`. */
 export function planRoutedPods(
   wanted: readonly RoutedPod[],
   whole: ReadonlySet<string>,
@@ -70,7 +71,7 @@ export function planRoutedPods(
     return end === undefined ? [] : [{ pod, end }];
   });
   const displaced = routed.filter(({ end }) => !end.isUp || !isFree(end));
-  // What the kernel has taken from a link that was down is to be seen first.
+  // The kernel removes addresses and routes of a link that is down, so observe again first.
   if (displaced.length > 0)
     return planOf(
       displaced.map(({ end }) => changeLink(end, { up: true, ...(isFree(end) ? {} : { masterIndex: 0 }) })),
@@ -94,7 +95,7 @@ function isFree({ masterIndex }: Link): boolean {
   return masterIndex === 0;
 }
 
-/** Looked at once: a node has hundreds of pods, and thousands of routes to others. */
+/** Groups objects by link in one pass: a node has hundreds of pods, and thousands of routes to other nodes. */
 function byLink<T>(objects: readonly T[], indexOf: (one: T) => number): ReadonlyMap<number, readonly T[]> {
   const found = new Map<number, T[]>();
   for (const one of objects) {
@@ -114,7 +115,7 @@ function planRoutedPod(
   const isHeld = (gateway: Address) => addresses.some(({ prefix }) => isSameAddress(prefix.address, gateway));
   const leads = (address: Address) =>
     routes.some(({ table, destination }) => table === RT_TABLE_MAIN && isSamePrefix(destination, single(address)));
-  // The kernel makes a route for an IPv6 address, which another program may have removed alone.
+  // The kernel adds a route for an IPv6 address, and another program may have removed only the route.
   const isCutOff = (gateway: Address) => gateway.family === 6 && isHeld(gateway) && !leads(gateway);
   const own = (gateway: Address) => ({
     ...{ destination: single(gateway), outputIndex: index },
@@ -129,7 +130,7 @@ function planRoutedPod(
   ];
 }
 
-/** The host's ends of all pods' cables, bridged or not: mark -> name. */
+/** The host ends of all pods, bridged or routed: mark -> name. */
 export function hostEndNames(links: readonly Pick<Link, "alias" | "kind" | "name">[]): ReadonlyMap<string, string> {
   return new Map(
     links

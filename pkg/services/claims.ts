@@ -1,29 +1,30 @@
 /**
- * Who has which address, protocol and port. Several Services may ask for the same one, by accident or to take over its
- * traffic (CVE-2020-8554). One has it: a ClusterIP before a NodePort, a load balancer's address and an externalIP, then the
- * older Service, then the first by name. All others lose this frontend alone.
+ * Assigns each address, protocol and port to one Service. Several Services may claim the same one, by mistake or to
+ * take over its traffic (CVE-2020-8554). A ClusterIP wins over a NodePort, a NodePort over a load balancer's address,
+ * and that over an externalIP; then the older Service wins, then the first by name. The other Services lose only this
+ * frontend.
  */
 import { type Frontend, frontendKey } from "./frontend.ts";
 import { rank } from "./service-frontends.ts";
 
-/** A frontend that another Service has. */
+/** A frontend that a Service claims and another Service has. */
 export interface LostClaim {
   readonly frontend: Frontend;
-  /** The Service that has it, and as what. */
+  /** The Service that has it, and the kind of frontend there. */
   readonly winner: Pick<Frontend, "service" | "kind">;
 }
 
 export class Claims {
   readonly #createdOf: (service: string) => string;
-  /** The strongest first. */
+  /** The strongest claim first. */
   readonly #claims = new Map<string, Frontend[]>();
   readonly #contested = new Set<string>();
-  /** Until a contested key changes. */
+  /** Cached until the claims of a contested key change. */
   #lost: readonly LostClaim[] | undefined;
 
   /**
-   * `createdOf` tells when a Service was created, as text that compares. Where that changes, the claims of the Service
-   * must be removed and added again.
+   * `createdOf` returns the creation time of a Service as comparable text. If it changes, the caller must remove the
+   * Service's claims and add them again.
    */
   constructor(createdOf: (service: string) => string) {
     this.#createdOf = createdOf;
@@ -37,7 +38,7 @@ export class Claims {
     for (const [winner] of this.#claims.values()) if (winner !== undefined) yield winner;
   }
 
-  /** How many frontends have a Service. */
+  /** The number of frontends that a Service has. */
   get size(): number {
     return this.#claims.size;
   }
@@ -54,7 +55,7 @@ export class Claims {
     this.#lost = undefined;
   }
 
-  /** Does nothing where the Service has no claim of that key. */
+  /** Does nothing if the Service has no claim to the key. */
   remove(key: string, service: string): void {
     const left = this.#claims.get(key)?.filter((claim) => claim.service !== service);
     if (left === undefined || left.length === 0) this.#claims.delete(key);
@@ -63,7 +64,10 @@ export class Claims {
     if (left === undefined || left.length < 2) this.#contested.delete(key);
   }
 
-  /** The same list as long as nothing of it changes: only then it costs as much as there are such frontends. */
+  /**
+   * All lost claims. Returns the same list while nothing in it changes; computing a new one takes time linear in its
+   * length.
+   */
   lost(): readonly LostClaim[] {
     this.#lost ??= [...this.#contested].flatMap((key) => {
       const [winner, ...losers] = this.#claims.get(key) ?? [];
@@ -72,7 +76,7 @@ export class Claims {
     return this.#lost;
   }
 
-  /** Of `frontends`, all of one Service, those that others have. */
+  /** The claims among `frontends`, all of one Service, that other Services have won. */
   lostOf(frontends: readonly Frontend[]): LostClaim[] {
     return frontends.flatMap((frontend) => {
       const winner = this.winner(frontendKey(frontend));

@@ -26,32 +26,32 @@ function choose(
   return { cluster: hosts(choice.cluster), local: hosts(choice.local), hasAny: choice.hasAny };
 }
 
-/** What `choose` finds of the cluster's list. */
+/** The cluster list that `choose` returns. */
 const cluster = (endpoints: readonly SliceEndpoint[], node?: typeof NODE | { name: string; zone: undefined }) =>
   choose(endpoints, {}, node).cluster;
 
 describe("readiness", () => {
-  test("only ready endpoints are chosen while there is one", () => {
+  test("chooses only ready endpoints if there is one", () => {
     expect(cluster([endpoint(A), endpoint(B, UNREADY), endpoint(C, TERMINATING)])).toBe(A);
   });
 
-  test("without a ready one, all that serve while they terminate are", () => {
+  test("chooses serving terminating endpoints if none is ready", () => {
     const some = [endpoint(A, UNREADY), endpoint(B, TERMINATING), endpoint(C, TERMINATED)];
     expect(choose(some)).toEqual({ cluster: B, local: "-", hasAny: true });
   });
 
-  test("one that is ready while it terminates is chosen (publishNotReadyAddresses)", () => {
+  test("chooses an endpoint that is ready and terminating (publishNotReadyAddresses)", () => {
     expect(cluster([endpoint(A, { isTerminating: true }), endpoint(B, TERMINATING)])).toBe(A);
   });
 
-  test("endpoints of which none is usable are as none", () => {
+  test("treats endpoints of which none is usable like no endpoints", () => {
     const some = [endpoint(A, UNREADY), endpoint(B, TERMINATED), endpoint(C, { isReady: false })];
     expect(choose(some, { external: "Local" })).toEqual({ cluster: "-", local: "-", hasAny: false });
     expect(choose([])).toEqual({ cluster: "-", local: "-", hasAny: false });
   });
 });
 
-describe("which lists a port has", () => {
+describe("the lists of a port", () => {
   const some = [endpoint(A, LOCAL), endpoint(B)];
   test.each([
     ["Cluster", undefined, `${A}*, ${B}`, "-"],
@@ -64,12 +64,12 @@ describe("which lists a port has", () => {
     expect(choose(some, { internal, external })).toEqual({ cluster: all, local, hasAny: true });
   });
 
-  test("the local list falls back to what terminates here while others are ready elsewhere", () => {
+  test("the local list falls back to terminating local endpoints, even if others are ready on other nodes", () => {
     const some = [endpoint(A, { ...LOCAL, ...TERMINATING }), endpoint(B), endpoint(C, TERMINATING)];
     expect(choose(some, { external: "Local" })).toEqual({ cluster: B, local: `${A}*`, hasAny: true });
   });
 
-  test("without a local list, an endpoint elsewhere is any", () => {
+  test("hasAny is true for endpoints on other nodes only", () => {
     expect(choose([endpoint(B)], { internal: "Local" })).toEqual({ cluster: "-", local: "-", hasAny: true });
     expect(choose([endpoint(B, TERMINATING)], { internal: "Local" })).toMatchObject({ local: "-", hasAny: true });
   });
@@ -79,21 +79,21 @@ describe("topology hints", () => {
   const zone = (...zoneHints: string[]) => ({ zoneHints });
   const node = (...nodeHints: string[]) => ({ nodeHints });
 
-  test("of zones leave the endpoints for this node's zone", () => {
+  test("of zones select the endpoints for this node's zone", () => {
     expect(cluster([endpoint(A, zone("a")), endpoint(B, zone("b")), endpoint(C, zone("b", "a"))])).toBe(`${A}, ${C}`);
   });
 
-  test("of nodes go before those of zones", () => {
+  test("of nodes have precedence over those of zones", () => {
     const some = [endpoint(A, { ...node("n2"), ...zone("a") }), endpoint(B, { ...node("n1"), ...zone("b") })];
     expect(cluster(some)).toBe(B);
   });
 
-  test("of nodes, none of which is this one, leave it to those of zones", () => {
+  test("of zones apply if no node hint is for this node", () => {
     const some = [endpoint(A, { ...node("n2"), ...zone("a") }), endpoint(B, { ...node("n3"), ...zone("b") })];
     expect(cluster(some)).toBe(A);
   });
 
-  test("count for nothing where one ready endpoint has none", () => {
+  test("are ignored if a ready endpoint has none", () => {
     expect(cluster([endpoint(A, zone("a")), endpoint(B, zone("b")), endpoint(C)])).toBe(`${A}, ${B}, ${C}`);
     expect(cluster([endpoint(A, node("n1")), endpoint(B)])).toBe(`${A}, ${B}`);
   });
@@ -102,28 +102,28 @@ describe("topology hints", () => {
     expect(cluster([endpoint(A, zone("a")), endpoint(B, zone("b")), endpoint(C, UNREADY)])).toBe(A);
   });
 
-  test("count for nothing where the only endpoint for this zone is not ready", () => {
+  test("are ignored if the only endpoint for this zone is not ready", () => {
     const some = [endpoint(A, { ...zone("a"), ...UNREADY }), endpoint(B, zone("b"))];
     expect(cluster(some)).toBe(B);
   });
 
-  test("count for nothing where no zone is this node's", () => {
+  test("are ignored if none is for this node's zone", () => {
     expect(cluster([endpoint(A, zone("b")), endpoint(B, zone("c"))])).toBe(`${A}, ${B}`);
   });
 
-  test("of zones count for nothing on a node without a zone", () => {
+  test("of zones are ignored on a node without a zone", () => {
     expect(cluster([endpoint(A, zone("a")), endpoint(B, zone("b"))], { name: "n1", zone: undefined })).toBe(
       `${A}, ${B}`,
     );
   });
 
-  test("do not keep from endpoints that terminate where none is ready", () => {
+  test("do not apply to terminating endpoints if none is ready", () => {
     expect(cluster([endpoint(A, { ...zone("b"), ...TERMINATING }), endpoint(B, { ...zone("a"), ...TERMINATED })])).toBe(
       A,
     );
   });
 
-  test("do not concern the local list", () => {
+  test("do not apply to the local list", () => {
     const some = [endpoint(A, { ...LOCAL, ...zone("b") }), endpoint(B, zone("a"))];
     expect(choose(some, { external: "Local" })).toEqual({ cluster: B, local: `${A}*`, hasAny: true });
   });

@@ -1,31 +1,34 @@
 /**
- * Which endpoints of a Service port connections may go to, by readiness, topology hints and traffic policies. The rules are
- * those of kube-proxy's `CategorizeEndpoints` (Kubernetes 1.36, pkg/proxy/topology.go).
+ * Chooses the endpoints of a Service port for new connections, by readiness, topology hints and traffic policies. The
+ * rules are those of kube-proxy's `CategorizeEndpoints` (Kubernetes 1.36, pkg/proxy/topology.go).
  */
 import type { TrafficPolicy } from "../cluster/service/service.ts";
 import type { Endpoint } from "./frontend.ts";
 import type { MergedEndpoint } from "./merged-endpoints.ts";
 import type { NodeFacts } from "./node-facts.ts";
 
-/** Which ready endpoints the hints of EndpointSlices leave for this node; undefined: all. */
+/** The kind of EndpointSlice hints that select the ready endpoints for this node; undefined: no selection. */
 export type TopologyMode = "PreferSameNode" | "PreferSameZone" | undefined;
 
 type Topology = Pick<NodeFacts, "name" | "zone">;
 
 export interface EndpointChoice {
-  /** For traffic of policy Cluster, and for pods and addresses of this node. Empty where the port has no such traffic. */
+  /** For traffic of policy Cluster, and for pods and addresses of this node. Empty if the port has no such traffic. */
   readonly cluster: readonly Endpoint[];
-  /** For traffic of policy Local. Empty where the port has no such traffic. */
+  /** For traffic of policy Local. Empty if the port has no such traffic. */
   readonly local: readonly Endpoint[];
-  /** All that serve, terminating ones too, whatever policies and hints choose: established connections stay with them. */
+  /**
+   * All serving endpoints, including terminating ones, whatever policies and hints select. Established connections to
+   * them stay.
+   */
   readonly serving: readonly Endpoint[];
-  /** An endpoint is usable, on this node or another. */
+  /** True if an endpoint is usable, on this node or another. */
   readonly hasAny: boolean;
 }
 
 export interface ChoicePolicies {
   readonly internal: TrafficPolicy;
-  /** Undefined where the port has no external frontend. */
+  /** Undefined if the port has no external frontend. */
   readonly external: TrafficPolicy | undefined;
 }
 
@@ -34,7 +37,7 @@ export function chooseEndpoints(
   { internal, external }: ChoicePolicies,
   node: Topology,
 ): EndpointChoice {
-  // External traffic of policy Local needs the cluster's list, too: for this node's own pods and addresses.
+  // External traffic of policy Local also needs the cluster list, for this node's own pods and addresses.
   const usesCluster = internal === "Cluster" || external !== undefined;
   const usesLocal = internal === "Local" || external === "Local";
   const mode = topologyMode(endpoints, node);
@@ -43,13 +46,13 @@ export function chooseEndpoints(
   return {
     cluster,
     local: usesLocal ? preferred(endpoints.filter(({ endpoint }) => endpoint.isLocal)) : [],
-    // Nearly always the same: one list for both.
+    // Usually both lists are equal, so they share one array.
     serving: serving.length === cluster.length ? cluster : serving.map(({ endpoint }) => endpoint),
     hasAny: endpoints.some((one) => one.source.isReady || isFallback(one)),
   };
 }
 
-/** The ready ones that fit, or else all that still serve while they terminate. */
+/** The ready endpoints that fit; if there are none, all that are terminating and still serve. */
 function preferred(endpoints: readonly MergedEndpoint[], fits = (_: MergedEndpoint) => true): readonly Endpoint[] {
   const ready = endpoints.filter((one) => one.source.isReady && fits(one));
   return (ready.length > 0 ? ready : endpoints.filter(isFallback)).map(({ endpoint }) => endpoint);
@@ -60,8 +63,8 @@ export function isFallback({ source }: MergedEndpoint): boolean {
 }
 
 /**
- * Hints count only where every ready endpoint has one, and one of them is for this node or its zone: else the controller
- * that writes them has not finished, or has left this node out, and connections would find no endpoint.
+ * The hints apply only if every ready endpoint has one, and one of them is for this node or its zone. Otherwise the
+ * controller that writes them has not finished, or has omitted this node, and connections would find no endpoint.
  */
 export function topologyMode(endpoints: readonly MergedEndpoint[], { name, zone }: Topology): TopologyMode {
   const ready = endpoints.filter(({ source }) => source.isReady);

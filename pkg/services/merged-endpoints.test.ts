@@ -9,20 +9,20 @@ const merge = (...slices: Parameters<typeof mergeEndpoints>[0]) => mergeEndpoint
 const targets = (...slices: Parameters<typeof mergeEndpoints>[0]) =>
   merge(...slices).map(({ endpoint: { address, port } }) => `${formatAddress(address)}:${port}`);
 
-describe("an address that is in two slices", () => {
+describe("an address in two slices", () => {
   const A = "10.244.1.1";
   test.each([
     ["ready over not ready", endpoint(A), endpoint(A, UNREADY)],
     ["ready over terminating", endpoint(A), endpoint(A, TERMINATING)],
     [
-      "not ready over terminating, as of a pod that has the address of an old one",
+      "not ready over terminating, as for a new pod with the address of an old one",
       endpoint(A, UNREADY),
       endpoint(A, TERMINATING),
     ],
-    ["serving over not serving, of two that terminate", endpoint(A, TERMINATING), endpoint(A, TERMINATED)],
+    ["serving over not serving, if both are terminating", endpoint(A, TERMINATING), endpoint(A, TERMINATED)],
     ["local over remote", endpoint(A, LOCAL), endpoint(A)],
     ["ready and remote over local and not ready", endpoint(A), endpoint(A, { ...LOCAL, ...UNREADY })],
-  ])("counts as %s, whichever came first", (_, stronger, weaker) => {
+  ])("counts as %s, in either order of slices", (_, stronger, weaker) => {
     expect(merge(slice([stronger]), slice([weaker])).map(({ source }) => source)).toEqual([stronger]);
     expect(merge(slice([weaker]), slice([stronger])).map(({ source }) => source)).toEqual([stronger]);
   });
@@ -40,12 +40,12 @@ test("endpoints are sorted by address and port, whatever the order of slices", (
   expect([targets(one, other), targets(other, one)]).toEqual([sorted, sorted]);
 });
 
-test("an endpoint is local where its node's name is this node's; without a name it is remote", () => {
+test("an endpoint is local if its node name is this node's; without a name it is remote", () => {
   const some = [endpoint("10.244.1.1", LOCAL), endpoint("10.244.1.2"), endpoint("10.244.1.3", { nodeName: undefined })];
   expect(merge(slice(some)).map(({ endpoint: { isLocal } }) => isLocal)).toEqual([true, false, false]);
 });
 
-test("only ports of the Service port's name and protocol count, with the number of each slice", () => {
+test("uses only ports with the Service port's name and protocol, and each slice's own port number", () => {
   const ports = [
     { name: "", protocol: 6, port: 1 },
     { name: "", protocol: 17, port: 2 },
@@ -54,11 +54,11 @@ test("only ports of the Service port's name and protocol count, with the number 
   expect(targets(slice(["10.244.1.1"], { ports }))).toEqual(["10.244.1.1:1"]);
 });
 
-test("slices of the other family do not count", () => {
+test("ignores slices of the other family", () => {
   expect(targets(slice(["fd00::1"]), slice(["10.244.1.1"]))).toEqual(["10.244.1.1:8080"]);
 });
 
-test("of any endpoints in any slices, every order of slices gives the same", () => {
+test("every order of slices gives the same result", () => {
   const conditions = { isReady: fc.boolean(), isServing: fc.boolean(), isTerminating: fc.boolean() };
   const some = fc.record({
     address: fc.constantFrom("10.244.1.1", "10.244.1.2").map((text) => endpoint(text).address),

@@ -1,21 +1,21 @@
 /**
- * The endpoints of one Service port in one family, from all EndpointSlices of the Service. An address and port may be in
- * several of them: while the controller moves an endpoint, where slices are written by hand, or where a new pod has the
- * address of one that terminates. kube-proxy keeps whichever it saw last; here the order in which slices come is of no
- * consequence.
+ * Merges the endpoints of one Service port in one family from all EndpointSlices of the Service. An address and port
+ * may be in several slices: while the controller moves an endpoint, if slices are written manually, or if a new pod has
+ * the address of a terminating one. kube-proxy keeps the last one that it received. Here the order of slices does not
+ * matter.
  */
 import type { EndpointSlice, SliceEndpoint } from "../cluster/service/endpoint-slice.ts";
 import type { ServicePort } from "../cluster/service/service.ts";
 import { compareAddresses, type Family } from "../ip/address.ts";
 import type { Endpoint } from "./frontend.ts";
 
-/** An endpoint, and what its EndpointSlice tells of it. */
+/** An endpoint, and its entry in an EndpointSlice. */
 export interface MergedEndpoint {
   readonly endpoint: Endpoint;
   readonly source: SliceEndpoint;
 }
 
-/** Without duplicates, sorted by address and port. Includes endpoints of addresses that are refused (`specialKind`). */
+/** Without duplicates, sorted by address and port. Includes endpoints with refused addresses (`specialKind`). */
 export function mergeEndpoints(
   slices: readonly EndpointSlice[],
   family: Family,
@@ -54,8 +54,8 @@ function compareEndpoints(a: Endpoint, b: Endpoint): number {
 }
 
 /**
- * A total order, so that the outcome is the same for every order of slices: what does not terminate before what does, then
- * what is ready, then serving, then on this node. The rest makes no difference but in topology hints and reports.
+ * A total order, so that the result is the same for every order of slices: not terminating before terminating, then
+ * ready, then serving, then on this node. The remaining fields only affect topology hints and reports.
  */
 function overrides(one: SliceEndpoint, other: SliceEndpoint, nodeName: string): boolean {
   const ranks = (endpoint: SliceEndpoint) => [

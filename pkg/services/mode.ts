@@ -1,24 +1,28 @@
 /**
- * The contract of a mode: one way of having the kernel carry connections from frontends to endpoints. A mode is pure. It
- * answers what to ask the kernel and what to send; `daemon/controllers/services/` asks, sends, and repeats.
+ * The interface of a Services mode: an implementation that makes the kernel translate connections from frontends to
+ * endpoints. A mode is pure: it returns queries and requests for the kernel. `daemon/controllers/services/` sends them,
+ * and retries.
  */
 import type { Look } from "../netlink/look.ts";
 import type { Request } from "../netlink/message.ts";
 import type { Frontend, FrontendChange, NodeSettings } from "./frontend.ts";
 
-/** One nfnetlink batch: the kernel carries all of it out, or nothing. Small enough that no other user of nftables waits long. */
+/**
+ * One nfnetlink batch, which the kernel applies atomically. It is small enough that other users of nftables do not wait
+ * long.
+ */
 export type Transaction = readonly Request[];
 
 export interface ServiceMode {
   /**
-   * Compares the kernel with `frontends` and `settings`: asks (the only place that reads whole sets), and returns the
-   * transactions, in order, that are needed; none where all is right already. The mode remembers what it wants from then on.
+   * Compares the kernel with `frontends` and `settings`, and returns the necessary transactions in order; none if the
+   * kernel is correct. Only this method reads entire sets. The mode remembers the desired state.
    */
   compare(frontends: Iterable<Frontend>, settings: NodeSettings): Look<readonly Transaction[]>;
   /**
-   * The transactions for `changes` on top of what the last `compare` or `change` returned, whose transactions were all
-   * carried out. Endpoints come before the frontends that lead to them, and go after. Costs nothing per other frontend.
-   * After a transaction that failed, only `compare` may be called.
+   * Returns the transactions for `changes`, relative to the state after the last `compare` or `change`, whose
+   * transactions must all have been committed. Endpoints are added before the frontends that lead to them, and removed
+   * after them. The cost does not depend on other frontends. After a failed transaction, only `compare` may be called.
    */
   change(changes: readonly FrontendChange[]): readonly Transaction[];
   /** The transaction that removes everything of this mode. */

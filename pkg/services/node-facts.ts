@@ -1,4 +1,4 @@
-/** What the core knows of this node. */
+/** The facts about this node that the core uses. */
 import { type Address, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { isSameList } from "./same-frontend.ts";
@@ -7,16 +7,23 @@ export interface NodeFacts {
   readonly name: string;
   /** Label `topology.kubernetes.io/zone`. */
   readonly zone: string | undefined;
-  /** All addresses of this node. Where source ranges of a load balancer cover one of them, its own addresses may connect. */
+  /**
+   * All addresses of this node. If a load balancer's source ranges cover one of them, the load balancer's own addresses
+   * are allowed, too.
+   */
   readonly addresses: readonly Address[];
   /** Addresses on which NodePorts answer. */
   readonly nodePortAddresses: readonly Address[];
   /**
-   * Addresses and TCP ports of the API server. No Service may have one as a frontend, or it would take over this node's
-   * own way to the API server; but for the ClusterIP of `default/kubernetes`, which leads there.
+   * Addresses and TCP ports of the API server. No Service may have them as a frontend, since it would intercept this
+   * node's own connections to the API server. The exception is the ClusterIP of `default/kubernetes`, which leads to
+   * the API server.
    */
   readonly reserved: readonly ReservedAddress[];
-  /** Which `spec.externalIPs` are served: any user may write others' addresses there (CVE-2020-8554). */
+  /**
+   * The `spec.externalIPs` that are served. It is a policy because any user may claim other addresses there
+   * (CVE-2020-8554).
+   */
   readonly externalIPs: "all" | "none" | readonly Prefix[];
 }
 
@@ -25,7 +32,7 @@ export interface ReservedAddress {
   readonly port: number;
 }
 
-/** Lists in another order are other facts, which costs a computation in vain. */
+/** Lists in another order count as different facts, which only costs an unnecessary computation. */
 export function isSameNode(a: NodeFacts | undefined, b: NodeFacts): boolean {
   return (
     a !== undefined &&

@@ -27,7 +27,7 @@ test.each<[string, Partial<NodePortSelection>, string[]]>([
   ["a range of IPv6: none of IPv4", { ranges: ranges("2001:db8:f::/48") }, ["2001:db8:f::7"]],
   ["everything by range: no loopback", { ranges: ranges("127.0.0.0/8") }, []],
   ["link-local addresses by range", { ranges: ranges("fe80::/10") }, ["fe80::1"]],
-  ["localhost: 127.0.0.1 alone", { hasLocalhost: true }, ["127.0.0.1"]],
+  ["localhost: 127.0.0.1 only", { hasLocalhost: true }, ["127.0.0.1"]],
   [
     "several together",
     { hasPrimary: true, hasLocalhost: true, ranges: ranges("192.0.2.0/24") },
@@ -38,12 +38,12 @@ test.each<[string, Partial<NodePortSelection>, string[]]>([
   expect(nodePortAddresses({ ...NOTHING, ...selection }, NODE).map(formatAddress)).toEqual(expected);
 });
 
-test("127.0.0.1 waits for the guard", () => {
+test("excludes 127.0.0.1 until the guard is programmed", () => {
   const unguarded = { ...NODE, isLoopbackGuarded: false };
   expect(nodePortAddresses({ ...NOTHING, hasLocalhost: true }, unguarded)).toEqual([]);
 });
 
-test("a primary address is one even where no link has it: the node may be behind a NAT", () => {
+test("includes a primary address that no link has: the node may be behind a NAT", () => {
   expect(nodePortAddresses(PRIMARY_ONLY, { ...NODE, local: [] }).map(formatAddress)).toEqual([
     "192.0.2.1",
     "2001:db8::1",

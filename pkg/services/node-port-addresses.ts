@@ -1,33 +1,34 @@
-/** On which of this node's addresses NodePorts answer. Pure. */
+/** Selects this node's addresses on which NodePorts answer. Pure functions. */
 import { type Address, addressKey, compareAddresses, type Family } from "../ip/address.ts";
 import { contains, IPV4_LOOPBACK, type Prefix, parseSubnet } from "../ip/prefix.ts";
 
-/** `--nodeport-addresses`: all that is asked for, together. */
+/** The union of the values of `--nodeport-addresses`. */
 export interface NodePortSelection {
-  /** The node's primary addresses: of each family the first InternalIP in its Node's status. */
+  /** The node's primary addresses: the first InternalIP of each family in its Node's status. */
   readonly hasPrimary: boolean;
-  /** All addresses of the node but those of loopback (127.0.0.0/8, ::1) and IPv6 link-local ones. */
+  /** All addresses of the node except loopback (127.0.0.0/8, ::1) and IPv6 link-local ones. */
   readonly hasAll: boolean;
   /** 127.0.0.1 and ::1. */
   readonly hasLocalhost: boolean;
   /**
-   * Addresses of the node in these, loopback excepted. A family that no range is of gets none: kube-proxy takes that for
-   * all (kubernetes#122899).
+   * The node's addresses in these ranges, except loopback. A family without a range gets none; kube-proxy then uses all
+   * addresses of that family (kubernetes#122899).
    */
   readonly ranges: readonly Prefix[];
 }
 
-/** As kube-proxy's nftables mode has it by default. */
+/** The default of kube-proxy's nftables mode. */
 export const PRIMARY_ONLY: NodePortSelection = { hasPrimary: true, hasAll: false, hasLocalhost: false, ranges: [] };
 
 export interface NodeAddresses {
-  /** InternalIPs in the Node's status, in their order. */
+  /** The InternalIPs in the Node's status, in order. */
   readonly internal: readonly Address[];
-  /** On links of the node, of any scope; none that is tentative or a duplicate. */
+  /** The addresses on the node's links, of any scope; without tentative and duplicate ones. */
   readonly local: readonly Address[];
   /**
-   * True while packets to 127.0.0.1 from other hosts are dropped: only then it may be a frontend, since its connections are
-   * routed off the loopback device (CVE-2020-8558). ::1 is never one: no packet from ::1 leaves the loopback device.
+   * True while packets to 127.0.0.1 from other hosts are dropped. Only then may 127.0.0.1 be a frontend, because its
+   * connections are routed out of the loopback device (CVE-2020-8558). ::1 is never a frontend: no packet from ::1
+   * leaves the loopback device.
    */
   readonly isLoopbackGuarded: boolean;
 }
@@ -48,7 +49,7 @@ export function nodePortAddresses(selection: NodePortSelection, node: NodeAddres
   return [...new Map(chosen.map((address) => [addressKey(address), address])).values()].sort(compareAddresses);
 }
 
-/** Of each family the first. */
+/** The first address of each family. */
 function primaryAddresses(internal: readonly Address[]): Address[] {
   return ([4, 6] as const).flatMap((family: Family) => internal.find((address) => address.family === family) ?? []);
 }

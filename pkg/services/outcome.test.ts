@@ -41,26 +41,26 @@ const masquerades = (outcome: Outcome) =>
   outcome.verdict === "endpoints" ? outcome.choices.map(({ masquerade }) => masquerade) : outcome.verdict;
 
 describe("a ClusterIP", () => {
-  it("leaves pods of this node their address, except a pod that reaches itself", () => {
+  it("does not masquerade pods of this node, except a pod that connects to itself", () => {
     expect(masquerades(ask([frontend({})], "10.244.1.9"))).toEqual([undefined, undefined]);
     expect(masquerades(ask([frontend({})], "10.244.1.5"))).toEqual(["the endpoint is the client itself", undefined]);
   });
 
-  it("masquerades others, and with masqueradeAll everything", () => {
-    const other = "10.244.2.9 is no pod of this node";
+  it("masquerades other sources, and everything with masqueradeAll", () => {
+    const other = "10.244.2.9 is not a pod of this node";
     expect(masquerades(ask([frontend({})], "10.244.2.9"))).toEqual([other, other]);
-    const all = "all connections to ClusterIPs are";
+    const all = "all connections to ClusterIPs are masqueraded";
     expect(masquerades(ask([frontend({})], "10.244.1.9", { masqueradeAll: true }))).toEqual([all, all]);
   });
 
-  it("refuses what it does not serve: other ports, other protocols, ICMP", () => {
+  it("rejects other ports, other protocols and ICMP", () => {
     const reason = "10.96.0.10 is the ClusterIP of default/web, which has no such port";
     for (const to of [{ port: 81 }, { protocol: 17 }, { protocol: 1, port: 0 }]) {
       expect(ask([frontend({})], "10.244.1.9", to)).toEqual({ verdict: "reject", frontend: undefined, reason });
     }
   });
 
-  it("without an endpoint says why, by the verdict that the core chose", () => {
+  it("without an endpoint has the core's verdict, and a reason", () => {
     const bare = { endpoints: [] };
     expect(ask([frontend({ ...bare, withoutEndpoint: "reject" })], "10.244.1.9")).toMatchObject({
       verdict: "reject",
@@ -77,7 +77,7 @@ describe("an external frontend of policy Local", () => {
   const local = frontend({ kind: "NodePort", address: NODE, policy: "local", localEndpoints: [LOCAL] });
   const at = { to: "192.0.2.10" };
 
-  it("sends clients outside to endpoints here, and pods and the node to all", () => {
+  it("sends external clients to local endpoints, and pods and the node to all endpoints", () => {
     const chosen = (from: string) => {
       const outcome = ask([local], from, at);
       return outcome.verdict === "endpoints" && outcome.choices.map(({ endpoint }) => endpoint);
@@ -87,7 +87,7 @@ describe("an external frontend of policy Local", () => {
     expect(chosen("192.0.2.10")).toEqual([LOCAL, REMOTE]);
   });
 
-  it("masquerades the node alone", () => {
+  it("masquerades the node only", () => {
     const own = "192.0.2.10 is an address of this node";
     expect(masquerades(ask([local], "192.0.2.10", at))).toEqual([own, own]);
     expect(masquerades(ask([local], "203.0.113.1", at))).toEqual([undefined]);
@@ -103,7 +103,7 @@ describe("source ranges", () => {
     withoutEndpoint: "reject",
   });
 
-  it("come before anything else", () => {
+  it("are checked before anything else", () => {
     expect(ask([ranged], "203.0.113.200")).toMatchObject({
       verdict: "drop",
       reason: "203.0.113.200 is not among the sources that default/web allows (203.0.113.0/25)",
@@ -119,7 +119,7 @@ describe("source ranges", () => {
   });
 });
 
-describe("endpoints that are addresses of Services", () => {
+describe("endpoints with addresses of Services", () => {
   const other = frontend({ address: parseAddress("10.96.0.20"), service: "default/other" });
   const at = (address: string) => ({ address: parseAddress(address), port: 80, isLocal: false });
 
@@ -132,7 +132,7 @@ describe("endpoints that are addresses of Services", () => {
     expect(ask([frontend({ endpoints: [at("10.96.0.30")] })], "10.244.1.9").verdict).toBe("drop");
   });
 
-  it("are distinguished from the others", () => {
+  it("have an obstacle, and the others have none", () => {
     const outcome = ask([frontend({ endpoints: [REMOTE, at("10.96.0.20")] }), other], "10.244.1.9");
     expect(outcome.verdict === "endpoints" && outcome.choices.map(({ obstacle }) => obstacle?.verdict)).toEqual([
       undefined,
@@ -142,10 +142,10 @@ describe("endpoints that are addresses of Services", () => {
 });
 
 describe("addresses without a frontend", () => {
-  it("are dropped within the range of ClusterIPs and left alone elsewhere", () => {
+  it("are dropped within the ClusterIP range, and untouched elsewhere", () => {
     expect(ask([frontend({})], "10.244.1.9", { to: "10.96.0.11" })).toMatchObject({
       verdict: "drop",
-      reason: "10.96.0.11 is no Service's, and in the range of ClusterIPs 10.96.0.0/16",
+      reason: "no Service has 10.96.0.11, which is in the ClusterIP range 10.96.0.0/16",
     });
     expect(ask([frontend({})], "10.244.1.9", { to: "192.0.2.10" })).toMatchObject({ verdict: "untouched" });
   });

@@ -1,7 +1,7 @@
 /**
- * What this node does with a connection to a Service: pure, from the same frontends and settings that a mode carries into
- * the kernel. `weft explain` prints it, and tests hold modes to it. The order of the questions is the kernel's: source ranges
- * before the destination is translated, then the frontend, then the addresses of Services that nothing listens at.
+ * Predicts the result of a connection to a Service on this node. A pure function of the frontends and settings that a
+ * mode programs into the kernel. `weft explain` prints it, and tests compare modes with it. The order of the checks is
+ * the kernel's: source ranges before translation, then the frontend, then addresses of Services without a frontend.
  */
 import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix } from "../ip/prefix.ts";
@@ -13,26 +13,29 @@ export interface Packet {
   readonly destination: Address;
   /** IPPROTO_*, as in IP headers. */
   readonly protocol: number;
-  /** Destination port; 0 where the protocol has none. */
+  /** The destination port; 0 if the protocol has none. */
   readonly port: number;
 }
 
 export interface NodeContext {
   readonly settings: NodeSettings;
-  /** The address is one of this node's own, on whatever interface (`fib saddr type local`). */
+  /** True for this node's own addresses, on any interface (`fib saddr type local`). */
   readonly isOwnAddress: (address: Address) => boolean;
 }
 
-/** An endpoint that the connection may go to. All choices are equally likely, unless session affinity has chosen before. */
+/**
+ * An endpoint that the connection may go to. All choices are equally probable, unless session affinity has already
+ * chosen.
+ */
 export interface Choice {
   readonly endpoint: Endpoint;
-  /** What stops the connection after its translation; undefined where nothing of Services does. */
+  /** The reason that stops the connection after its translation; undefined if Services do not stop it. */
   readonly obstacle: Obstacle | undefined;
-  /** Why the endpoint sees an address of this node as the client's; undefined where it sees the client's own. */
+  /** The reason for masquerading; undefined if the endpoint sees the client's own address. */
   readonly masquerade: string | undefined;
 }
 
-/** No destination is translated twice: an endpoint that is an address of Services leads nowhere. */
+/** A destination is translated only once, so an endpoint with an address of a Service is not reachable. */
 export interface Obstacle {
   readonly verdict: "reject" | "drop";
   readonly reason: string;
@@ -40,11 +43,11 @@ export interface Obstacle {
 
 /**
  * - `endpoints`: one of `choices`; at least one has no obstacle.
- * - `reject`: answered by ICMP port unreachable.
+ * - `reject`: answered with ICMP port unreachable.
  * - `drop`: not answered.
- * - `untouched`: Services have no part in it; routing and other rules decide.
+ * - `untouched`: Services do not affect it; routing and other rules decide.
  *
- * `reason` is a clause for people. `frontend` is undefined where none has this address, protocol and port.
+ * `reason` is a clause for people. `frontend` is undefined if none has this address, protocol and port.
  */
 export type Outcome =
   | {
@@ -59,7 +62,7 @@ export type Outcome =
       readonly reason: string;
     };
 
-/** `frontends` are all of the node. */
+/** `frontends` are all frontends of the node. */
 export function outcomeOf(packet: Packet, frontends: readonly Frontend[], node: NodeContext): Outcome {
   const frontend = frontends.find((each) => isAt(each, packet));
   if (frontend !== undefined) return atFrontend(packet, frontend, frontends, node);
@@ -101,7 +104,7 @@ function atFrontend(packet: Packet, frontend: Frontend, frontends: readonly Fron
 
 interface Way {
   readonly endpoints: readonly Endpoint[];
-  /** Of all connections that go this way. */
+  /** The reason for masquerading all connections of this path. */
   readonly masquerade: string | undefined;
   readonly reason: string;
 }
@@ -113,8 +116,9 @@ function wayOf(packet: Packet, frontend: Frontend, { settings, isOwnAddress }: N
   const reason = `${kind} of ${service}`;
   switch (frontend.policy) {
     case "internal": {
-      if (settings.masqueradeAll) return { endpoints, masquerade: "all connections to ClusterIPs are", reason };
-      return { endpoints, masquerade: isLocalPod ? undefined : `${source} is no pod of this node`, reason };
+      if (settings.masqueradeAll)
+        return { endpoints, masquerade: "all connections to ClusterIPs are masqueraded", reason };
+      return { endpoints, masquerade: isLocalPod ? undefined : `${source} is not a pod of this node`, reason };
     }
     case "cluster":
       return { endpoints, masquerade: "externalTrafficPolicy is Cluster", reason };
@@ -124,24 +128,28 @@ function wayOf(packet: Packet, frontend: Frontend, { settings, isOwnAddress }: N
         return {
           endpoints,
           masquerade: undefined,
-          reason: `${policy}: ${source} is a pod of this node, so all endpoints`,
+          reason: `${policy}: ${source} is a pod of this node, so it may use all endpoints`,
         };
       }
       if (isOwnAddress(packet.source)) {
         const own = `${source} is an address of this node`;
-        return { endpoints, masquerade: own, reason: `${policy}: ${own}, so all endpoints` };
+        return { endpoints, masquerade: own, reason: `${policy}: ${own}, so it may use all endpoints` };
       }
-      return { endpoints: localEndpoints, masquerade: undefined, reason: `${policy}: endpoints on this node only` };
+      return { endpoints: localEndpoints, masquerade: undefined, reason: `${policy}: only endpoints on this node` };
     }
   }
 }
 
-/** A packet that came in and goes to this node itself never leaves, and only what leaves is masqueraded. */
+/**
+ * A packet that arrived and whose endpoint is this node itself never leaves, and only leaving packets are masqueraded.
+ */
 function staysHere({ source }: Packet, { address }: Endpoint, { isOwnAddress }: NodeContext): boolean {
   return isOwnAddress(address) && !isOwnAddress(source);
 }
 
-/** A pod that gets itself as the endpoint must not see its own address as the client's: it would answer itself directly. */
+/**
+ * A pod whose endpoint is the pod itself must not see its own address as the client's: it would answer itself directly.
+ */
 function hairpin({ source }: Packet, { address, isLocal }: Endpoint): string | undefined {
   return isLocal && isSameAddress(source, address) ? "the endpoint is the client itself" : undefined;
 }
@@ -154,7 +162,10 @@ function withoutEndpoint({ service, withoutEndpoint: verdict = "reject" }: Front
   return { verdict, reason };
 }
 
-/** What stops a packet after translation. Outside of known ranges of Services, and of this node, nothing does. */
+/**
+ * The obstacle to a packet after translation. There is none outside the known ranges of Services and this node's
+ * addresses.
+ */
 function obstacleBehind(
   translated: Destination,
   frontends: readonly Frontend[],
@@ -168,7 +179,7 @@ function obstacleBehind(
   return unserved ? withoutEndpoint(unserved) : obstacleAt(translated, frontends, settings);
 }
 
-/** What stops a packet whose destination is not translated, or not any more. */
+/** The obstacle to a packet without translation, or after it. */
 function obstacleAt(
   packet: Destination,
   frontends: readonly Frontend[],
@@ -187,6 +198,6 @@ function obstacleAt(
   if (range === undefined) return undefined;
   return {
     verdict: "drop",
-    reason: `${address} is no Service's, and in the range of ClusterIPs ${formatPrefix(range)}`,
+    reason: `no Service has ${address}, which is in the ClusterIP range ${formatPrefix(range)}`,
   };
 }

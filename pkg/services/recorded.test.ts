@@ -1,5 +1,5 @@
 /**
- * The frontends of recorded objects against the ruleset that a kube-proxy 1.36 made of the same objects: on n1, which has
+ * Compares the frontends of recorded objects with the ruleset of kube-proxy 1.36 for the same objects: on n1, which has
  * some of the endpoints, and on n3, which has none.
  */
 import { readFileSync } from "node:fs";
@@ -15,7 +15,7 @@ const readVector = (name: string) => readFileSync(new URL(name, FOLDER), "utf8")
 
 const NAMESPACE = "rec";
 
-/** kube-proxy's rules as `formatFrontend` writes frontends, without their kinds and with local endpoints unmarked. */
+/** Formats kube-proxy's rules as `formatFrontend` does, without kinds and without marking local endpoints. */
 function recordedFrontends(rules: string, nodeAddress: string): string[] {
   const chains = new Map([...rules.matchAll(/^\tchain (\S+) \{\n(.*?)^\t\}/gms)].map(([, name, body]) => [name, body]));
   const bodyOf = (name = "") => chains.get(name) ?? "";
@@ -83,7 +83,7 @@ function ownFrontends(node: string, nodeAddress: string): string[] {
 test.each([
   ["n1", "10.240.0.11"],
   ["n3", "10.240.1.13"],
-])("on %s the same as kube-proxy's", (node, address) => {
+])("on %s, frontends equal kube-proxy's", (node, address) => {
   const recorded = recordedFrontends(readVector(`${node}-ip.nft`), address);
   expect(recorded).toHaveLength(16);
   expect(ownFrontends(node, address)).toEqual(recorded);

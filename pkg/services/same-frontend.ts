@@ -1,4 +1,7 @@
-/** Equality of frontends in all that is done with them. Quick where lists are the same objects, as nearly all are. */
+/**
+ * True if two frontends are equal in every property that a mode uses. Fast if their lists are the same objects, as
+ * nearly all are.
+ */
 import { isSameAddress } from "../ip/address.ts";
 import { isSamePrefix } from "../ip/prefix.ts";
 import type { Endpoint, Frontend } from "./frontend.ts";

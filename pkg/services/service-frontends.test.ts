@@ -31,15 +31,15 @@ function frontends(more: Partial<Service>, slices: readonly EndpointSlice[] = [B
   return frontendsOf("default/web", service(more), slices, nodeFacts(node)).frontends.map(formatFrontend);
 }
 
-/** "kind address: reason" */
+/** "kind address port: reason" */
 function refused(more: Partial<Service>, node: Partial<NodeFacts> = {}, key = "default/web") {
   return frontendsOf(key, service(more), [BOTH], nodeFacts(node)).refused.map(
     ({ kind, address, port: number, reason }) => `${kind} ${formatAddress(address)} ${number}: ${reason}`,
   );
 }
 
-describe("who matches what", () => {
-  test("a Service of all kinds of frontends has each of them once, with the endpoints of its port", () => {
+describe("matching endpoints", () => {
+  test("a Service with all kinds of frontends has each of them once, with the endpoints of its port", () => {
     const to = "-> 10.244.1.1:8080*, 10.244.2.1:8080";
     expect(frontends(EVERYWHERE)).toEqual([
       `ClusterIP 10.96.0.1:80/TCP internal ${to}`,
@@ -54,7 +54,7 @@ describe("who matches what", () => {
     expect(new Set(lists.map(({ endpoints }) => endpoints)).size).toBe(1);
   });
 
-  test("a headless Service has none", () => {
+  test("a headless Service has no frontends", () => {
     expect(frontends({ ...EVERYWHERE, clusterIPs: [] })).toEqual([]);
   });
 
@@ -101,7 +101,7 @@ describe("who matches what", () => {
     ]);
   });
 
-  test("an address that is an externalIP and a load balancer's is the load balancer's", () => {
+  test("an address of both kinds is a load balancer address rather than an externalIP", () => {
     const both = addresses("198.51.100.1");
     const more = { ...EVERYWHERE, loadBalancerIPs: both, externalIPs: both };
     expect(frontends(more).filter((text) => text.includes("198.51.100.1"))).toEqual([
@@ -115,7 +115,7 @@ describe("NodePorts", () => {
   const ofNode = (...texts: string[]) =>
     frontends(nodePort, [REMOTE], { nodePortAddresses: addresses(...texts) }).slice(1);
 
-  test("have a frontend on each of the node's addresses for them", () => {
+  test("have a frontend on each NodePort address of the node", () => {
     expect(ofNode("192.168.0.1", "192.168.5.1", "127.0.0.1")).toEqual([
       "NodePort 192.168.0.1:30080/TCP cluster -> 10.244.2.1:8080",
       "NodePort 192.168.5.1:30080/TCP cluster -> 10.244.2.1:8080",
@@ -123,11 +123,11 @@ describe("NodePorts", () => {
     ]);
   });
 
-  test("have none in a family without such addresses", () => {
+  test("have none in a family without NodePort addresses", () => {
     expect(ofNode("2001:db8::1")).toEqual([]);
   });
 
-  test("that are not allocated have none", () => {
+  test("have none if no NodePort is allocated", () => {
     const ports = [port(80, { nodePort: 0 })];
     expect(frontends({ type: "LoadBalancer", ports }).map((text) => text.split(" ")[0])).toEqual(["ClusterIP"]);
   });
@@ -145,7 +145,7 @@ describe("traffic policies", () => {
     frontends({ ...EVERYWHERE, ...more }, slices).map((text) => text.replace(/ \S+\/TCP/, ""));
   const [HERE, THERE] = ["10.244.1.1:8080*", "10.244.2.1:8080"];
 
-  test("internal Local: the ClusterIP leads to local endpoints, the others to all", () => {
+  test("internal Local: the ClusterIP uses local endpoints, and the others use all", () => {
     expect(kinds({ internalTrafficPolicy: "Local" }, [BOTH])).toEqual([
       `ClusterIP internal -> ${HERE}`,
       `NodePort cluster -> ${HERE}, ${THERE}`,
@@ -161,7 +161,7 @@ describe("traffic policies", () => {
     ]);
   });
 
-  test("external Local: local endpoints for the outside, all for this node and its pods", () => {
+  test("external Local: local endpoints for external clients, all for this node and its pods", () => {
     expect(kinds({ externalTrafficPolicy: "Local" }, [BOTH])).toEqual([
       `ClusterIP internal -> ${HERE}, ${THERE}`,
       `NodePort local -> ${HERE}, ${THERE} | ${HERE}`,
@@ -170,7 +170,7 @@ describe("traffic policies", () => {
     ]);
   });
 
-  test("external Local without local endpoints: dropped but for this node and its pods", () => {
+  test("external Local without local endpoints: drops, except from this node and its pods", () => {
     expect(kinds({ externalTrafficPolicy: "Local" }, [REMOTE])).toEqual([
       `ClusterIP internal -> ${THERE}`,
       `NodePort local -> ${THERE} | - drop`,
@@ -179,7 +179,7 @@ describe("traffic policies", () => {
     ]);
   });
 
-  test("both Local, all endpoints elsewhere: the ClusterIP drops, and external frontends still lead this node there", () => {
+  test("both Local, all endpoints on other nodes: the ClusterIP drops, and external frontends still work from this node", () => {
     const both = { internalTrafficPolicy: "Local", externalTrafficPolicy: "Local" } as const;
     expect(kinds(both, [REMOTE]).slice(0, 2)).toEqual([
       "ClusterIP internal -> - drop",
@@ -187,12 +187,12 @@ describe("traffic policies", () => {
     ]);
   });
 
-  test("external Local with what terminates here, and ready endpoints elsewhere", () => {
+  test("external Local with terminating local endpoints and ready ones on other nodes", () => {
     const terminating = slice([endpoint("10.244.1.1", { ...LOCAL, ...TERMINATING }), "10.244.2.1"]);
     expect(kinds({ externalTrafficPolicy: "Local" }, [terminating])[1]).toBe(`NodePort local -> ${THERE} | ${HERE}`);
   });
 
-  test("no usable endpoint anywhere: rejected by every frontend, whatever the policies", () => {
+  test("no usable endpoint on any node: every frontend rejects, whatever the policies", () => {
     const none = [slice([endpoint("10.244.1.1", UNREADY)])];
     const expected = ["ClusterIP internal -> - reject", "NodePort cluster -> - reject"];
     expect(kinds({}, none).slice(0, 2)).toEqual(expected);
@@ -211,11 +211,11 @@ describe("source ranges", () => {
       .filter((text) => text.startsWith("LoadBalancerIP"))
       .map((text) => text.split(" from ")[1]);
 
-  test("allow what they cover", () => {
+  test("allow the sources that they cover", () => {
     expect(sources(["203.0.113.0/24", "10.0.0.0/8"])).toEqual(["10.0.0.0/8 203.0.113.0/24"]);
   });
 
-  test("that cover an address of the node allow the load balancer's addresses, too", () => {
+  test("that cover an address of the node also allow the load balancer's addresses", () => {
     const two = { loadBalancerIPs: addresses("198.51.100.1", "198.51.100.2", "2001:db8:1::1") };
     expect(sources(["192.168.0.0/24"], NODE_OUTSIDE, two)).toEqual([
       "192.168.0.0/24 198.51.100.1/32 198.51.100.2/32",
@@ -227,11 +227,11 @@ describe("source ranges", () => {
     expect(sources(["203.0.113.0/24", "fd00::/8"])).toEqual(["203.0.113.0/24"]);
   });
 
-  test("that are all of the other family filter nothing", () => {
+  test("that are all of the other family do not filter", () => {
     expect(sources(["fd00::/8"])).toEqual([undefined]);
   });
 
-  test("are the same in whatever order and number they are written", () => {
+  test("are sorted and have no duplicates", () => {
     expect(sources(["203.0.113.0/24", "10.0.0.0/8", "203.0.113.0/24"])).toEqual(["10.0.0.0/8 203.0.113.0/24"]);
   });
 });
@@ -247,17 +247,17 @@ describe("endpoints", () => {
     expect(frontends({}, [slice([address])])).toEqual(["ClusterIP 10.96.0.1:80/TCP internal -> - reject"]);
   });
 
-  test("that are refused do not switch topology hints off", () => {
+  test("that are refused do not disable topology hints", () => {
     const hinted = [endpoint("10.244.1.1", { zoneHints: ["a"] }), endpoint("10.244.1.2", { zoneHints: ["b"] })];
     expect(frontends({}, [slice([...hinted, "127.0.0.1"])])[0]).toMatch(/-> 10\.244\.1\.1:8080$/);
   });
 
-  test("may be addresses of nodes, of this one, too", () => {
+  test("may be addresses of nodes, including this one", () => {
     expect(frontends({}, [slice([endpoint("192.168.0.1", LOCAL)])])[0]).toMatch(/-> 192\.168\.0\.1:8080\*$/);
   });
 });
 
-describe("frontends that no Service may have", () => {
+describe("refused frontends", () => {
   test.each([
     ["externalIPs", "127.0.0.1", "ExternalIP 127.0.0.1 80: the address is loopback"],
     ["externalIPs", "169.254.169.254", "ExternalIP 169.254.169.254 80: the address is link-local"],
@@ -273,7 +273,7 @@ describe("frontends that no Service may have", () => {
       { address: addresses("192.168.0.1"), port: 6443 },
       { address: addresses("10.96.0.1"), port: 443 },
     ].flatMap(({ address: [address], port: number }) => (address ? [{ address, port: number }] : []));
-    const REASON = "it is the API server's own address";
+    const REASON = "the API server uses this address and port";
 
     test("an externalIP", () => {
       const more = {
@@ -289,7 +289,7 @@ describe("frontends that no Service may have", () => {
       ]);
     });
 
-    test("the ClusterIP of default/kubernetes is its alone", () => {
+    test("only default/kubernetes may have its ClusterIP", () => {
       expect(refused({ ports: [port(443)] }, { reserved }, "default/kubernetes")).toEqual([]);
       expect(refused({ ports: [port(443)] }, { reserved })).toEqual([`ClusterIP 10.96.0.1 443: ${REASON}`]);
     });
@@ -303,27 +303,27 @@ describe("the policy of externalIPs", () => {
       .filter((text) => text.startsWith("ExternalIP"))
       .map((text) => text.split(" ")[1]);
 
-  test("all serves each", () => {
+  test("all serves every address", () => {
     expect(external("all")).toEqual(["203.0.113.1:80/TCP", "198.51.100.9:80/TCP"]);
   });
 
-  test("none serves none, and says so", () => {
+  test("none serves none, and reports them as refused", () => {
     expect(external("none")).toEqual([]);
     expect(refused(two, { externalIPs: "none" })).toHaveLength(2);
   });
 
-  test("ranges serve what is in them", () => {
+  test("ranges serve the addresses in them", () => {
     expect(external(prefixes("203.0.113.0/24", "fd00::/8"))).toEqual(["203.0.113.1:80/TCP"]);
     expect(refused(two, { externalIPs: prefixes("203.0.113.0/24") })).toEqual([
-      "ExternalIP 198.51.100.9 80: it is outside the ranges of --external-ips",
+      "ExternalIP 198.51.100.9 80: the address is outside the ranges of --external-ips",
     ]);
   });
 
-  test("does not concern load balancers", () => {
+  test("does not apply to load balancers", () => {
     expect(frontends({ ...EVERYWHERE, externalIPs: [] }, [BOTH], { externalIPs: "none" })).toHaveLength(3);
   });
 
-  test("without an external frontend, a ClusterIP of policy Local has no need of other nodes' endpoints", () => {
+  test("without an external frontend, a ClusterIP of policy Local has no remote endpoints", () => {
     const more = { ...two, internalTrafficPolicy: "Local" } as const;
     expect(frontends(more, [BOTH], { externalIPs: "none" })).toEqual([
       "ClusterIP 10.96.0.1:80/TCP internal -> 10.244.1.1:8080*",
@@ -336,7 +336,7 @@ describe("counts", () => {
     frontendsOf("default/web", service(more), slices, nodeFacts()).counts;
   const LOCAL_POLICIES = { ...EVERYWHERE, internalTrafficPolicy: "Local", externalTrafficPolicy: "Local" } as const;
 
-  test("ports of policy Local whose endpoints are all elsewhere", () => {
+  test("ports of policy Local whose endpoints are all on other nodes", () => {
     expect(counts(LOCAL_POLICIES, [REMOTE])).toMatchObject({
       withoutLocalInternal: { 4: 1, 6: 0 },
       withoutLocalExternal: { 4: 1, 6: 0 },
@@ -347,7 +347,7 @@ describe("counts", () => {
     });
   });
 
-  test("not those without any endpoint, nor those without an external frontend", () => {
+  test("no ports without any endpoint, or without an external frontend", () => {
     expect(counts(LOCAL_POLICIES, [])).toMatchObject({
       withoutLocalInternal: { 4: 0, 6: 0 },
       withoutLocalExternal: { 4: 0, 6: 0 },
@@ -357,7 +357,7 @@ describe("counts", () => {
     });
   });
 
-  test("endpoints of each port, usable or not; a headless Service is not counted", () => {
+  test("endpoints of each port, usable or not; no headless Services", () => {
     const ports = [port(80), port(81, { name: "absent" })];
     expect(counts({ ports }, [BOTH, slice([endpoint("10.244.1.2", UNREADY)])])).toMatchObject({
       services: 1,

@@ -1,6 +1,7 @@
 /**
- * What one Service wants of this node: its frontends with their endpoints, before other Services' claims are looked at.
- * Rules as kube-proxy's (Kubernetes 1.36): who matches what, traffic policies, source ranges, session affinity.
+ * The frontends that one Service requests on this node, with their endpoints, before the claims of other Services are
+ * considered. The rules are those of kube-proxy (Kubernetes 1.36): matching of endpoints, traffic policies, source
+ * ranges, session affinity.
  */
 import type { EndpointSlice } from "../cluster/service/endpoint-slice.ts";
 import type { Service, ServicePort } from "../cluster/service/service.ts";
@@ -13,19 +14,19 @@ import type { NodeFacts } from "./node-facts.ts";
 import { specialKind } from "./special-address.ts";
 
 export interface ServiceFrontends {
-  /** At most one of a `frontendKey`. */
+  /** At most one for each `frontendKey`. */
   readonly frontends: readonly Frontend[];
-  /** What the Service asks for and is not given, whatever other Services there are. */
+  /** Frontends that the Service requests and that are refused independently of other Services. */
   readonly refused: readonly RefusedFrontend[];
   readonly counts: ServiceCounts;
 }
 
 export interface ServiceCounts {
-  /** Services that have a ClusterIP. */
+  /** Services with a ClusterIP. */
   readonly services: number;
   /** Endpoints of all ports, usable or not. */
   readonly endpoints: number;
-  /** Ports with the traffic policy Local, for internal or external traffic, whose usable endpoints are on other nodes. */
+  /** Ports of traffic policy Local, for internal or external traffic, whose usable endpoints are all on other nodes. */
   readonly withoutLocalInternal: PerFamily;
   readonly withoutLocalExternal: PerFamily;
 }
@@ -37,18 +38,18 @@ export interface RefusedFrontend {
   readonly address: Address;
   readonly protocol: ServicePort["protocol"];
   readonly port: number;
-  /** Why, in words. */
+  /** The reason for the refusal, as text. */
   readonly reason: string;
 }
 
-/** An address and port that the Service names. */
+/** An address and port that the Service requests. */
 type RequestedFrontend = Omit<RefusedFrontend, "reason">;
 
 /** The API server's own Service, whose ClusterIP leads to the API server. */
 const API_SERVER_SERVICE = "default/kubernetes";
 const IPPROTO_TCP = 6;
 
-/** `key` is the Service's "namespace/name"; `slices` are all EndpointSlices of it. */
+/** `key` is the Service's "namespace/name"; `slices` are all its EndpointSlices. */
 export function frontendsOf(
   key: string,
   service: Service,
@@ -89,7 +90,7 @@ export function frontendsOf(
   return { frontends: [...frontends.values()], refused, counts };
 }
 
-/** Lower is stronger. */
+/** A lower rank has precedence. */
 export function rank(kind: FrontendKind): number {
   return FRONTEND_KINDS.indexOf(kind);
 }
@@ -108,7 +109,7 @@ function requestedFrontends(service: Service, port: ServicePort, family: Family,
   ];
 }
 
-/** A Service is served in the families of its ClusterIPs. Its addresses of another family count for nothing. */
+/** A Service is served in the families of its ClusterIPs. Its addresses of another family are refused. */
 function otherFamilies({ clusterIPs, loadBalancerIPs, externalIPs, ports }: Service): RefusedFrontend[] {
   const isServed = ({ family }: Address) => clusterIPs.some((clusterIP) => clusterIP.family === family);
   const refuse = (kind: FrontendKind, address: Address): RefusedFrontend[] =>
@@ -131,11 +132,12 @@ function refusal(
   const isReserved =
     protocol === IPPROTO_TCP &&
     node.reserved.some((reserved) => reserved.port === port && isSameAddress(reserved.address, address));
-  if (isReserved && !(key === API_SERVER_SERVICE && kind === "ClusterIP")) return "it is the API server's own address";
+  if (isReserved && !(key === API_SERVER_SERVICE && kind === "ClusterIP"))
+    return "the API server uses this address and port";
   if (kind !== "ExternalIP" || node.externalIPs === "all") return undefined;
-  if (node.externalIPs === "none") return "externalIPs are not served here (--external-ips=none)";
+  if (node.externalIPs === "none") return "externalIPs are disabled (--external-ips=none)";
   if (node.externalIPs.some((prefix) => contains(prefix, address))) return undefined;
-  return "it is outside the ranges of --external-ips";
+  return "the address is outside the ranges of --external-ips";
 }
 
 function makeFrontend(
@@ -170,9 +172,9 @@ function makeFrontend(
 const NONE: Frontend["localEndpoints"] = [];
 
 /**
- * The ranges of the family; undefined where it has none, even if there are ranges of the other one. Where they cover this
- * node, they cover it as a client of the load balancer's address, too: if that address is bound to an interface here, the
- * kernel chooses it as the source.
+ * The source ranges of the family; undefined if it has none, even if there are ranges of the other family. If they
+ * cover this node, the load balancer's addresses are allowed, too: if such an address is bound to an interface of this
+ * node, the kernel chooses it as the source.
  */
 function allowedSources(service: Service, family: Family, { addresses }: NodeFacts): readonly Prefix[] | undefined {
   const ranges = service.sourceRanges.filter(({ address }) => address.family === family);
@@ -182,7 +184,7 @@ function allowedSources(service: Service, family: Family, { addresses }: NodeFac
   return sorted([...ranges, ...own.map((address) => ({ address, length: addressBits(family) }))]);
 }
 
-/** Without duplicates. */
+/** Sorted, without duplicates. */
 function sorted(prefixes: readonly Prefix[]): Prefix[] {
   return [...prefixes]
     .sort((a, b) => compareAddresses(a.address, b.address) || a.length - b.length)

@@ -1,6 +1,7 @@
-/** ServiceMap in random sequences of events: what it holds is what a fresh map makes of the same objects. */
+/** Tests ServiceMap with random sequences of events: its state equals that of a new map with the same objects. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/fuzz/samples.ts";
 import { nodeFacts } from "../../test/services/core-bed.ts";
 import { applyEvent, arbitraryEvents, type ServiceEvent } from "../../test/services/random-events.ts";
 import { type Frontend, frontendKey } from "./frontend.ts";
@@ -10,7 +11,7 @@ const byKey = (frontends: Iterable<Frontend>) => {
   return [...frontends].sort((a, b) => (frontendKey(a) < frontendKey(b) ? -1 : 1));
 };
 
-/** What `map` holds, in an order that does not depend on the events. */
+/** The state of `map`, in an order that does not depend on the events. */
 const stateOf = (map: ServiceMap) => ({
   frontends: byKey(map.frontends()),
   counts: map.counts(),
@@ -25,7 +26,7 @@ const stateOf = (map: ServiceMap) => ({
     .map((key) => map.report(key)),
 });
 
-/** Made of the last of each kind of event alone, in the given order. */
+/** A map with the last event of each kind only, in the given order. */
 function freshMap(events: readonly ServiceEvent[], isBackwards: boolean): ServiceMap {
   const last = new Map<string, ServiceEvent>();
   for (const event of events) last.set(event.kind === "node" ? "node" : `${event.kind} ${event.key}`, event);
@@ -35,7 +36,7 @@ function freshMap(events: readonly ServiceEvent[], isBackwards: boolean): Servic
   return map;
 }
 
-test("after each of many events the map is as a fresh one, in either order, and changes lead to it", () => {
+test("after each event the map equals a new one, in either order, and its changes lead to that state", () => {
   fc.assert(
     fc.property(arbitraryEvents({ maxLength: 25 }), fc.func(fc.boolean()), (events, looksAfter) => {
       const map = new ServiceMap();
@@ -57,11 +58,11 @@ test("after each of many events the map is as a fresh one, in either order, and 
         expect(state).toEqual(stateOf(freshMap(events.slice(0, index + 1), true)));
       }
     }),
-    { numRuns: 300 },
+    { numRuns: runs(60, 3000) },
   );
 });
 
-test("no two frontends have one key, and endpoints are sorted without duplicates", () => {
+test("frontends have different keys, and endpoints are sorted without duplicates", () => {
   fc.assert(
     fc.property(arbitraryEvents({ maxLength: 15 }), (events) => {
       const map = freshMap(events, false);
@@ -78,6 +79,6 @@ test("no two frontends have one key, and endpoints are sorted without duplicates
         if (withoutEndpoint === "reject") expect([endpoints, localEndpoints]).toEqual([[], []]);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: runs(40, 2000) },
   );
 });

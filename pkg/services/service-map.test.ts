@@ -18,7 +18,7 @@ const WEB = "default/web";
 const REMOTE = slice(["10.244.2.1"]);
 const CLUSTER_IP = "ClusterIP 10.96.0.1:80/TCP internal";
 
-/** Of node n1, and `default/web` with an endpoint. What that changed is forgotten. */
+/** A map of node n1 with `default/web` and an endpoint, whose changes have already been read. */
 function mapWithWeb(more: Parameters<typeof service>[0] = {}): ServiceMap {
   const map = new ServiceMap();
   map.setNode(nodeFacts());
@@ -32,7 +32,7 @@ const changes = (map: ServiceMap) => map.changes().map(formatChange);
 const frontends = (map: ServiceMap) => [...map.frontends()].map(formatFrontend);
 
 describe("changes", () => {
-  test("are the new frontends at first, and none the second time", () => {
+  test("are the new frontends the first time, and none the second time", () => {
     const map = new ServiceMap();
     map.setNode(nodeFacts());
     map.setSlices(WEB, [REMOTE]);
@@ -42,7 +42,7 @@ describe("changes", () => {
     expect(frontends(map)).toEqual([`${CLUSTER_IP} -> 10.244.2.1:8080`]);
   });
 
-  test("are none before the node is known, and all of them after", () => {
+  test("are empty before the node is known, and contain all frontends afterwards", () => {
     const map = new ServiceMap();
     map.setService(WEB, service());
     expect([changes(map), frontends(map), map.report(WEB)]).toEqual([[], [], undefined]);
@@ -50,7 +50,7 @@ describe("changes", () => {
     expect(changes(map)).toEqual([`+ ${WEB} ${CLUSTER_IP} -> - reject`]);
   });
 
-  test("have both sides of a frontend that differs", () => {
+  test("contain both states of a changed frontend", () => {
     const map = mapWithWeb();
     map.setSlices(WEB, []);
     expect(map.changes()).toEqual([
@@ -61,7 +61,7 @@ describe("changes", () => {
     ]);
   });
 
-  test("leave out a frontend that is again as it was", () => {
+  test("omit a frontend that has its former state again", () => {
     const map = mapWithWeb();
     map.setSlices(WEB, []);
     map.setService(WEB, undefined);
@@ -71,27 +71,27 @@ describe("changes", () => {
     expect(changes(map)).toEqual([]);
   });
 
-  test("leave out frontends that an event does not alter", () => {
+  test("omit frontends that an event does not change", () => {
     const map = mapWithWeb({ externalIPs: addresses("203.0.113.1") });
     map.setSlices(WEB, [REMOTE, slice([endpoint("10.244.2.9", UNREADY)])]);
     map.setService(WEB, service({ externalIPs: addresses("203.0.113.1"), healthCheckNodePort: 30999 }));
     expect(changes(map)).toEqual([]);
   });
 
-  test("of a port that goes are its frontends alone", () => {
+  test("of a removed port are its frontends only", () => {
     const map = mapWithWeb({ ports: [port(80), port(443)] });
     map.setService(WEB, service());
     expect(changes(map)).toEqual([`- ${WEB} ClusterIP 10.96.0.1:443/TCP internal -> 10.244.2.1:8080`]);
   });
 
-  test("of an address that goes over to another Service are one, with both Services", () => {
+  test("of an address that moves to another Service are one change, with both Services", () => {
     const map = mapWithWeb();
     map.setService(WEB, undefined);
     map.setService("default/new", service());
     expect(map.changes()).toMatchObject([{ before: { service: WEB }, after: { service: "default/new" } }]);
   });
 
-  test("of the node's facts are those of all Services", () => {
+  test("of the node's facts concern all Services", () => {
     const map = mapWithWeb({ ports: [port(80, { nodePort: 30080 })] });
     map.setNode(nodeFacts({ name: "n2", nodePortAddresses: addresses("192.168.0.2") }));
     expect(changes(map).toSorted()).toEqual([
@@ -111,7 +111,7 @@ describe("an address that several Services claim", () => {
       .map((one) => `${one.service} ${one.kind}`);
   };
 
-  test("is the ClusterIP's, even of the younger Service", () => {
+  test("belongs to the ClusterIP, even of the younger Service", () => {
     const map = mapWithWeb({ created: "2026-02-01T00:00:00Z" });
     map.setService("default/evil", service(hijack));
     expect(ofOwner(map)).toEqual([`${WEB} ClusterIP`]);
@@ -120,7 +120,7 @@ describe("an address that several Services claim", () => {
     ]);
   });
 
-  test("is the same one's where they came in another order", () => {
+  test("belongs to the same Service in any order of events", () => {
     const map = new ServiceMap();
     map.setNode(nodeFacts());
     map.setService("default/evil", service(hijack));
@@ -132,7 +132,7 @@ describe("an address that several Services claim", () => {
     ]);
   });
 
-  test("goes to the other one when its Service goes, and is then lost to none", () => {
+  test("moves to the other Service when its Service is removed, and is then no lost claim", () => {
     const map = mapWithWeb();
     map.setService("default/evil", service(hijack));
     map.changes();
@@ -164,7 +164,7 @@ describe("an address that several Services claim", () => {
       { externalIPs: addresses("203.0.113.1") },
     ],
     [
-      "the first by name of the same age",
+      "the first by name, if they have the same age",
       "a",
       "b",
       { externalIPs: addresses("203.0.113.1") },
@@ -187,7 +187,7 @@ describe("an address that several Services claim", () => {
     }
   });
 
-  test("is judged anew when a Service is created again", () => {
+  test("is assigned again when a Service is recreated", () => {
     const shared = { externalIPs: addresses("203.0.113.1") };
     const map = mapWithWeb(shared);
     map.setService(
@@ -200,17 +200,17 @@ describe("an address that several Services claim", () => {
     expect(map.changes()).toMatchObject([{ before: { service: WEB }, after: { service: "default/other" } }]);
   });
 
-  test("with other ports or protocols is no claim of the same", () => {
+  test("with other ports or protocols is not contested", () => {
     const map = mapWithWeb();
     map.setService("default/other", service({ ...hijack, ports: [port(81), port(80, { protocol: 17 })] }));
     expect(map.lostClaims()).toEqual([]);
   });
 });
 
-describe("what load balancers ask for", () => {
+describe("health checks of load balancers", () => {
   const LB = { type: "LoadBalancer", externalTrafficPolicy: "Local", healthCheckNodePort: 30999 } as const;
 
-  test("is a Service of type LoadBalancer and policy Local with its number of local ready addresses", () => {
+  test("list Services of type LoadBalancer and policy Local with the number of local ready addresses", () => {
     const map = mapWithWeb(LB);
     expect(map.healthChecks()).toEqual([{ service: WEB, port: 30999, localEndpoints: 0 }]);
     const here = [
@@ -223,7 +223,7 @@ describe("what load balancers ask for", () => {
     expect(map.healthChecks()).toEqual([{ service: WEB, port: 30999, localEndpoints: 2 }]);
   });
 
-  test("is the same list, and so is that of lost frontends, while other Services change", () => {
+  test("return the same list while other Services change, as do lost claims", () => {
     const map = mapWithWeb({ ...LB, externalIPs: addresses("203.0.113.1") });
     map.setService(
       "default/rival",
@@ -240,7 +240,7 @@ describe("what load balancers ask for", () => {
     expect([map.healthChecks().length, map.lostClaims()]).toEqual([1, []]);
   });
 
-  test("counts a pod with an address of each family once", () => {
+  test("count a pod with an address of each family once", () => {
     const map = mapWithWeb(LB);
     map.setSlices(WEB, [slice([endpoint("10.244.1.1", LOCAL)]), slice([endpoint("fd00:244::1", LOCAL)])]);
     expect(map.localReadyEndpoints(WEB)).toBe(1);
@@ -251,20 +251,20 @@ describe("what load balancers ask for", () => {
     ["another type", { ...LB, type: "NodePort" }],
     ["no port", { ...LB, healthCheckNodePort: 0 }],
     ["no ClusterIP", { ...LB, clusterIPs: [] }],
-  ] as const)("is no Service with %s", (_, more) => {
+  ] as const)("exclude a Service with %s", (_, more) => {
     const map = mapWithWeb(LB);
     map.setService(WEB, service(more));
     expect(map.healthChecks()).toEqual([]);
   });
 
-  test("is no Service that is gone", () => {
+  test("exclude a removed Service", () => {
     const map = mapWithWeb(LB);
     map.setService(WEB, undefined);
     expect([map.healthChecks(), map.services()]).toEqual([[], []]);
   });
 });
 
-test("counts follow each event", () => {
+test("updates counts with each event", () => {
   const map = mapWithWeb({ internalTrafficPolicy: "Local" });
   expect(map.counts()).toEqual({
     services: 1,
@@ -288,7 +288,7 @@ test("counts follow each event", () => {
   });
 });
 
-test("the node's facts are compared before all Services are computed again", () => {
+test("recomputes Services only if the node's facts have changed", () => {
   const reads: string[] = [];
   const watched = new Proxy(service(), {
     get(target, field) {
@@ -324,7 +324,7 @@ test("the node's facts are compared before all Services are computed again", () 
   }
 });
 
-test("an event reads its own Service alone, and those that claim the same address", () => {
+test("an event reads only its own Service, and those that claim the same address", () => {
   const read = new Set<string>();
   const watched = (key: string, n: number) =>
     new Proxy(service({ clusterIPs: addresses(`10.96.${n >> 8}.${n & 255}`) }), {

@@ -1,10 +1,10 @@
 /**
- * The Services of a cluster as one node serves them, kept current event by event: Services, EndpointSlices and facts of the
- * node come in, frontends come out, and what has changed of them since the last time. Pure, and the same for every order
+ * The Services of a cluster as one node serves them, updated event by event. Input: Services, EndpointSlices and facts
+ * of the node. Output: frontends, and their changes since the last call. Pure; the result is the same for every order
  * of events.
  *
- * An event costs what its Service costs: its ports, addresses and endpoints, whatever the number of Services. Only a change
- * of the node's facts computes all of them again.
+ * The cost of an event depends only on its Service: the ports, addresses and endpoints, not the number of Services.
+ * Only a change of the node's facts computes all Services again.
  */
 import type { EndpointSlice } from "../cluster/service/endpoint-slice.ts";
 import type { Service } from "../cluster/service/service.ts";
@@ -19,14 +19,14 @@ import { reportService, type ServiceReport } from "./service-report.ts";
 interface ServiceState {
   service: Service | undefined;
   slices: readonly EndpointSlice[];
-  /** What the Service asks for; other Services may have some of it. */
+  /** The frontends that the Service requests; other Services may have some of them. */
   claims: readonly Frontend[];
-  /** When the Service was created, as its claims go by it. */
+  /** The creation time that its current claims were added with. */
   created: string;
   counts: ServiceCounts;
 }
 
-/** A Service that wants to be asked for its endpoints by load balancers. */
+/** A Service with a health check port for load balancers. */
 export interface HealthCheck {
   /** "namespace/name" */
   readonly service: string;
@@ -51,17 +51,17 @@ export class ServiceMap {
   #node: NodeFacts | undefined;
   readonly #states = new Map<string, ServiceState>();
   readonly #claims = new Claims((key) => this.#states.get(key)?.created ?? "");
-  /** Services whose frontends are to be computed again. */
+  /** Services whose frontends must be computed again. */
   readonly #pending = new Set<string>();
-  /** By key, what `changes` last said of frontends that may differ since. */
+  /** For each frontend that may have changed, its state at the last `changes` call, by key. */
   readonly #told = new Map<string, Frontend | undefined>();
   /** By "namespace/name". */
   readonly #healthChecks = new Map<string, HealthCheck>();
-  /** Until one of them changes. */
+  /** Cached until one of them changes. */
   #listedHealthChecks: readonly HealthCheck[] | undefined;
   #counts = ZERO;
 
-  /** `key` is "namespace/name"; `service` undefined where the Service is gone. */
+  /** `key` is "namespace/name"; `service` is undefined if the Service has been removed. */
   setService(key: string, service: Service | undefined): void {
     this.#stateOf(key).service = service;
     this.#pending.add(key);
@@ -73,14 +73,14 @@ export class ServiceMap {
     this.#pending.add(key);
   }
 
-  /** Nothing is served before the first call. The same facts again cost nothing. */
+  /** Nothing is served before the first call. A call with the same facts costs nothing. */
   setNode(node: NodeFacts): void {
     if (isSameNode(this.#node, node)) return;
     this.#node = node;
     for (const key of this.#states.keys()) this.#pending.add(key);
   }
 
-  /** What differs from the frontends that the calls before led to. What is again as it was is no change. */
+  /** The changes since the last call. A frontend that has its former state again is not a change. */
   changes(): readonly FrontendChange[] {
     this.#settle();
     const changes: FrontendChange[] = [];
@@ -92,13 +92,13 @@ export class ServiceMap {
     return changes;
   }
 
-  /** All frontends, in no particular order. To be used before the next event. */
+  /** All frontends, in any order. Consume it before the next event. */
   frontends(): Iterable<Frontend> {
     this.#settle();
     return this.#claims.winners();
   }
 
-  /** How many `frontends` there are. */
+  /** The number of `frontends`. */
   get frontendCount(): number {
     this.#settle();
     return this.#claims.size;
@@ -110,12 +110,12 @@ export class ServiceMap {
     return this.#claims.winner(key);
   }
 
-  /** Keys of all Services that are known, served or not. */
+  /** The keys of all known Services, served or not. */
   services(): string[] {
     return [...this.#states].flatMap(([key, { service }]) => (service === undefined ? [] : [key]));
   }
 
-  /** What becomes of a Service here, and why; undefined where it is not known, or the node is not. */
+  /** Explains the state of a Service on this node; undefined if the Service or the node is not known. */
   report(key: string): ServiceReport | undefined {
     this.#settle();
     const { service, slices, claims } = this.#states.get(key) ?? {};
@@ -124,21 +124,21 @@ export class ServiceMap {
     return reportService(key, service, slices, this.#node, this.#claims.lostOf(claims));
   }
 
-  /** All frontends that Services ask for and other Services have. The same list as long as nothing of it changes. */
+  /** All frontends that Services request and other Services have. Returns the same list while nothing in it changes. */
   lostClaims(): readonly LostClaim[] {
     this.#settle();
     return this.#claims.lost();
   }
 
-  /** Sums over all Services, at no cost. */
+  /** The sums over all Services, without computation. */
   counts(): ServiceCounts {
     this.#settle();
     return this.#counts;
   }
 
   /**
-   * Services of type LoadBalancer with externalTrafficPolicy Local and a healthCheckNodePort. The same list as long as nothing
-   * of it changes.
+   * Services of type LoadBalancer with externalTrafficPolicy Local and a healthCheckNodePort. Returns the same list
+   * while nothing in it changes.
    */
   healthChecks(): readonly HealthCheck[] {
     this.#settle();
@@ -147,8 +147,8 @@ export class ServiceMap {
   }
 
   /**
-   * How many addresses on this node are ready in EndpointSlices of the Service, whatever their ports. Of two families the
-   * larger number: a pod with two addresses is one.
+   * The number of this node's addresses that are ready in the Service's EndpointSlices, whatever their ports. With two
+   * families, the larger number: a pod with two addresses counts once.
    */
   localReadyEndpoints(key: string): number {
     const addresses: Record<Family, Set<string>> = { 4: new Set(), 6: new Set() };
@@ -199,7 +199,7 @@ export class ServiceMap {
     this.#listedHealthChecks = undefined;
   }
 
-  /** Makes `frontends` the claims of a Service. Those that stay the same stay the same objects. */
+  /** Replaces the claims of a Service by `frontends`. Unchanged ones stay the same objects. */
   #claim(key: string, state: ServiceState, frontends: readonly Frontend[], created: string): void {
     const obsolete = new Map(state.claims.map((frontend) => [frontendKey(frontend), frontend]));
     const added = new Map<string, Frontend>();

@@ -25,7 +25,7 @@ function report(endpoints: readonly SliceEndpoint[], more: Partial<Service> = {}
   map.setService(WEB, service(more));
   map.setSlices(WEB, [slice(endpoints)]);
   const made = map.report(WEB);
-  if (made === undefined) throw new Error("no report of a Service that is known");
+  if (made === undefined) throw new Error("no report of a known Service");
   return made;
 }
 
@@ -44,7 +44,7 @@ describe("an endpoint", () => {
     ]);
   });
 
-  test("that serves while it terminates is used where none is ready", () => {
+  test("that is terminating and serving is used if none is ready", () => {
     expect(verdicts([endpoint(A, TERMINATING)])).toEqual(["1: used"]);
     expect(verdicts([endpoint(A, TERMINATING), endpoint(B)])).toEqual([
       "1: terminating, while other endpoints are ready",
@@ -52,18 +52,18 @@ describe("an endpoint", () => {
     ]);
   });
 
-  test("of a refused address is not used", () => {
+  test("with a refused address is not used", () => {
     expect(verdicts([endpoint("127.0.0.1"), endpoint(A)])).toEqual(["1: used", "1: refused: the address is loopback"]);
   });
 
-  test("for other zones or nodes names them", () => {
+  test("for other zones or nodes has a verdict that names them", () => {
     const zones = [endpoint(A, { zoneHints: ["a"] }), endpoint(B, { zoneHints: ["b", "c"] })];
-    expect(verdicts(zones)).toEqual(["1: used", "2: for zones b, c by its topology hints"]);
+    expect(verdicts(zones)).toEqual(["1: used", "2: its topology hints are for zones b, c"]);
     const nodes = [endpoint(A, { nodeHints: ["n1"] }), endpoint(B, { nodeHints: ["n2"] })];
-    expect(verdicts(nodes)).toEqual(["1: used", "2: for nodes n2 by its topology hints"]);
+    expect(verdicts(nodes)).toEqual(["1: used", "2: its topology hints are for nodes n2"]);
   });
 
-  test("on another node is not used where the policy is Local", () => {
+  test("on another node is not used if the policy is Local", () => {
     expect(verdicts([endpoint(A, LOCAL), endpoint(B)], { internalTrafficPolicy: "Local" })).toEqual([
       "1: used",
       "2: on another node, and the traffic policy is Local",
@@ -77,9 +77,9 @@ describe("an endpoint", () => {
     );
   });
 
-  test("with hints for another node is reported by its hints, though all endpoints in use are here", () => {
+  test("with hints for another node is reported by its hints, even if all used endpoints are local", () => {
     const nodes = [endpoint(A, { ...LOCAL, nodeHints: ["n1"] }), endpoint(B, { nodeHints: ["n2"] })];
-    expect(verdicts(nodes)[1]).toBe("2: for nodes n2 by its topology hints");
+    expect(verdicts(nodes)[1]).toBe("2: its topology hints are for nodes n2");
   });
 
   test("may be used by some traffic only", () => {
@@ -96,7 +96,7 @@ describe("an endpoint", () => {
 
   test("of a port whose frontends are all refused is not used", () => {
     const reserved = [{ address: addresses("10.96.0.1")[0] ?? { family: 4, value: 0n }, port: 80 } as const];
-    expect(verdicts([endpoint(A)], {}, { reserved })).toEqual(["1: its port has no frontend here"]);
+    expect(verdicts([endpoint(A)], {}, { reserved })).toEqual(["1: its port has no frontend on this node"]);
   });
 
   test("has its pod, node and the port's name", () => {
@@ -106,7 +106,7 @@ describe("an endpoint", () => {
   });
 });
 
-test("frontends are those that the Service has; lost ones name the winner, refused ones the reason", () => {
+test("lists the Service's frontends, lost ones with the winner, and refused ones with the reason", () => {
   const map = new ServiceMap();
   map.setNode(nodeFacts());
   map.setService(
@@ -121,20 +121,20 @@ test("frontends are those that the Service has; lost ones name the winner, refus
   expect(made?.problems).toEqual(["spec.x: odd"]);
 });
 
-test("a port that no EndpointSlice has is named", () => {
+test("reports a port that no EndpointSlice has", () => {
   const { problems } = report([endpoint(A)], { ports: [port(80), port(9090, { name: "metrics" })] });
   expect(problems).toEqual(['port "metrics": no EndpointSlice has a port of this name and protocol']);
 });
 
-test("slices of a family that the Service has no ClusterIP of are named", () => {
+test("reports slices of a family without a ClusterIP", () => {
   const map = new ServiceMap();
   map.setNode(nodeFacts());
   map.setService(WEB, service());
   map.setSlices(WEB, [slice([A]), slice(["fd00:244::1"])]);
-  expect(map.report(WEB)?.problems).toEqual(["it has IPv6 endpoints and no IPv6 ClusterIP"]);
+  expect(map.report(WEB)?.problems).toEqual(["the Service has IPv6 endpoints but no IPv6 ClusterIP"]);
 });
 
-test("a Service that is not known has no report", () => {
+test("an unknown Service has no report", () => {
   const map = new ServiceMap();
   map.setNode(nodeFacts());
   map.setSlices(WEB, [slice([A])]);

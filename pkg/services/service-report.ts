@@ -1,4 +1,4 @@
-/** What becomes of one Service on this node, and why, for `weft services`: made when it is asked for. */
+/** Explains the state of one Service on this node, for `weft services`. Computed on demand. */
 import type { EndpointSlice } from "../cluster/service/endpoint-slice.ts";
 import type { Service, ServicePort } from "../cluster/service/service.ts";
 import { isSameAddress } from "../ip/address.ts";
@@ -13,32 +13,32 @@ import { specialKind } from "./special-address.ts";
 export interface ServiceReport {
   readonly service: string;
   readonly type: Service["type"];
-  /** Those that the Service has here. */
+  /** The frontends that the Service has on this node. */
   readonly frontends: readonly Frontend[];
-  /** Those that another Service has. */
+  /** The frontends that another Service has. */
   readonly lost: readonly LostClaim[];
-  /** Those that no Service may have here. */
+  /** The frontends that no Service may have on this node. */
   readonly refused: readonly RefusedFrontend[];
-  /** By port, then by address. */
+  /** Sorted by port, then by address. */
   readonly endpoints: readonly EndpointReport[];
-  /** What of the objects could not be read, and what of them does not fit together. */
+  /** Parts of the objects that could not be parsed, and mismatches between them. */
   readonly problems: readonly string[];
 }
 
 export interface EndpointReport extends Endpoint {
-  /** Of the Service's port. */
+  /** The name of the Service's port. */
   readonly portName: string;
   readonly protocol: ServicePort["protocol"];
   readonly nodeName: string | undefined;
   /** "namespace/name" */
   readonly pod: string | undefined;
-  /** New connections from some source may go to it. */
+  /** True if new connections from some source may go to it. */
   readonly isUsed: boolean;
-  /** "used", for which traffic if not for all, or why it is not used. */
+  /** "used", with the kind of traffic if not all, or the reason why it is not used. */
   readonly verdict: string;
 }
 
-/** What there is of one port in one family. */
+/** The state of one port in one family. */
 interface PortView {
   readonly service: Service;
   readonly node: NodeFacts;
@@ -47,7 +47,7 @@ interface PortView {
   readonly mode: TopologyMode;
 }
 
-/** `lost` are those of the Service's frontends that other Services have. */
+/** `lost` are the Service's frontends that other Services have. */
 export function reportService(
   key: string,
   service: Service,
@@ -85,7 +85,9 @@ export function reportService(
   };
 }
 
-/** The two ways in which endpoints exist and a Service has none of them: another name of the port, another family. */
+/**
+ * The two mismatches that leave a Service without endpoints although there are some: another port name, another family.
+ */
 function mismatches({ clusterIPs, ports }: Service, slices: readonly EndpointSlice[]): string[] {
   if (clusterIPs.length === 0 || slices.length === 0) return [];
   const unnamed = ports.filter(({ name, protocol }) => {
@@ -95,7 +97,7 @@ function mismatches({ clusterIPs, ports }: Service, slices: readonly EndpointSli
   const unserved = [...families].filter((family) => clusterIPs.every((clusterIP) => clusterIP.family !== family));
   return [
     ...unnamed.map(({ name }) => `port "${name}": no EndpointSlice has a port of this name and protocol`),
-    ...unserved.map((family) => `it has IPv${family} endpoints and no IPv${family} ClusterIP`),
+    ...unserved.map((family) => `the Service has IPv${family} endpoints but no IPv${family} ClusterIP`),
   ];
 }
 
@@ -114,7 +116,7 @@ function reportEndpoints(view: PortView, { name, protocol }: ServicePort): Endpo
   });
 }
 
-/** One way by which connections come, and the endpoints that they may go to. */
+/** One kind of connections, and the endpoints that they may go to. */
 interface Path {
   readonly words: string;
   readonly endpoints: readonly Endpoint[];
@@ -129,7 +131,7 @@ function pathsOf({ policy, endpoints, localEndpoints }: Frontend): Path[] {
   ];
 }
 
-/** Which traffic goes to an endpoint, in words; undefined: none. */
+/** The kinds of traffic that use an endpoint, as text; undefined if none. */
 function usesOf(endpoint: Endpoint, frontends: readonly Frontend[]): string | undefined {
   const paths = frontends.flatMap(pathsOf);
   const isUsedBy = ({ endpoints }: Path) => endpoints.some((one) => isSameTarget(one, endpoint));
@@ -150,12 +152,12 @@ function whyUnused(one: MergedEndpoint, { service, frontends, mode, node }: Port
     if (isFallback(one)) return "terminating, while other endpoints are ready";
     return source.isTerminating ? "terminating" : "not ready";
   }
-  if (frontends.length === 0) return "its port has no frontend here";
+  if (frontends.length === 0) return "its port has no frontend on this node";
   const isForLocal =
     service.internalTrafficPolicy === "Local" && frontends.every(({ policy }) => policy === "internal");
   if (!isForLocal && !fitsTopology(one, mode, node)) {
     const hints = mode === "PreferSameNode" ? source.nodeHints : source.zoneHints;
-    return `for ${mode === "PreferSameNode" ? "nodes" : "zones"} ${hints?.join(", ")} by its topology hints`;
+    return `its topology hints are for ${mode === "PreferSameNode" ? "nodes" : "zones"} ${hints?.join(", ")}`;
   }
   return "on another node, and the traffic policy is Local";
 }

@@ -28,10 +28,10 @@ test.each([
   "169.255.0.0",
   "240.0.0.1",
   "::2",
-])("%s is an address as others", (text) => {
+])("%s is an ordinary address", (text) => {
   expect(specialKind(parseAddress(text))).toBeUndefined();
 });
 
-test.each(["fec0::1", "fd00::1", "2001:db8::1"])("%s is an address as others", (text) => {
+test.each(["fec0::1", "fd00::1", "2001:db8::1"])("%s is an ordinary address", (text) => {
   expect(specialKind(parseAddress(text))).toBeUndefined();
 });

@@ -1,11 +1,14 @@
 /**
- * Addresses that are neither frontends nor endpoints. To translate to one of them, or from one, would open to other hosts
- * what listens on this node's loopback, or take over the link's own services, such as a cloud's metadata server.
+ * Addresses that may be neither frontends nor endpoints. Translation to or from one of them would expose services on
+ * this node's loopback to other hosts, or would take over the link's own services, such as a cloud's metadata server.
  */
 import { type Address, parseAddress } from "../ip/address.ts";
 import { contains, IPV4_LOOPBACK, type Prefix, parsePrefix } from "../ip/prefix.ts";
 
-/** RFC 6890, RFC 5771 and RFC 4291. The same as the API server refuses in EndpointSlices, and all of multicast. */
+/**
+ * RFC 6890, RFC 5771 and RFC 4291. The addresses that the API server refuses in EndpointSlices, and all multicast
+ * addresses.
+ */
 const SPECIAL: readonly (readonly [kind: string, prefix: Prefix])[] = [
   ["unspecified", { address: parseAddress("0.0.0.0"), length: 32 }],
   ["loopback", IPV4_LOOPBACK],
@@ -18,7 +21,7 @@ const SPECIAL: readonly (readonly [kind: string, prefix: Prefix])[] = [
   ["multicast", parsePrefix("ff00::/8")],
 ];
 
-/** "loopback", "link-local", "multicast", "unspecified" or "broadcast"; undefined for all other addresses. */
+/** Returns "loopback", "link-local", "multicast", "unspecified" or "broadcast"; undefined for all other addresses. */
 export function specialKind(address: Address): string | undefined {
   return SPECIAL.find(([, prefix]) => contains(prefix, address))?.[0];
 }

@@ -1,7 +1,7 @@
-/** Telling one boot of the machine from another. */
+/** Distinguishes boots of the machine. */
 import type { Files } from "./system.ts";
 
-/** A random UUID that the kernel makes at each boot (Documentation/admin-guide/sysctl/kernel.rst, "random"). */
+/** A random UUID that the kernel generates at each boot (Documentation/admin-guide/sysctl/kernel.rst, "random"). */
 export const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
 
 export function readBootId(files: Pick<Files, "readFile">): string {

@@ -1,8 +1,8 @@
 /**
- * A failed system call, whichever side made it.
+ * A failed system call, from any implementation of `System`.
  *
  * `code` is the symbolic errno (`"ENOENT"`), `errno` its positive number on Linux (asm-generic/errno.h), `call` the
- * system call, `subject` the path or object it was about.
+ * system call, and `subject` the path or object of the call.
  */
 export class SystemError extends Error {
   readonly call: string;
@@ -20,12 +20,12 @@ export class SystemError extends Error {
   }
 }
 
-/** True when `error` is a `SystemError` with one of `codes`. */
+/** True if `error` is a `SystemError` with one of `codes`. */
 export function isSystemError(error: unknown, ...codes: readonly string[]): error is SystemError {
   return error instanceof SystemError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** Linux errno numbers (asm-generic/errno-base.h, errno.h) that files, sockets and netlink answer. */
+/** Linux errno numbers (asm-generic/errno-base.h, errno.h) of files, sockets and netlink. */
 const ERRNO: Readonly<Record<number, readonly [name: string, text: string]>> = {
   1: ["EPERM", "operation not permitted"],
   2: ["ENOENT", "no such file or object"],
@@ -41,7 +41,7 @@ const ERRNO: Readonly<Record<number, readonly [name: string, text: string]>> = {
   13: ["EACCES", "permission denied"],
   14: ["EFAULT", "bad address"],
   16: ["EBUSY", "device or resource busy"],
-  17: ["EEXIST", "exists already"],
+  17: ["EEXIST", "already exists"],
   18: ["EXDEV", "crosses file systems"],
   19: ["ENODEV", "no such device"],
   20: ["ENOTDIR", "not a directory"],
@@ -63,7 +63,7 @@ const ERRNO: Readonly<Record<number, readonly [name: string, text: string]>> = {
   61: ["ENODATA", "no data available"],
   71: ["EPROTO", "protocol error"],
   75: ["EOVERFLOW", "value too large"],
-  85: ["ERESTART", "changed by others meanwhile"],
+  85: ["ERESTART", "changed by another process meanwhile"],
   90: ["EMSGSIZE", "message too long"],
   92: ["ENOPROTOOPT", "protocol option not available"],
   93: ["EPROTONOSUPPORT", "protocol not supported"],
@@ -81,12 +81,12 @@ const ERRNO: Readonly<Record<number, readonly [name: string, text: string]>> = {
   122: ["EDQUOT", "quota exceeded"],
 };
 
-/** Symbolic name of a positive errno, `"errno 999"` when unknown. */
+/** The symbolic name of a positive errno; `"errno 999"` if unknown. */
 export function errnoName(errno: number): string {
   return ERRNO[errno]?.[0] ?? `errno ${errno}`;
 }
 
-/** Plain words for a positive errno. */
+/** The description of a positive errno. */
 export function errnoText(errno: number): string {
   return ERRNO[errno]?.[1] ?? "unknown error";
 }

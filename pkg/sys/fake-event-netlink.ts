@@ -1,7 +1,7 @@
 import type { SystemError } from "./errors.ts";
 import type { EventNetlinkSocket } from "./event-netlink.ts";
 
-/** A netlink socket on an event loop whose kernel is a function from a datagram to its answers. */
+/** A netlink socket on an event loop; a function from a datagram to its answers replaces the kernel. */
 export class FakeEventNetlink implements EventNetlinkSocket {
   readonly port: number;
   readonly #answer: (datagram: Uint8Array) => readonly Uint8Array[];

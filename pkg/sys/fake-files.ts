@@ -1,6 +1,6 @@
 /**
- * A file system in memory, with the errors of Linux for the calls that `Files` has. It has directories, hard links,
- * modes (umask 022), inode numbers and file locks; it has no symbolic links and checks no permissions, as for root.
+ * A file system in memory that fails with Linux's errors for the calls of `Files`. It has directories, hard links,
+ * modes (umask 022), inode numbers and file locks. It has no symbolic links, and it checks no permissions, as for root.
  */
 
 import { SystemError } from "./errors.ts";
@@ -37,20 +37,20 @@ interface Directory {
   readonly entries: Map<string, File | Directory>;
 }
 
-/** Where a path leads: the directory that holds (or would hold) it, its name there, and what is there now. */
+/** The result of a path lookup: the parent directory, the name in it, and the existing node. */
 interface Place {
   readonly parent: Directory;
   readonly name: string;
   readonly node: File | Directory | undefined;
 }
 
-/** Answers the errno with which `call` on `path` is to fail, `undefined` to let it through. */
+/** Returns the errno with which `call` on `path` fails, or `undefined` to let it succeed. */
 export type Fault = (call: string, path: string) => number | undefined;
 
 export class FakeFiles implements Files {
-  /** Milliseconds since the epoch; what is written carries this time. */
+  /** Milliseconds since the epoch; the modification time of written files. */
   nowMs = 1_700_000_000_000;
-  /** Makes calls fail; may also throw something of its own, to play a process that dies at that point. */
+  /** Makes calls fail. It may also throw its own error, to simulate a process that dies at that point. */
   fault: Fault | undefined;
 
   #lastInode = 1;
@@ -155,7 +155,7 @@ export class FakeFiles implements Files {
     this.#existing("utimensat", path).modifiedMs = modifiedMs;
   }
 
-  /** Content is nowhere but in memory: only what is absent can fail. */
+  /** Files exist only in memory, so only a missing file can fail. */
   sync(path: string): void {
     this.#existing("fsync", path);
   }
@@ -173,7 +173,7 @@ export class FakeFiles implements Files {
     parent.modifiedMs = this.nowMs;
   }
 
-  /** `undefined` where the lock is held. It is the file's, not the name's: a renamed file stays locked. */
+  /** `undefined` if the lock is held. The lock belongs to the file, not to its name: a renamed file stays locked. */
   lock(path: string, mode = 0o600): FileLock | undefined {
     const { parent, name, node } = this.#place("open", path);
     if (node?.kind === "directory") throw new SystemError("open", path, EISDIR);
@@ -188,7 +188,7 @@ export class FakeFiles implements Files {
     return lockOf(directory);
   }
 
-  /** Every file's path with its content as text, sorted: what a test compares before and after. */
+  /** The path and the text content of every file, sorted, for comparisons in tests. */
   snapshot(): Record<string, string> {
     const found: [string, string][] = [];
     const walk = (directory: Directory, path: string): void => {
@@ -206,7 +206,7 @@ export class FakeFiles implements Files {
     if (errno !== undefined) throw new SystemError(call, path, errno);
   }
 
-  /** Path components from the root; relative paths count from the root too. */
+  /** The path components from the root; relative paths also start at the root. */
   #names(call: string, path: string): string[] {
     if (path === "") throw new SystemError(call, path, ENOENT);
     if (path.includes("\0")) throw new SystemError(call, path, EINVAL);
@@ -223,7 +223,7 @@ export class FakeFiles implements Files {
     this.#check(call, path);
     const names = this.#names(call, path);
     const name = names.pop();
-    // The root has no parent; it stands as its own entry, which no call creates or removes.
+    // The root has no parent. It is its own entry, which no call creates or removes.
     if (name === undefined) return { parent: this.#root, name: ".", node: this.#root };
     let parent = this.#root;
     for (const step of names) {
@@ -270,7 +270,7 @@ function lockOf(node: File | Directory): FileLock | undefined {
   };
 }
 
-/** A call with two paths fails naming both, whichever it was about. */
+/** The error of a call with two paths contains both paths. */
 function namingBoth(from: string, to: string, work: () => void): void {
   try {
     work();
@@ -280,7 +280,7 @@ function namingBoth(from: string, to: string, work: () => void): void {
   }
 }
 
-/** True when `inner` is `outer` or lies below it. */
+/** True if `inner` is `outer` or below it. */
 function isWithin(outer: Directory, inner: Directory): boolean {
   if (outer === inner) return true;
   return [...outer.entries.values()].some((node) => node.kind === "directory" && isWithin(node, inner));

@@ -45,7 +45,7 @@ describe("fake files", () => {
     expect(files.status("/a/file/below")).toBeUndefined();
   });
 
-  test("two links are one file, and a rename keeps it", () => {
+  test("two links are one file, also after a rename", () => {
     const files = new FakeFiles();
     files.writeFile("/one", bytes("x"), { mode: 0o600 });
     files.link("/one", "/two");
@@ -57,7 +57,7 @@ describe("fake files", () => {
     expect(files.readDirectory("/").sort()).toEqual(["one", "three"]);
   });
 
-  test("the umask is taken from modes", () => {
+  test("applies the umask to modes", () => {
     const files = new FakeFiles();
     files.makeDirectory("/d");
     files.writeFile("/d/f", bytes(""));
@@ -65,7 +65,7 @@ describe("fake files", () => {
     expect(files.status("/d/f")?.mode).toBe(0o644);
   });
 
-  test("an injected fault is raised as the call's own error", () => {
+  test("throws an injected fault as the error of the call", () => {
     const files = new FakeFiles();
     files.fault = (call) => (call === "link" ? 28 : undefined);
     files.writeFile("/f", bytes(""));
@@ -87,7 +87,7 @@ describe("fake system", () => {
     expect([one.openCount, two.openCount]).toEqual([0, 1]);
   });
 
-  test("a namespace is known by its identity, and a plain file is none", () => {
+  test("namespaces have an identity, and a plain file is not a namespace", () => {
     const system = new FakeSystem({ namespaces: { "/run/netns/a": "4:1", "/proc/7/ns/net": "4:1" } });
     system.writeFile("/plain", bytes(""));
     expect(system.openNamespace("/run/netns/a").identity).toBe(system.openNamespace("/proc/7/ns/net").identity);
@@ -96,7 +96,7 @@ describe("fake system", () => {
     expect(codeOf(() => system.openNamespace("/missing"))).toBe("ENOENT");
   });
 
-  test("sysctls belong to the namespace the thread is in", () => {
+  test("sysctls belong to the thread's current namespace", () => {
     const system = new FakeSystem({ namespaces: { "/run/netns/a": "4:1" } });
     const namespace = system.openNamespace("/run/netns/a");
     system.inNamespace(namespace, () => {
@@ -108,7 +108,7 @@ describe("fake system", () => {
     expect(system.openNamespace().identity).toBe(OWN_NAMESPACE);
   });
 
-  test("a netlink socket answers from the script, then times out, then is closed", () => {
+  test("a netlink socket answers from the script, times out, and fails after close", () => {
     const system = new FakeSystem({ netlink: (datagram, peer) => [datagram, bytes(`${peer.protocol}`)] });
     const socket = system.openNetlink(12);
     socket.send(bytes("ask"));
@@ -119,7 +119,7 @@ describe("fake system", () => {
     expect(system.openCount).toBe(0);
   });
 
-  test("a program runs from the table and is remembered", () => {
+  test("runs a program from the table and records it", () => {
     const system = new FakeSystem({ programs: { "/bin/p": ({ input }) => ({ status: 3, output: input }) } });
     const result = system.execute("/bin/p", { environment: {}, input: bytes("in") });
     expect([result.status, text(result.output), text(result.errorOutput)]).toEqual([3, "in", ""]);
@@ -127,7 +127,7 @@ describe("fake system", () => {
     expect(codeOf(() => system.execute("/bin/missing", { environment: {}, input: bytes("") }))).toBe("ENOENT");
   });
 
-  test("random bytes are the same in every run, and differ from one another", () => {
+  test("random bytes are the same in every run, and successive ones differ", () => {
     const [first, second] = [new FakeSystem().randomBytes(8), new FakeSystem().randomBytes(8)];
     expect(first).toEqual(second);
     expect(new Set(first).size).toBeGreaterThan(4);

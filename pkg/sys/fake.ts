@@ -1,6 +1,6 @@
 /**
- * A `System` in memory, for unit tests. Files behave as on Linux (`fake-files.ts`); programs, namespaces and netlink
- * answers come from tables that the test writes; random bytes and the clock are the same in every run.
+ * A `System` in memory, for unit tests. Files behave as on Linux (`fake-files.ts`). Programs, namespaces and netlink
+ * answers come from tables that the test provides. Random bytes and the clock are the same in every run.
  */
 
 import { DEFAULT_CNI_BIN_DIR, EXECUTABLE } from "../footprint.ts";
@@ -27,24 +27,24 @@ const EBADF = 9;
 const EACCES = 13;
 const EINVAL = 22;
 const EBUSY = 16;
-/** IFNAMSIZ without its final zero (linux/if.h). */
+/** IFNAMSIZ without the NUL (linux/if.h). */
 const LONGEST_DEVICE_NAME = 15;
 const ETIMEDOUT = 110;
 const ECONNREFUSED = 111;
 
-/** What a netlink socket is connected to: `namespace` is the identity of the one it speaks to. */
+/** The peer of a netlink socket; `namespace` is the identity of the socket's namespace. */
 export interface NetlinkPeer {
   readonly protocol: number;
   readonly namespace: string;
 }
 
-/** A scripted kernel: the datagrams that answer one that was sent. */
+/** A scripted kernel: returns the datagrams that answer a sent one. */
 export type NetlinkScript = (datagram: Uint8Array, peer: NetlinkPeer) => readonly Uint8Array[];
 
-/** One conversation with a scripted server: what it says to what it was sent; an empty answer ends it. */
+/** A conversation with a scripted server: returns the answers to sent data; an empty answer ends it. */
 export type StreamScript = (data: Uint8Array) => readonly Uint8Array[];
 
-/** A scripted executable. What it leaves out of the result is 0 or empty. */
+/** A scripted executable. Omitted parts of the result are 0 or empty. */
 export type Program = (options: ExecuteOptions) => Partial<ExecuteResult>;
 
 export interface FakeOptions {
@@ -53,27 +53,27 @@ export interface FakeOptions {
   readonly executablePath?: string;
   /** Standard input. */
   readonly input?: string | Uint8Array;
-  /** Share one to play several processes on one machine. */
+  /** Shared to simulate several processes on one machine. */
   readonly files?: FakeFiles;
   /** Network namespaces: path -> identity. Two paths with one identity are the same namespace. */
   readonly namespaces?: Readonly<Record<string, string>>;
   readonly programs?: Readonly<Record<string, Program>>;
   readonly netlink?: NetlinkScript;
-  /** What standard output and standard error lead to a terminal of; none when left out. */
+  /** The terminal of standard output and standard error; none if omitted. */
   readonly terminal?: { readonly columns: number };
-  /** Paths of the Unix sockets on which somebody accepts connections, and who has nothing to say. */
+  /** The paths of Unix sockets that accept connections and never answer. */
   readonly liveSockets?: Iterable<string>;
-  /** Unix sockets with somebody who answers: path -> a new conversation. */
+  /** The Unix sockets that answer: path -> a new conversation. */
   readonly servers?: Readonly<Record<string, () => StreamScript>>;
-  /** TCP ports of 127.0.0.1 with somebody who answers. */
+  /** The TCP ports of 127.0.0.1 that answer. */
   readonly tcpServers?: Readonly<Record<number, () => StreamScript>>;
-  /** What comes of a datagram; left out, the node's own addresses refuse it and all others are silent. */
+  /** The result of a datagram. If omitted, the node's own addresses refuse it and all other addresses are silent. */
   readonly answerProbe?: (probeUdp: UdpProbe) => UdpProbeReply;
-  /** Room by path; plenty where none is given. */
+  /** The free space by path; plenty if none is given. */
   readonly rooms?: Readonly<Record<string, Room>>;
 }
 
-/** Identity of the namespace that the fake process itself is in. */
+/** The identity of the fake process's own namespace. */
 export const OWN_NAMESPACE = "fake:own";
 
 export class FakeSystem implements System {
@@ -81,11 +81,11 @@ export class FakeSystem implements System {
   readonly environment: Readonly<Record<string, string>>;
   readonly executablePath: string;
   readonly files: FakeFiles;
-  /** Every program that was started, in order. */
-  /** Tap devices that were made, and the identity of the namespace they are in. */
+  /** The tap devices that were created, with the identity of their namespace. */
   readonly taps: { readonly name: string; readonly namespace: string; readonly options: TapOptions }[] = [];
+  /** The programs that were started, in order. */
   readonly executed: { readonly path: string; readonly options: ExecuteOptions }[] = [];
-  /** Namespaces, sockets and locks that are open now: 0 when the work under test has closed all it opened. */
+  /** The number of open namespaces, sockets and locks: 0 if the code under test has closed everything. */
   openCount = 0;
 
   readonly #input: Uint8Array;
@@ -122,7 +122,7 @@ export class FakeSystem implements System {
     this.#liveSockets = new Set([...(options.liveSockets ?? []), ...Object.keys(this.#servers)]);
   }
 
-  /** All that was written to standard output, as text. */
+  /** Everything written to standard output, as text. */
   get output(): string {
     return this.#output;
   }
@@ -175,7 +175,7 @@ export class FakeSystem implements System {
     this.files.setMode(path, mode);
   }
 
-  /** As `FakeFiles` has no symbolic links, nothing is one. */
+  /** `undefined`, because `FakeFiles` has no symbolic links. */
   readLink(path: string): string | undefined {
     this.files.status(path);
     return undefined;
@@ -218,7 +218,7 @@ export class FakeSystem implements System {
   #locked(path: string, lock: FileLock | undefined, wait = true): FileLock | undefined {
     if (lock === undefined) {
       if (!wait) return undefined;
-      throw new Error(`the lock of ${path} is held, and nothing in this test would ever release it`);
+      throw new Error(`the lock of ${path} is held, and this test cannot release it`);
     }
     this.openCount++;
     return { release: this.#once(() => lock.release()) };
@@ -353,7 +353,7 @@ export class FakeSystem implements System {
     return { status: 0, output: new Uint8Array(), errorOutput: new Uint8Array(), ...program(options) };
   }
 
-  /** Moves the clock on, and waits for nothing. */
+  /** Advances the clock without waiting. */
   sleep(ms: number): void {
     this.files.nowMs += ms;
   }
@@ -366,7 +366,7 @@ export class FakeSystem implements System {
     return this.#columns;
   }
 
-  /** /proc/sys/net shows the namespace of the calling thread: each namespace has its own files there. */
+  /** /proc/sys/net shows the calling thread's namespace, so each namespace has its own files there. */
   #seen(path: string): string {
     const sysctl = "/proc/sys/net/";
     if (this.#current === OWN_NAMESPACE || !path.startsWith(sysctl)) return path;
@@ -389,7 +389,7 @@ function isLoopback(address: Uint8Array): boolean {
   return address.length === 4 ? address[0] === 127 : address.every((byte, at) => byte === (at === 15 ? 1 : 0));
 }
 
-/** As the kernel would: its descriptor is what a namespace is entered by. */
+/** Throws if the namespace is closed, as the kernel would: entering a namespace needs its descriptor. */
 function assertIsOpen(namespace: NetworkNamespace): void {
   void namespace.fd;
 }

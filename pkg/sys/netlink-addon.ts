@@ -1,30 +1,30 @@
-/** The native part of the daemon's netlink sockets (addon/netlink.c), from where the build puts it. */
+/** The native part of the daemon's netlink sockets (addon/netlink.c), loaded from the build's output. */
 import { createRequire } from "node:module";
 
 export interface NetlinkAddon {
-  /** Throws an `Error` whose message is the system call's name, with `errno`. */
+  /** Throws an `Error` whose message is the name of the system call, with `errno`. */
   open(
     protocol: number,
     receiveBufferBytes: number,
-    /** Many messages at once, in bytes of their own. */
+    /** Receives many messages at once, in a buffer that is not reused. */
     onMessages: (messages: Uint8Array) => void,
     onError: (call: string, errno: number) => void,
-    /** The system calls are made in the thread pool. `send` answers EBUSY while one is under way. */
+    /** Makes the system calls in the thread pool. `send` returns EBUSY while one is running. */
     isSlow: boolean,
   ): { readonly handle: NetlinkHandle; readonly port: number };
-  /** This and the next three return an errno, 0 for success. */
+  /** This function and the next three return an errno, or 0 for success. */
   send(handle: NetlinkHandle, bytes: Uint8Array): number;
   addMembership(handle: NetlinkHandle, group: number): number;
   setReceiveBufferBytes(handle: NetlinkHandle, size: number): number;
   ignorePort(handle: NetlinkHandle, port: number): number;
-  /** Once; the handle is of no use after it. */
+  /** Call it once; the handle is invalid afterwards. */
   close(handle: NetlinkHandle): void;
 }
 
 declare const handleBrand: unique symbol;
 export type NetlinkHandle = { readonly [handleBrand]: true };
 
-/** In the bundle another module stands here: the addon lies beside it. */
+/** The bundle replaces this module, because the addon is next to the bundle. */
 export function loadNetlinkAddon(): NetlinkAddon {
   return createRequire(import.meta.url)("../../dist/lib/netlink.node") as NetlinkAddon;
 }

@@ -1,17 +1,21 @@
-/** The daemon's netlink socket, on an addon of our own: no package's survives messages that were lost (ENOBUFS). */
+/**
+ * The daemon's netlink socket, on weft's own addon: no package on npm continues after the kernel has dropped messages
+ * (ENOBUFS).
+ */
 import { SystemError } from "./errors.ts";
 import type { EventNetlinkSocket } from "./event-netlink.ts";
 import { loadNetlinkAddon } from "./netlink-addon.ts";
 
 /**
- * Room for notifications while the event loop is busy; beyond it the kernel drops them and says ENOBUFS. It is taken only
- * as messages come: a route's is about a kilobyte.
+ * The buffer for notifications while the event loop is busy; when it is full, the kernel drops messages and reports
+ * ENOBUFS. The kernel uses memory only for waiting messages; one about a route has about a kilobyte.
  */
 const RECEIVE_BUFFER_BYTES = 16 << 20;
 
 /**
- * Opens a socket that speaks to the process's own network namespace. `isSlow`: the kernel takes many milliseconds for its answers,
- * during which the event loop goes on; each datagram must be answered before the next one is sent. Throws `SystemError`.
+ * Opens a socket in the process's own network namespace. With `isSlow` the event loop is not blocked while the kernel
+ * computes an answer for many milliseconds; each datagram must then be answered before the next one is sent. Throws
+ * `SystemError`.
  */
 export function openEventNetlink(protocol: number, { isSlow = false } = {}): EventNetlinkSocket {
   const addon = loadNetlinkAddon();
@@ -35,7 +39,7 @@ export function openEventNetlink(protocol: number, { isSlow = false } = {}): Eve
     send: (datagram) => {
       if (isClosed) return;
       const errno = addon.send(handle, datagram);
-      // As any other failure of the socket: whoever waits for an answer hears of it.
+      // Report it like other failures of the socket, so that the caller that waits for the answer receives it.
       if (errno !== 0) queueMicrotask(() => onError(new SystemError("send", "netlink", errno)));
     },
     onDatagram: (listener) => {

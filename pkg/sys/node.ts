@@ -1,6 +1,6 @@
 /**
- * The daemon's side of the door: files on Node.js. Locks, namespaces and blocking sockets are not to be had there, and
- * the daemon does without them.
+ * The implementation of `Files` for the daemon, on Node.js. Node.js has no file locks, namespaces or blocking sockets;
+ * the daemon does not need them.
  */
 import {
   closeSync,
@@ -21,13 +21,13 @@ import type { FileStatus, Files } from "./system.ts";
 
 const EINVAL = 22;
 
-/** Runs a call and turns Node's error into ours. */
+/** Runs a call and converts Node's error to a `SystemError`. */
 function call<T>(name: string, subject: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
     const { errno, code } = error as { errno?: number; code?: string };
-    // A path with a zero byte, which Node.js does not even pass on.
+    // A path with a zero byte, which Node.js rejects itself.
     if (code === "ERR_INVALID_ARG_VALUE") throw new SystemError(name, subject, EINVAL);
     if (errno === undefined) throw error;
     throw new SystemError((error as { syscall?: string }).syscall ?? name, subject, -errno);

@@ -1,6 +1,6 @@
 /**
- * The executables' side of the door: `System` on the C host (pkg/sys/host), which offers its functions as the global
- * object `weftHost`.
+ * The implementation of `System` for the executables, on the C host (pkg/sys/host), which provides its functions as the
+ * global object `weftHost`.
  */
 import { SystemError } from "./errors.ts";
 import type {
@@ -13,7 +13,7 @@ import type {
   UdpProbe,
 } from "./system.ts";
 
-/** What the C host offers; every function throws what the failure factory makes of a failed system call. */
+/** The functions of the C host. Each throws the failure factory's error if a system call fails. */
 interface Host {
   readonly version: string;
   readonly buildId: string;
@@ -62,7 +62,7 @@ interface Host {
   streamSend(fd: number, data: Uint8Array): void;
   streamReceive(fd: number, timeoutMs: number): Uint8Array;
   createTap(name: string, multiQueue: boolean, owner: number, group: number): void;
-  /** `from` without bytes leaves the source to the kernel. */
+  /** If `from` is empty, the kernel chooses the source. */
   probeUdp(
     questions: readonly (readonly [to: Uint8Array, from: Uint8Array, port: number, bytes: number, isWhole: number])[],
     timeoutMs: number,
@@ -80,7 +80,7 @@ const WRITE_EXISTING = 2;
 const OWN_NAMESPACE = "/proc/self/ns/net";
 const EBADF = 9;
 
-/** A descriptor that is closed once: its number may already be another's. */
+/** A descriptor that is closed only once, because its number may already be reused. */
 class Descriptor {
   readonly #number: number;
   readonly #subject: string;
@@ -89,7 +89,7 @@ class Descriptor {
     this.#number = number;
     this.#subject = subject;
   }
-  /** Throws EBADF once closed. */
+  /** Throws EBADF after close. */
   get number(): number {
     if (!this.#isOpen) throw new SystemError("use after close", this.#subject, EBADF);
     return this.#number;
@@ -229,18 +229,18 @@ function question({ to, from = new Uint8Array(), port, bytes, isWhole }: UdpProb
   return [to, from, port, bytes, isWhole ? 1 : 0] as const;
 }
 
-/** `run` is called when the executable is called by `name`; what it returns is the exit status. */
+/** Registers `run` for calls of the executable by `name`; its result is the exit status. */
 export function provide(name: string, run: () => number): void {
   weftHost.provide(name, run);
 }
 
-/** What this file was built from. */
+/** The build of this executable. */
 export const build = {
   version: weftHost.version,
   /** Equal for equal content. */
   id: weftHost.buildId,
-  /** The commit of the sources; empty where they lay in no repository. */
+  /** The commit of the sources; empty if they were not in a repository. */
   commit: weftHost.commit,
-  /** The names it answers to as a plugin. */
+  /** The names of its plugins. */
   pluginNames: weftHost.pluginNames,
 };

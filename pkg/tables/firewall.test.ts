@@ -5,7 +5,7 @@ import { NFT_MSG_NEWTABLE } from "../netlink/nftables.ts";
 import { addToFirewall, type Firewall, holdsFirewall, readFirewall, removeFromFirewall } from "./firewall.ts";
 
 const answer = ({ type, flags, body }: Request): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
-/** What the kernel dumps of a table that these requests make. */
+/** The kernel's dump of a table that these requests create. */
 const dumped = (firewall: Firewall) => readFirewall(addToFirewall(readFirewall([]), firewall).map(answer));
 
 const pod = (owner: string, address: string, bridge?: string) => ({
@@ -19,7 +19,7 @@ const firewall = (pods: Firewall["pods"], policies: [string, "same-bridge" | "is
 });
 const texts = (requests: readonly Request[]) => requests.map(({ text }) => text);
 
-test("what was added is read back", () => {
+test("parses an added table back", () => {
   const both = firewall(
     [pod("a", "10.1.0.2", "cni0"), pod("b", "10.1.0.3"), pod("a", "fd00::2", "cni0")],
     [
@@ -30,20 +30,20 @@ test("what was added is read back", () => {
   expect(dumped(both)).toMatchObject(both);
 });
 
-describe("a table that is there", () => {
-  // The kernel counts what a table holds; the requests do not say it, so the shape differs: the table is made anew.
-  test("of another shape is made anew with what it tells", () => {
+describe("an existing table", () => {
+  // The requests do not contain the kernel's use count, so the shape differs and the table is recreated.
+  test("with another shape is recreated with its pods", () => {
     const requests = addToFirewall(dumped(firewall([pod("a", "10.1.0.2")])), firewall([pod("b", "10.1.0.3")]));
     expect(requests[0]?.text).toMatch(/^nft delete table inet handle/);
     expect(readFirewall(requests.map(answer)).pods.map(({ owner }) => owner)).toEqual(["a", "b"]);
   });
 
-  test("gives an address that was left behind to its new owner", () => {
+  test("assigns a stale address to its new owner", () => {
     const requests = addToFirewall(dumped(firewall([pod("a", "10.1.0.2")])), firewall([pod("b", "10.1.0.2")]));
     expect(readFirewall(requests.map(answer)).pods).toEqual([pod("b", "10.1.0.2")]);
   });
 
-  test("keeps a bridge isolated that one pod wants so", () => {
+  test("keeps a bridge isolated if one pod requests it", () => {
     const before = dumped(firewall([pod("a", "10.1.0.2", "cni0")], [["cni0", "isolated"]]));
     const requests = addToFirewall(before, firewall([pod("b", "10.1.0.3", "cni0")], [["cni0", "same-bridge"]]));
     expect(readFirewall(requests.map(answer)).policies).toEqual(new Map([["cni0", "isolated"]]));
@@ -62,7 +62,7 @@ describe("removing", () => {
   );
   const remove = (...owners: string[]) => removeFromFirewall(seen, (owner) => owners.includes(owner));
 
-  test("a pod takes its elements alone while others are on its bridge", () => {
+  test("removes only the pod's elements while other pods are on its bridge", () => {
     expect(texts(remove("a").requests)).toEqual([
       "nft delete element inet weft_firewall pods4 (1 of them)",
       "nft delete element inet weft_firewall bridge-pods4 (1 of them)",
@@ -70,7 +70,7 @@ describe("removing", () => {
     expect(remove("a")).toMatchObject({ needsGeneration: false, pods: [pod("a", "10.1.0.2", "cni0")] });
   });
 
-  test("the last pod takes the bridge's too, if nobody has come meanwhile", () => {
+  test("removes the bridge's elements with its last pod, for one generation", () => {
     expect(texts(remove("c").requests)).toContain("nft delete element inet weft_firewall bridges (1 of them)");
     expect(remove("a", "b").needsGeneration).toBe(true);
     expect(texts(remove("a", "b").requests)).toContain(
@@ -78,7 +78,7 @@ describe("removing", () => {
     );
   });
 
-  test("nothing is sent for strangers, or where there is no table", () => {
+  test("sends nothing for unknown pods, or without a table", () => {
     expect(remove("d")).toMatchObject({ requests: [], pods: [], needsGeneration: false });
     expect(removeFromFirewall(readFirewall([]), () => true)).toMatchObject({
       requests: [],
@@ -88,7 +88,7 @@ describe("removing", () => {
   });
 });
 
-test("a table that is damaged, or lacks a pod, does not hold it", () => {
+test("holdsFirewall is false for a damaged table and for a missing pod", () => {
   const one = firewall([pod("a", "10.1.0.2")]);
   expect(holdsFirewall(readFirewall([]), one)).toBe(false);
   expect(

@@ -1,7 +1,8 @@
 /**
- * What makes `route_localnet` safe (CVE-2020-8558). The setting lets the node's loopback connections leave by other devices, to
- * pods, and lets packets to 127.0.0.0/8 in by them. The guard drops those before connection tracking: replies to the node's
- * own connections carry the node's address until they are translated back.
+ * The guard that makes `route_localnet` safe (CVE-2020-8558). The setting lets the node's loopback connections leave
+ * through other devices, to pods, and lets packets to 127.0.0.0/8 enter through them. The guard drops the latter before
+ * connection tracking. Replies to the node's own connections pass, because they carry the node's address until they are
+ * translated back.
  */
 import { LOCALHOST_TABLE, RAW_PRIORITY, SETTING_ROUTE_LOCALNET } from "../footprint.ts";
 import { IPV4_LOOPBACK } from "../ip/prefix.ts";
@@ -9,10 +10,10 @@ import type { SysctlName } from "../kernel/sysctl.ts";
 import { counter, drop, matchFamily, matchNotFromLoopback, matchPrefix } from "../nft/expressions.ts";
 import type { Chain, Rule, Table } from "../nft/table.ts";
 
-/** Of all devices: the kernel takes it for each of them. On only while a guard stands. */
+/** The setting for all devices, which the kernel applies to each of them. It is on only while a guard is programmed. */
 export const ROUTE_LOCALNET: SysctlName = ["net", "ipv4", "conf", "all", SETTING_ROUTE_LOCALNET];
 
-/** `iifname != "lo" ip daddr 127.0.0.0/8 drop`, and the same of `saddr`. */
+/** `iifname != "lo" ip daddr 127.0.0.0/8 drop`, and the same for `saddr`. */
 const RULES = (["daddr", "saddr"] as const).map(
   (side): Rule => ({
     comment: `loopback addresses from elsewhere: ${side}`,
@@ -25,8 +26,8 @@ export function loopbackGuard(name: string): Chain {
 }
 
 /**
- * `table inet weft-localhost`, weftd's own guard. Apart from all other tables, since it has to stand for as long as the setting
- * is on, whatever becomes of Services or pods' ports.
+ * `table inet weft-localhost`, weftd's own guard. It is a table of its own, because it must exist while the setting is
+ * on, whatever happens to Services or pods' ports.
  */
 export const LOCALHOST_GUARD: Table = {
   family: "inet",

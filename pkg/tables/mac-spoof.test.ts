@@ -6,11 +6,11 @@ import { addGuards, deleteGuards, type GuardedPort, holdsGuard, macSpoofTable } 
 const answer = ({ type, flags, body }: Request): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
 const first: GuardedPort = { owner: "cni:net/a/eth0", port: "veth00000001", mac: "02:00:00:00:00:01" };
 const second: GuardedPort = { owner: "cni:net/b/eth0", port: "veth00000002", mac: "02:00:00:00:00:02" };
-/** The kernel counts what a table holds; the requests do not say it, so each table looks like one of another shape. */
+/** The requests do not contain the kernel's use count, so each table seems to have another shape. */
 const dumped = (requests: readonly Request[]) => requests.map(answer);
 const texts = (requests: readonly Request[]) => requests.map(({ text }) => text);
 
-test("frames of guarded ports pass under their own address only", () => {
+test("guarded ports may send frames only with their own address", () => {
   const [chain] = macSpoofTable([]).chains;
   expect(chain).toMatchObject({ hook: "prerouting", priority: -300 });
   expect(chain?.rules.map(ruleText)).toEqual([
@@ -18,7 +18,7 @@ test("frames of guarded ports pass under their own address only", () => {
   ]);
 });
 
-test("where there is no table it is made with the port", () => {
+test("creates a missing table with the port", () => {
   expect(texts(addGuards([], [first]))).toEqual([
     "nft add table bridge weft_macspoof",
     "nft add set bridge weft_macspoof ports { type ifname; }",
@@ -30,7 +30,7 @@ test("where there is no table it is made with the port", () => {
   ]);
 });
 
-test("a table of another shape is made anew with what it tells, and a port of the same name gives way", () => {
+test("recreates a table of another shape with its ports, and replaces a port of the same name", () => {
   const both = addGuards(dumped(addGuards([], [first])), [second]);
   expect(both[0]?.text).toMatch(/^nft delete table bridge handle/);
   expect(texts(both).join("\n")).toContain('"veth00000001" . 02:00:00:00:00:01 comment "cni:net/a/eth0"');
@@ -38,7 +38,7 @@ test("a table of another shape is made anew with what it tells, and a port of th
   expect(texts(again).join("\n")).not.toContain("cni:net/a/eth0");
 });
 
-test("removing sends what the owner has in both sets, or nothing", () => {
+test("removes the owner's elements from both sets, and sends nothing if there are none", () => {
   const seen = dumped([...addGuards([], [first]), ...addGuards([], [second])]);
   const removal = deleteGuards(seen, (owner) => owner === first.owner);
   expect(texts(removal)).toEqual([
@@ -49,6 +49,6 @@ test("removing sends what the owner has in both sets, or nothing", () => {
   expect(deleteGuards([], () => true)).toEqual([]);
 });
 
-test("a port is not held where there is no table", () => {
+test("holdsGuard is false without a table", () => {
   expect(holdsGuard([], first)).toBe(false);
 });

@@ -1,10 +1,10 @@
 /**
- * Ports of bridges whose pods may send frames only under their own hardware address (`macspoofchk`). One table for all
- * attachments of the node; each guarded port has one element in a set of ports and one in a set of port and address, both
- * with the attachment's mark as comment.
+ * Bridge ports whose pods may send frames only with their own hardware address (`macspoofchk`). There is one table for
+ * all attachments of the node. Each guarded port is an element in a set of ports and in a set of ports with addresses,
+ * both with the attachment's mark as comment.
  *
- * Many executables write it at once and none is there to repair it, so each looks first and sends changes that the kernel
- * refuses when somebody else was faster (EEXIST, ENOENT): then look again.
+ * Many executables write the table at the same time and no daemon repairs it. So each reads the table first. The kernel
+ * refuses its changes if another one was faster (EEXIST, ENOENT), and the executable reads again.
  */
 import { BRIDGE_DSTNAT_PRIORITY, POD_TABLE } from "../footprint.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
@@ -23,7 +23,9 @@ import { readTuple, type TupleSet } from "../nft/set.ts";
 import { addElements, createTable, deleteElements, deleteTable, type Table } from "../nft/table.ts";
 import { readComment } from "../nft/userdata.ts";
 
-/** A port of a bridge, the only source address (canonical spelling) of its frames, and the owner's mark (at most 127 bytes). */
+/**
+ * A bridge port, the only source address (in canonical form) of its frames, and the owner's mark (at most 127 bytes).
+ */
 export interface GuardedPort {
   readonly owner: string;
   readonly port: string;
@@ -34,7 +36,7 @@ const SOURCE_FIELDS = ["ifname", "ether_addr"] as const;
 const PORTS = "ports";
 const SOURCES = "sources";
 
-/** `table bridge weft_macspoof` with these ports. */
+/** Makes `table bridge weft_macspoof` with these ports. */
 export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readonly sets: readonly TupleSet[] } {
   return {
     family: "bridge",
@@ -80,20 +82,23 @@ export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readon
 
 const EMPTY = macSpoofTable([]);
 
-/** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
+/**
+ * The queries for the table. The kernel answers ENOENT for the sets of a missing table; the caller treats it as an
+ * empty answer.
+ */
 export function macSpoofDumps(): Query[] {
   return tableQuestions(EMPTY);
 }
 
-/** What `deleteGuards` needs of `macSpoofDumps`. */
+/** The part of `macSpoofDumps` that `deleteGuards` needs. */
 export function macSpoofElementDumps(): Query[] {
   return elementDumps(EMPTY);
 }
 
 /**
- * One transaction that guards ports; `dumped` are the answers to `macSpoofDumps`. What is left of an earlier port of such
- * a name gives way. A table that is not as it should be (an older version's, or damaged) is made anew with what its elements
- * still tell. EEXIST or ENOENT: the table has changed since the dump.
+ * Makes one transaction that guards ports; `dumped` are the answers to `macSpoofDumps`. It removes what is left of an
+ * earlier port with the same name. A table that is not as wanted (an older version's, or damaged) is recreated with its
+ * readable elements. EEXIST or ENOENT: the table has changed since the dump.
  */
 export function addGuards(dumped: readonly Message[], guarded: readonly GuardedPort[]): Request[] {
   const wanted = macSpoofTable(guarded);
@@ -108,7 +113,7 @@ export function addGuards(dumped: readonly Message[], guarded: readonly GuardedP
   return [deleteTable(wanted, observed.handle), ...createTable(macSpoofTable([...kept, ...guarded]))];
 }
 
-/** The ports that the elements among the answers to dumps guard. */
+/** The guarded ports in the answers to dumps. */
 export function readGuards(dumped: readonly Message[]): GuardedPort[] {
   return guardsOf(readElements(EMPTY, dumped));
 }
@@ -123,8 +128,8 @@ function guardsOf(elements: ReadonlyMap<string, readonly SetElement[]>): Guarded
 }
 
 /**
- * One transaction that removes what all owners have that `isWanted` names, or nothing to send; `dumped` are the answers to
- * `macSpoofElementDumps`. ENOENT: the table has changed since the dump.
+ * Makes one transaction that removes the elements of all owners that `isWanted` selects; empty if there are none.
+ * `dumped` are the answers to `macSpoofElementDumps`. ENOENT: the table has changed since the dump.
  */
 export function deleteGuards(dumped: readonly Message[], isWanted: (owner: string) => boolean): Request[] {
   return deleteElements(EMPTY, readElements(EMPTY, dumped), ({ userdata }) => {
@@ -133,12 +138,12 @@ export function deleteGuards(dumped: readonly Message[], isWanted: (owner: strin
   });
 }
 
-/** True when the table has anything of the owner's, right or not. */
+/** True if the table contains any element of the owner, correct or not. */
 export function hasGuardOf(dumped: readonly Message[], owner: string): boolean {
   return deleteGuards(dumped, (mark) => mark === owner).length > 0;
 }
 
-/** True when the port is guarded, in a table that is as it should be. */
+/** True if the port is guarded, in a table that is as it should be. */
 export function holdsGuard(dumped: readonly Message[], guarded: GuardedPort): boolean {
   const wanted = macSpoofTable([guarded]);
   const observed = readTable(wanted, dumped);
@@ -146,7 +151,7 @@ export function holdsGuard(dumped: readonly Message[], guarded: GuardedPort): bo
   return wanted.sets.every((set) => holdsElements(set, observed.elements.get(set.name) ?? []));
 }
 
-/** Of an element of either set. */
+/** The port of an element of either set. */
 function portOf(element: SetElement): string | undefined {
   const read = readTuple({ fields: ["ifname"] }, element) ?? readTuple({ fields: SOURCE_FIELDS }, element);
   const port = read?.values[0];

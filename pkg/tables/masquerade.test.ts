@@ -17,7 +17,7 @@ const pod = (owner: string, address: string): PodMasquerade => {
 };
 
 describe("the node's masquerade", () => {
-  test("is one transaction that begins from nothing", () => {
+  test("is one transaction that replaces the table", () => {
     expect(texts(replaceTable(node(["10.244.0.0/16"], ["192.0.2.1"])))).toEqual([
       "nft add table inet weft",
       "nft delete table inet weft",
@@ -32,7 +32,7 @@ describe("the node's masquerade", () => {
     ]);
   });
 
-  test("takes hosts outside the cluster for its own where they are named, in their families alone", () => {
+  test("masquerades configured hosts outside the cluster, only in their families", () => {
     const table = nodeMasquerade({
       ...{ podRanges: [parsePrefix("10.244.0.0/16"), parsePrefix("fd00::/48")], exempt: [] },
       outsideHosts: [parsePrefix("198.51.100.0/24")],
@@ -44,7 +44,7 @@ describe("the node's masquerade", () => {
     ]);
   });
 
-  test("has the families that have ranges, whatever is exempt", () => {
+  test("has the families of the ranges, whatever is exempt", () => {
     expect(node(["fd00::/48"], ["192.0.2.1"]).sets.map(({ name }) => name)).toEqual([
       "pod-ranges6",
       "exempt6",
@@ -57,7 +57,7 @@ describe("the node's masquerade", () => {
     expect(node(["10.244.0.0/16"]).chains).toEqual(node(["10.244.0.0/16"], ["192.0.2.1"]).chains);
   });
 
-  test("is recognised whatever the order of its elements", () => {
+  test("is recognised in any order of its elements", () => {
     const dumped = dumpOf(node(["10.244.0.0/16"], ["192.0.2.1", "192.0.2.2"]));
     expect(isSameTable(node(["10.244.0.0/16"], ["192.0.2.2", "192.0.2.1", "192.0.2.1"]), dumped)).toBe(true);
     expect(isSameTable(node(["10.244.128.0/17", "10.244.0.0/17"], ["192.0.2.2", "192.0.2.1"]), dumped)).toBe(true);
@@ -78,7 +78,7 @@ describe("pods' masquerade", () => {
   const a = pod("cni:net/a/eth0", "10.1.0.2/24");
   const b = pod("cni:net/b/eth0", "10.1.0.3/24");
 
-  test("makes the table where it is absent, and only adds elements where it is there", () => {
+  test("creates a missing table, and only adds elements to an existing one", () => {
     expect(texts(addPodMasquerade([], [a]))[0]).toBe("nft add table inet weft_masquerade");
     expect(texts(addPodMasquerade(dumpOf(podMasquerade([a])), [b]))).toEqual([
       'nft create element inet weft_masquerade pods4 { 10.1.0.3 comment "cni:net/b/eth0" }',
@@ -86,7 +86,7 @@ describe("pods' masquerade", () => {
     ]);
   });
 
-  test("takes an address over from its last owner in the same transaction", () => {
+  test("assigns an address of an earlier owner in the same transaction", () => {
     const again = pod("cni:net/c/eth0", "10.1.0.2/24");
     expect(texts(addPodMasquerade(dumpOf(podMasquerade([a, b])), [again])).slice(0, 3)).toEqual([
       "nft delete element inet weft_masquerade pods4 (1 of them)",
@@ -95,7 +95,7 @@ describe("pods' masquerade", () => {
     ]);
   });
 
-  test("makes a damaged table anew with the entries that it still tells", () => {
+  test("recreates a damaged table with its readable entries", () => {
     const damaged = dumpOf(podMasquerade([a])).slice(0, -1);
     expect(texts(addPodMasquerade(damaged, [b]))).toEqual([
       "nft delete table inet handle 0",
@@ -103,7 +103,7 @@ describe("pods' masquerade", () => {
     ]);
   });
 
-  test("removes the wanted owners' elements, and nothing where there are none", () => {
+  test("removes the selected owners' elements, and sends nothing if there are none", () => {
     const dumped = dumpOf(podMasquerade([a, b]));
     expect(texts(deletePodMasquerade(dumped, () => true))).toEqual([
       "nft delete element inet weft_masquerade pods4 (2 of them)",

@@ -1,6 +1,6 @@
 /**
- * The node's masquerade: what leaves the pods' ranges for elsewhere gets the node's address. One table, all of it ours,
- * for all pods of the node. Nothing but addresses decides; no packet mark is read or changed.
+ * The node's masquerading: packets that leave the pods' ranges get the node's address as source. One table, owned by
+ * weft, for all pods of the node. Only addresses decide; no packet mark is read or changed.
  */
 import { NODE_TABLE, SRCNAT_PRIORITY } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
@@ -17,20 +17,23 @@ import type { NftSet } from "../nft/set.ts";
 import type { Chain, Rule, Table } from "../nft/table.ts";
 
 export interface MasqueradeSettings {
-  /** All pods' ranges, of this node and others: between them nothing is translated. */
+  /** The ranges of all pods, on this node and others. Traffic between them is not translated. */
   readonly podRanges: readonly Prefix[];
   /**
-   * Destinations outside the ranges that see a pod's own address nonetheless: the other nodes in host-gw, which know
-   * the way back. With vxlan there are none: a packet to a node goes by the underlay, where a pod's address is unknown.
+   * Destinations outside the ranges that still see a pod's own address: the other nodes with host-gw, which have a
+   * route back. With vxlan there are none: a packet to a node uses the underlay, where a pod's address is unknown.
    */
   readonly exempt: readonly Address[];
-  /** Networks outside the ranges that see a pod's own address, since they know the way back to it. */
+  /** Networks outside the ranges that see a pod's own address, because they have a route back to it. */
   readonly nonMasquerade?: readonly Prefix[];
-  /** Hosts outside the cluster that reach pods of other nodes through this one: without its address no reply would come back. */
+  /**
+   * Hosts outside the cluster that reach pods of other nodes through this one. Without this node's address as source,
+   * the replies would not return through it.
+   */
   readonly outsideHosts?: readonly Prefix[];
 }
 
-/** `table inet weft`. Rules depend on the families alone; ranges and exempt addresses are elements. */
+/** Makes `table inet weft`. Rules depend only on the families; ranges and exempt addresses are elements. */
 export function nodeMasquerade(settings: MasqueradeSettings): Table {
   const { podRanges, exempt, nonMasquerade = [], outsideHosts = [] } = settings;
   const families = ([4, 6] as const).filter((family) => podRanges.some(({ address }) => address.family === family));
@@ -112,12 +115,12 @@ function outsideRule(family: Family): Rule {
   };
 }
 
-/** The base chain that masquerade needs. */
+/** The base chain for masquerading. */
 export function postrouting(rules: readonly Rule[]): Chain {
   return { name: "postrouting", type: "nat", hook: "postrouting", priority: SRCNAT_PRIORITY, rules };
 }
 
-/** The kernel refuses an address that is given twice. */
+/** Removes duplicates, because the kernel refuses an address that is given twice. */
 export function distinct(addresses: readonly Address[]): Address[] {
   return [...new Map(addresses.map((address) => [address.value, address])).values()];
 }

@@ -14,7 +14,7 @@ const rules = (senders: readonly string[], tunnels: readonly Tunnel[] = [tunnel]
     ...{ tunnels, senders: senders.map(parseAddress) },
   });
 
-test("VXLAN packets of our network are taken from nodes alone", () => {
+test("accepts VXLAN packets of our network only from nodes", () => {
   const { sets, chains } = rules(["192.0.2.2", "2001:db8::2", "192.0.2.2"]);
   const input = chains.find(({ hook }) => hook === "input");
   expect(input?.rules.map(ruleText)).toEqual([
@@ -24,7 +24,7 @@ test("VXLAN packets of our network are taken from nodes alone", () => {
   expect(sets.some(({ name }) => name === "vxlan-senders6")).toBe(false);
 });
 
-test("each VTEP has its rule, and without any no packet is looked at", () => {
+test("has a rule for each VTEP, and no chain without VTEPs", () => {
   const names = ({ sets, chains }: ReturnType<typeof rules>) => [
     chains.find(({ hook }) => hook === "input")?.rules.length,
     sets.map(({ name }) => name).filter((name) => name.startsWith("vxlan")),
@@ -39,14 +39,14 @@ test("each VTEP has its rule, and without any no packet is looked at", () => {
 const texts = (wanted: ReturnType<typeof rules>, held: ReturnType<typeof rules> | undefined) =>
   changeTable(wanted, held === undefined ? [] : dumpOf(held)).map(({ text }) => text);
 
-test("one node more or less is one element more or less", () => {
+test("changes one element if one node is added or removed", () => {
   const [two, three] = [rules(["192.0.2.2", "192.0.2.3"]), rules(["192.0.2.2", "192.0.2.3", "192.0.2.4"])];
   expect(texts(three, two)).toEqual(["nft create element inet weft vxlan-senders4 { 192.0.2.4 }"]);
   expect(texts(two, three)).toEqual(["nft delete element inet weft vxlan-senders4 (1 of them)"]);
   expect(texts(two, two)).toEqual([]);
 });
 
-test("another rule, another network, or no table at all make the whole anew", () => {
+test("replaces the table if a rule or a network changes, or if it does not exist", () => {
   const held = rules(["192.0.2.2"]);
   const whole = expect.arrayContaining(["nft delete table inet weft"]);
   expect(texts(held, undefined)).toEqual(whole);

@@ -1,7 +1,7 @@
 /**
- * All of the node's own rules: one table, since one transaction changes it. Pods' traffic to the outside is masqueraded;
- * VXLAN packets are taken from the cluster's nodes and from nobody else, who could otherwise put frames of his making on
- * the pods' network (VXLAN itself knows no authentication, RFC 7348 section 7).
+ * The node's own rules, in one table, because one transaction changes them. They masquerade pods' traffic to the
+ * outside. They accept VXLAN packets only from the cluster's nodes: VXLAN has no authentication (RFC 7348 section 7),
+ * so any other host could inject frames into the pods' network.
  */
 import { FILTER_PRIORITY } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
@@ -10,16 +10,16 @@ import type { NftSet } from "../nft/set.ts";
 import type { Rule, Table } from "../nft/table.ts";
 import { distinct, type MasqueradeSettings, nodeMasquerade } from "./masquerade.ts";
 
-/** What tells a VTEP's packets from others. */
+/** The properties that identify packets for a VTEP. */
 export interface Tunnel {
-  /** Of the underlay. */
+  /** The family of the underlay. */
   readonly family: Family;
   readonly port: number;
   readonly vni: number;
 }
 
 export interface NodeRulesSettings extends MasqueradeSettings {
-  /** This node's VTEPs; none: VXLAN packets are not looked at. */
+  /** This node's VTEPs. Without VTEPs, VXLAN packets are not filtered. */
   readonly tunnels: readonly Tunnel[];
   /** All addresses of the other nodes. */
   readonly senders: readonly Address[];
@@ -53,6 +53,7 @@ function sendersOf(family: Family, senders: readonly Address[]): NftSet {
   };
 }
 
+/** Matches the VNI, too: another program's overlay may use the same port (Docker's uses 4789). */
 function tunnelRule({ family, port, vni }: Tunnel): Rule {
   return {
     comment: `VXLAN from nobody's node, IPv${family}`,

@@ -31,7 +31,7 @@ const pod = (id: string, address: string, more: Partial<AcceptedPod> = {}): Acce
 const [a, b] = [pod("a", "10.22.0.2"), pod("b", "10.22.0.3")];
 const texts = (requests: readonly Request[]) => requests.map(({ text }) => text).join("\n");
 
-/** The kernel right after `requests`, beside what was there. */
+/** The kernel's state after `requests`, in addition to `others`. */
 function after(requests: readonly Request[], ...others: readonly Message[]): SeenForwarding {
   let handle = 0n;
   const made = requests.map((item) => {
@@ -50,7 +50,7 @@ function after(requests: readonly Request[], ...others: readonly Message[]): See
 const EMPTY = after([]);
 const IPTABLES = [table("filter"), base("filter", "FORWARD", "accept")];
 
-test("iptables' filter table gets the rules of all pods, and is made only where that is asked for", () => {
+test("adds the rules of all pods to iptables' filter table, which it creates only on request", () => {
   expect(acceptPods(EMPTY, [a, b], false)).toEqual([]);
   expect(texts(acceptPods(EMPTY, [a, b], true))).toMatch(
     /add table ip filter[\s\S]*saddr 10.22.0.2[\s\S]*saddr 10.22.0.3/,
@@ -58,20 +58,20 @@ test("iptables' filter table gets the rules of all pods, and is made only where 
   expect(texts(acceptPods(after([], ...IPTABLES), [a], false))).toContain("ip filter CNI-FORWARD ip saddr 10.22.0.2");
 });
 
-test("only pods that lack a rule are named", () => {
+test("returns only pods that lack a rule", () => {
   const seen = after(acceptPods(after([], ...IPTABLES), [a], false), ...IPTABLES);
   expect(acceptPods(seen, [a], false)).toEqual([]);
   expect(unacceptedPods(seen, [a, b], false)).toEqual([b]);
 });
 
-test("what firewalld lets through is left to it, whether the configuration says so or firewalld is there", () => {
+test("adds no rules for pods that firewalld accepts, by configuration or because firewalld runs", () => {
   const firewalld = [table("firewalld"), base("firewalld", "filter_FORWARD", "drop")];
   expect(acceptPods(after([], ...firewalld), [a], true)).toEqual([]);
   expect(texts(acceptPods(after([], ...firewalld), [{ ...a, usesFirewalld: false }], false))).toContain("ip firewalld");
   expect(acceptPods(after([], ...IPTABLES), [{ ...a, usesFirewalld: true }], true)).toEqual([]);
 });
 
-test("what was added is taken out again, and its handles are written down", () => {
+test("removes added rules, and records their handles", () => {
   const requests = acceptPods(after([], ...IPTABLES), [a, b], false);
   const seen = after(requests, ...IPTABLES);
   const removal = texts(forgetPods(seen, (owner) => owner === a.owner, a.addresses, "CNI-ADMIN"));

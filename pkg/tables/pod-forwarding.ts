@@ -1,6 +1,6 @@
 /**
- * Rules that let single pods through in other programs' forward chains, for many pods at once: what the plugin `firewall`
- * adds for each, put back where another program removed it.
+ * The rules that accept single pods in other programs' forward chains, for many pods at once. The plugin `firewall`
+ * adds them for each pod; weftd repairs them if another program removes them.
  */
 
 import { rulesOfAddress } from "../foreign/cni-forward.ts";
@@ -14,10 +14,10 @@ import type { Message, Request } from "../netlink/message.ts";
 import { type NftRule, type NftRuleset, readRules } from "../nft/ruleset.ts";
 import { addRuleRecords, deleteRuleRecords, type RuleRecord, readRuleRecords, ruleRecordRequests } from "./firewall.ts";
 
-/** How an attachment is let through. */
+/** How an attachment is accepted in other programs' chains. */
 export interface ForwardingSettings {
   readonly adminChain: string;
-  /** True where firewalld lets it through, false where it does not, `undefined` where that is firewalld's to say. */
+  /** True if firewalld accepts it, false if not. `undefined`: firewalld accepts it if firewalld runs. */
   readonly usesFirewalld: boolean | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface AcceptedPod extends ForwardedPod, ForwardingSettings {}
 
 export interface SeenForwarding {
   readonly foreign: NftRuleset;
-  /** Of the addresses in question. */
+  /** The records of the given addresses. */
   readonly records: readonly RuleRecord[];
 }
 
@@ -41,8 +41,8 @@ export function* podForwardingLook(
 }
 
 /**
- * What has to be added for these pods, all of one administrator's chain; with `makesTables` also iptables' filter tables
- * where they are missing.
+ * Plans the missing rules for these pods, which must have the same administrator's chain. With `makesTables` it also
+ * creates iptables' filter tables if they are missing.
  */
 export function acceptPods({ foreign }: SeenForwarding, pods: readonly AcceptedPod[], makesTables: boolean): Request[] {
   const hasFirewalld = foreign.tables.some(({ table }) => table === "firewalld");
@@ -59,7 +59,7 @@ export function acceptPods({ foreign }: SeenForwarding, pods: readonly AcceptedP
   return accept(pods.filter(isLetThrough), { except: ({ table }) => table === "firewalld" });
 }
 
-/** Those of `pods` that lack a rule. */
+/** The pods that lack a rule. */
 export function unacceptedPods(
   seen: SeenForwarding,
   pods: readonly AcceptedPod[],
@@ -69,7 +69,7 @@ export function unacceptedPods(
   return isMissing(pods) ? pods.filter((pod) => isMissing([pod])) : [];
 }
 
-/** Takes out again what owners have that `isWanted` names, whose addresses are `addresses`. */
+/** Removes the rules of the owners that `isWanted` selects; `addresses` are the addresses of their pods. */
 export function forgetPods(
   { foreign, records }: SeenForwarding,
   isWanted: (owner: string) => boolean,
@@ -79,7 +79,7 @@ export function forgetPods(
   return [...deleteRuleRecords(records), ...forgetForwarded(foreign, { isWanted, addresses }, { adminChain }).requests];
 }
 
-/** The records of the rules that the kernel has made, from its echoes: the DEL of `firewall` finds the rules by them. */
+/** The records of rules that the kernel has created, from its echoes. The DEL of `firewall` finds the rules by them. */
 export function recordsOf(addresses: readonly Address[], made: readonly NftRule[]): RuleRecord[] {
   return addresses.flatMap((address): RuleRecord[] => {
     const handles = rulesOfAddress(made, address).map(({ handle }) => handle);
@@ -87,7 +87,7 @@ export function recordsOf(addresses: readonly Address[], made: readonly NftRule[
   });
 }
 
-/** One transaction that writes them down, in place of those `held`; nothing to send where there are none. */
+/** Makes one transaction that records the rules and replaces `held`; empty if there are none. */
 export function recordRules(
   addresses: readonly Address[],
   held: readonly RuleRecord[],

@@ -1,10 +1,10 @@
 /**
- * Masquerade for single attachments (the `ipMasq` of an executable): what leaves a pod for outside its own subnet gets
- * the node's address. One table for all attachments of the node; each address has one element in a set of sources and one
- * in a set of source and own subnet, both with the attachment's mark as comment.
+ * Masquerading for single attachments (the `ipMasq` of an executable): packets from a pod to destinations outside its
+ * own subnet get the node's address as source. There is one table for all attachments of the node. Each address is an
+ * element in a set of sources and in a set of sources with their subnets, both with the attachment's mark as comment.
  *
- * Many executables write it at once and none is there to repair it, so each looks first and sends changes that the kernel
- * refuses when somebody else was faster (EEXIST, ENOENT): then look again.
+ * Many executables write the table at the same time and no daemon repairs it. So each reads the table first. The kernel
+ * refuses its changes if another one was faster (EEXIST, ENOENT), and the executable reads again.
  */
 import { POD_TABLE } from "../footprint.ts";
 import { type Address, type Family, isSameAddress } from "../ip/address.ts";
@@ -24,7 +24,7 @@ import { type NftSet, readElement, readPair } from "../nft/set.ts";
 import { addElements, createTable, deleteElements, deleteTable, type Rule, type Table } from "../nft/table.ts";
 import { postrouting } from "./masquerade.ts";
 
-/** A pod's address, the subnet that it reaches under its own address, and the owner's mark (at most 127 bytes). */
+/** A pod's address, the subnet that sees this address unchanged, and the owner's mark (at most 127 bytes). */
 export interface PodMasquerade {
   readonly owner: string;
   readonly address: Address;
@@ -35,7 +35,7 @@ const FAMILIES = [4, 6] as const;
 const podsSet = (family: Family) => `pods${family}`;
 const subnetsSet = (family: Family) => `pod-subnets${family}`;
 
-/** `table inet weft_masquerade` with these entries. */
+/** Makes `table inet weft_masquerade` with these entries. */
 export function podMasquerade(entries: readonly PodMasquerade[]): Table {
   return {
     family: "inet",
@@ -82,15 +82,18 @@ function podRule(family: Family): Rule {
   };
 }
 
-/** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
+/**
+ * The queries for the table. The kernel answers ENOENT for the sets of a missing table; the caller treats it as an
+ * empty answer.
+ */
 export function podMasqueradeDumps(): Query[] {
   return tableQuestions(podMasquerade([]));
 }
 
 /**
- * One transaction that adds `entries`; `dumped` are the answers to `podMasqueradeDumps`. An address that another owner
- * left behind changes hands. A table that is not as it should be (an older version's, or damaged) is made anew with what
- * its elements still tell. EEXIST or ENOENT: the table has changed since the dump.
+ * Makes one transaction that adds `entries`; `dumped` are the answers to `podMasqueradeDumps`. An address of another
+ * owner, which is stale, is assigned to the new one. A table that is not as wanted (an older version's, or damaged) is
+ * recreated with its readable elements. EEXIST or ENOENT: the table has changed since the dump.
  */
 export function addPodMasquerade(dumped: readonly Message[], entries: readonly PodMasquerade[]): Request[] {
   const wanted = podMasquerade(entries);
@@ -108,7 +111,7 @@ export function addPodMasquerade(dumped: readonly Message[], entries: readonly P
   return [deleteTable(wanted, observed.handle), ...createTable(podMasquerade([...kept, ...entries]))];
 }
 
-/** True when all of `entries` are in the kernel, in a table that is as it should be. */
+/** True if all of `entries` are in the kernel, in a table that is as it should be. */
 export function holdsPodMasquerade(dumped: readonly Message[], entries: readonly PodMasquerade[]): boolean {
   const wanted = podMasquerade(entries);
   const observed = readTable(wanted, dumped);
@@ -116,7 +119,7 @@ export function holdsPodMasquerade(dumped: readonly Message[], entries: readonly
   return wanted.sets.every((set) => holdsElements(set, observed.elements.get(set.name) ?? []));
 }
 
-/** The entries that the elements among the answers to `podMasqueradeDumps` tell. */
+/** Parses the entries in the answers to `podMasqueradeDumps`. */
 export function readPodMasquerade(dumped: readonly Message[]): PodMasquerade[] {
   return entriesOf(readElements(podMasquerade([]), dumped));
 }
@@ -130,8 +133,8 @@ function entriesOf(elements: ReadonlyMap<string, readonly SetElement[]>): PodMas
 }
 
 /**
- * One transaction that removes the entries of all owners that `isWanted` names, or nothing to send. ENOENT: the table
- * has changed since the dump.
+ * Makes one transaction that removes the entries of all owners that `isWanted` selects; empty if there are none.
+ * ENOENT: the table has changed since the dump.
  */
 export function deletePodMasquerade(dumped: readonly Message[], isWanted: (owner: string) => boolean): Request[] {
   const table = podMasquerade([]);

@@ -63,7 +63,7 @@ const texts = (requests: readonly Request[]) => requests.map(({ text }) => text)
 const [a, b] = [wanted("a", 2), wanted("b", 3)];
 const ALL = ["masquerade", "portmap", "macspoofchk", "firewall"];
 
-test("pods of one bridge that want different policies lack nothing: the stricter one holds", () => {
+test("pods of one bridge with different policies lack nothing: the stricter one applies", () => {
   const open = { ...b, firewall: { ...b.firewall, policies: new Map([["cni0", "isolated" as const]]) } };
   for (const both of [
     [a, open],
@@ -74,13 +74,13 @@ test("pods of one bridge that want different policies lack nothing: the stricter
   }
 });
 
-/** As the kernel holds it once all of them are there. */
+/** The firewall in the kernel after all of them have been added. */
 const unionOf = (rules: readonly PodRules[]) => ({
   pods: rules.flatMap(({ firewall }) => firewall.pods),
   policies: new Map([["cni0", "isolated" as const]]),
 });
 
-test("a comparison grows with the pods, not with their square", () => {
+test("the time of a comparison is linear in the number of pods", () => {
   const pods = (count: number) => Array.from({ length: count }, (_, at) => wantedAt(at));
   const timeOf = (count: number) => {
     const all = pods(count);
@@ -93,11 +93,11 @@ test("a comparison grows with the pods, not with their square", () => {
     return Math.min(...times);
   };
   timeOf(50);
-  // Eight times as many: 64 times where each pod reads the whole table.
+  // Eight times as many pods: the factor would be 64 if each pod read the entire table.
   expect(timeOf(400) / timeOf(50)).toBeLessThan(24);
 });
 
-/** One of thousands. */
+/** One of thousands of pods. */
 const wantedAt = (at: number): PodRules => {
   const pod = wanted(`p${at}`, 2, 10_000 + at);
   const address = parsePrefix(`10.23.${at >> 8}.${at & 255}/16`);
@@ -114,12 +114,12 @@ const wantedAt = (at: number): PodRules => {
   };
 };
 
-test("what is there stays as it is", () => {
+test("plans nothing if everything exists", () => {
   expect(planPodRules(seenOf([a, b]), [a, b])).toEqual({ requests: [], restored: [], obstacles: [] });
   expect(planPodRules(NOTHING, [])).toEqual({ requests: [], restored: [], obstacles: [] });
 });
 
-test("where the tables are gone, all of it comes back in one transaction", () => {
+test("restores everything in one transaction if the tables are gone", () => {
   const { requests, restored, obstacles } = planPodRules(NOTHING, [a, b]);
   for (const table of ["inet weft_masquerade", "inet weft_portmap", "bridge weft_macspoof", "inet weft_firewall"])
     expect(texts(requests)).toContain(`nft add table ${table}`);
@@ -127,7 +127,7 @@ test("where the tables are gone, all of it comes back in one transaction", () =>
   expect(obstacles).toEqual([]);
 });
 
-test("beside another attachment, only what is missing is added", () => {
+test("adds only the missing rules, next to another attachment's", () => {
   const { requests, restored } = planPodRules(seenOf([a]), [a, b]);
   expect(new Set(restored.map(({ owner }) => owner))).toEqual(new Set([b.owner]));
   expect(texts(requests)).not.toMatch(/add table|delete/);
@@ -135,7 +135,7 @@ test("beside another attachment, only what is missing is added", () => {
   expect(texts(requests)).toContain(`10.22.0.3 comment "${b.owner}"`);
 });
 
-test("what is not due does not come back, and is asked for once", () => {
+test("does not restore parts that are not due, and calls isDue once", () => {
   const asked: OwnedPart[] = [];
   const plan = planPodRules(NOTHING, [a], (part) => {
     asked.push(part);
@@ -146,21 +146,21 @@ test("what is not due does not come back, and is asked for once", () => {
   expect(texts(plan.requests)).not.toContain("weft_masquerade");
 });
 
-describe("nothing is taken from another attachment", () => {
-  test("that has the host port by now, or is to get it with the same transaction", () => {
+describe("takes nothing from another attachment", () => {
+  test("that now has the host port, or gets it in the same transaction", () => {
     const taken = wanted("b", 3, 8082);
     for (const { obstacles, restored } of [planPodRules(seenOf([taken]), [a]), planPodRules(NOTHING, [taken, a])]) {
       expect(obstacles).toEqual([
         {
           ...{ owner: a.owner, part: "portmap" },
-          reason: "container b, interface eth0, network net has 8082/tcp of any IPv4 address by now",
+          reason: "container b, interface eth0, network net now has 8082/tcp of any IPv4 address",
         },
       ]);
       expect(restored).toContainEqual({ owner: a.owner, part: "masquerade" });
     }
   });
 
-  test("that has the address by now", () => {
+  test("that now has the address", () => {
     const heir = wanted("heir", 2, 9000);
     const { requests, obstacles } = planPodRules(seenOf([heir]), [a]);
     expect(obstacles.map(({ part }) => part)).toEqual(["masquerade", "portmap", "firewall"]);
@@ -168,7 +168,7 @@ describe("nothing is taken from another attachment", () => {
   });
 });
 
-test("removing takes what the owner has in all tables, and nothing of others", () => {
+test("removes the owner's elements from all tables, and no others", () => {
   const text = texts(removePodRules(seenOf([a, b]), (owner) => owner === a.owner));
   for (const table of ["inet weft_masquerade", "inet weft_portmap", "bridge weft_macspoof", "inet weft_firewall"])
     expect(text).toContain(`nft delete element ${table}`);
@@ -177,7 +177,7 @@ test("removing takes what the owner has in all tables, and nothing of others", (
   expect(removePodRules(NOTHING, () => true)).toEqual([]);
 });
 
-test("owners are told by part", () => {
+test("returns owners by part", () => {
   const empty = { ...b, guards: [], masquerades: [] };
   const owners = ownersOf(seenOf([a, empty]));
   expect([...owners].map(([part, of]) => [part, [...of]])).toEqual([

@@ -1,6 +1,6 @@
 /**
- * What nf_tables holds for single attachments, all of it together: masquerade, ports, guarded ports of bridges, firewall.
- * The executables write each part for themselves; this is for putting back what another program removed (`nft flush
+ * The rules of single attachments in all nf_tables tables: masquerading, ports, guarded bridge ports, firewall. The
+ * executables write each part on their own; this module restores parts that another program removed (`nft flush
  * ruleset`) while the pods run.
  */
 
@@ -54,37 +54,37 @@ const TABLES: Readonly<Record<PodRulePart, { readonly family: number; readonly n
   firewall: { family: NFPROTO.inet, name: POD_TABLE.firewall },
 };
 
-/** What an attachment should have; empty parts are none. */
+/** The rules that an attachment should have; a part may be empty. */
 export interface PodRules {
   readonly owner: string;
   readonly masquerades: readonly PodMasquerade[];
   readonly ports: PortMap;
   readonly guards: readonly GuardedPort[];
   readonly firewall: Firewall;
-  /** How those of `firewall` are let through in other programs' chains. */
+  /** How the pods of `firewall` are accepted in other programs' chains. */
   readonly forward: ForwardingSettings;
 }
 
-/** The usual ones. */
+/** The default settings. */
 export const FORWARD_WISHES: ForwardingSettings = { adminChain: DEFAULT_ADMIN_CHAIN, usesFirewalld: undefined };
 export const NO_FIREWALL: Firewall = { pods: [], policies: new Map() };
 
 export interface SeenPodRules {
-  /** Asked before anything else was read. */
+  /** The generation of the ruleset, read before anything else. */
   readonly generation: number | undefined;
-  /** Of those tables that are there: another handle is another table, in place of one that was removed. */
+  /** The handles of the existing tables. Another handle means another table, which replaced a removed one. */
   readonly handles: PodTables;
   readonly masquerades: readonly Message[];
   readonly ports: readonly Message[];
   readonly guards: readonly Message[];
   readonly firewall: SeenFirewall;
-  /** Bridges that the reference plugin closes to each other. */
+  /** Bridges that the reference plugin isolates from each other. */
   readonly isolated: readonly string[];
 }
 
 export type PodTables = ReadonlyMap<PodRulePart, bigint>;
 
-/** Which of the tables are there: one small dump. */
+/** Reads which of the tables exist, with one small dump. */
 export function* podTablesLook(): Look<PodTables> {
   const tables = (yield [tablesDump()]).map((message) => decode(NFT_MSG_NEWTABLE, message));
   return new Map(
@@ -109,7 +109,7 @@ export function* podRulesLook(): Look<SeenPodRules> {
   };
 }
 
-/** The attachments of which the tables hold something, by part. */
+/** The attachments with elements in the tables, by part. */
 export function ownersOf(seen: SeenPodRules): ReadonlyMap<PodRulePart, ReadonlySet<string>> {
   const owners = (entries: readonly { readonly owner: string }[]) => new Set(entries.map(({ owner }) => owner));
   return new Map([
@@ -120,28 +120,29 @@ export function ownersOf(seen: SeenPodRules): ReadonlyMap<PodRulePart, ReadonlyS
   ]);
 }
 
-/** A part of an attachment. */
+/** One part of an attachment's rules. */
 export interface OwnedPart {
   readonly owner: string;
   readonly part: PodRulePart;
 }
 
-/** Why a part cannot be put back. */
+/** The reason why a part cannot be restored. */
 export interface PodRulesObstacle extends OwnedPart {
   readonly reason: string;
 }
 
 export interface PodRulesPlan {
-  /** One transaction; to be committed for the generation of the look alone. */
+  /** One transaction; commit it only for the generation of the read. */
   readonly requests: readonly Request[];
-  /** What comes back by it. */
+  /** The parts that it restores. */
   readonly restored: readonly OwnedPart[];
   readonly obstacles: readonly PodRulesObstacle[];
 }
 
 /**
- * Adds what the kernel lacks of `wanted`, beside what it holds of others. `isDue` says of a part that is missing whether it
- * is to come back now. Nothing is taken from another attachment: an address or port that one has by now stays with it.
+ * Plans the parts of `wanted` that the kernel lacks, next to other attachments' rules. `isDue` decides whether a
+ * missing part is restored now. Nothing is taken from another attachment: if one now has an address or port, it keeps
+ * it.
  */
 export function planPodRules(
   seen: SeenPodRules,
@@ -162,7 +163,10 @@ type PlanPart = (
   isDue: (missing: OwnedPart) => boolean,
 ) => PodRulesPlan;
 
-/** Of the attachments in whose turn `obstacleOf` finds nothing; it is told of those that were taken before. */
+/**
+ * Selects the attachments without an obstacle, in order. `obstacleOf` receives the attachments that have already been
+ * selected.
+ */
 function select(
   part: PodRulePart,
   missing: readonly PodRules[],
@@ -191,7 +195,7 @@ function planOf(
   return { requests: taken.length === 0 ? [] : requests(), restored, obstacles };
 }
 
-/** Another attachment's entry for an address of `entries`. */
+/** Returns a text if another attachment has an entry for an address of `entries`. */
 function otherHolder<E extends Pick<PodMasquerade, "owner" | "address">>(
   entries: readonly E[],
   held: readonly E[],
@@ -199,7 +203,7 @@ function otherHolder<E extends Pick<PodMasquerade, "owner" | "address">>(
   const other = held.find((entry) =>
     entries.some(({ owner, address }) => owner !== entry.owner && isSameAddress(address, entry.address)),
   );
-  return other === undefined ? undefined : `${describeOwner(other.owner)} has its address by now`;
+  return other === undefined ? undefined : `${describeOwner(other.owner)} now has its address`;
 }
 
 const planMasquerades: PlanPart = (seen, wanted, isDue) => {
@@ -226,7 +230,7 @@ const planPorts: PlanPart = (seen, wanted, isDue) => {
   const selected = select("portmap", missing, isDue, ({ ports }, taken) => {
     const obstacle = portMapObstacle(ports, held) ?? portMapObstacle(ports, union(taken));
     if (obstacle === undefined) return undefined;
-    return `${describeOwner(obstacle.holder.owner)} has ${describeHostPort(obstacle.holder)} by now`;
+    return `${describeOwner(obstacle.holder.owner)} now has ${describeHostPort(obstacle.holder)}`;
   });
   return planOf("portmap", selected, () => addPortMap(seen.ports, union(selected.taken)).requests);
 };
@@ -246,7 +250,7 @@ const planFirewall: PlanPart = (seen, wanted, isDue) => {
   return planOf("firewall", selected, () => addToFirewall(seen.firewall, unionOf(selected.taken), seen.isolated));
 };
 
-/** A bridge that one pod wants isolated is. */
+/** Merges the pods. A bridge is isolated if one pod requests it. */
 function unionOf(rules: readonly PodRules[]): Firewall {
   const policies = rules.flatMap(({ firewall }) => [...firewall.policies]);
   const isolated = policies.filter(([, policy]) => policy === "isolated");
@@ -256,7 +260,7 @@ function unionOf(rules: readonly PodRules[]): Firewall {
   };
 }
 
-/** One transaction that removes everything of the owners that `isWanted` names, or nothing to send. */
+/** Makes one transaction that removes all rules of the owners that `isWanted` selects; empty if there are none. */
 export function removePodRules(seen: SeenPodRules, isWanted: (owner: string) => boolean): Request[] {
   return [
     ...deletePodMasquerade(seen.masquerades, isWanted),
@@ -266,7 +270,7 @@ export function removePodRules(seen: SeenPodRules, isWanted: (owner: string) => 
   ];
 }
 
-/** Pods that our own table knows, or is to know: others are on their way out. */
+/** The pods that are, or will be, in our own table; others are being removed. */
 export function acceptedPods(
   seen: SeenPodRules,
   wanted: readonly PodRules[],

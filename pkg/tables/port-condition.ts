@@ -1,7 +1,7 @@
 /**
- * Which connections a port of the node is mapped for: those whose source, destination and incoming interface are all within
- * given spans. What a configuration says in words becomes a list of such conditions of which no two overlap, so each is
- * one element of an interval map. Pure.
+ * Conditions for a mapped port of the node: the source, destination and incoming interface of a connection must be
+ * within given spans. A configuration becomes a list of conditions that do not overlap, so each is one element of an
+ * interval map. Pure functions.
  */
 import { addressBits, type Family } from "../ip/address.ts";
 import { commonSpan, type Span } from "../ip/span.ts";
@@ -10,24 +10,24 @@ import { type FieldRange, interfaceNameBytes } from "../nft/tuple.ts";
 export interface PortCondition {
   readonly source: Span;
   readonly destination: Span;
-  /** The node's own connections come in by no interface: its name is empty. */
+  /** The node's own connections have no incoming interface: its name is empty. */
   readonly inputInterface: Span;
 }
 
-/** struct ifreq's names: 16 bytes, filled up with NUL. */
+/** The length of struct ifreq's names: 16 bytes, padded with NUL. */
 const NAME_BITS = 128;
 
 export const conditionBits = (family: Family) =>
   ({ source: addressBits(family), destination: addressBits(family), inputInterface: NAME_BITS }) as const;
 
-/** One name, or all that begin with `name`. Throws `RangeError` for one too long. */
+/** One name or, if `isStart`, all names with this prefix. Throws `RangeError` if the name is too long. */
 export function nameSpan(name: string, isStart: boolean): Span {
   const first = numberOf(interfaceNameBytes(name));
   const free = BigInt(NAME_BITS - 8 * new TextEncoder().encode(name).length);
   return { first, last: isStart ? first | ((1n << free) - 1n) : first };
 }
 
-/** Connections that meet both. */
+/** The condition that is true if both are. */
 export function commonCondition(a: PortCondition, b: PortCondition): PortCondition | undefined {
   const source = commonSpan(a.source, b.source);
   const destination = commonSpan(a.destination, b.destination);
@@ -36,7 +36,7 @@ export function commonCondition(a: PortCondition, b: PortCondition): PortConditi
   return { source, destination, inputInterface };
 }
 
-/** As a field of so many bits of an element's key. */
+/** Encodes a span as a field with this number of bits in an element's key. */
 export function spanField({ first, last }: Span, bits: number): FieldRange {
   return { from: bytesOf(first, bits), to: bytesOf(last, bits) };
 }

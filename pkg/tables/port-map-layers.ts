@@ -1,6 +1,6 @@
 /**
- * The maps of `table inet weft_portmap`: ports of one kind stand in maps of their own, a layer, and the layers are asked in
- * turn. Which key a port has in which map.
+ * The maps of `table inet weft_portmap`. Ports of one kind have their own maps, a layer, and the rules look up the
+ * layers in order. This file defines the key of a port in each map.
  */
 import { addressKey, type Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
@@ -14,17 +14,17 @@ import { type HostPort, hostPortKey, type PortMap, type PortMasquerade } from ".
 const PORT_BITS = 16;
 const addressType = (family: Family) => `ipv${family}_addr` as const;
 
-/** Ports of one kind, in maps of their own. */
+/** The maps for ports of one kind. */
 export interface Layer {
   readonly hasAddress: boolean;
   readonly hasCondition: boolean;
   readonly ports: string;
   readonly masquerade: string;
-  /** In words. */
+  /** A description for comments. */
   readonly about: string;
 }
 
-/** In the order in which they are asked. */
+/** In the order of lookup. */
 export const LAYERS: readonly Layer[] = [true, false].flatMap((hasAddress) =>
   [true, false].map((hasCondition) => {
     const start = `${hasCondition ? "conditional-" : ""}${hasAddress ? "address-" : ""}`;
@@ -33,20 +33,20 @@ export const LAYERS: readonly Layer[] = [true, false].flatMap((hasAddress) =>
   }),
 );
 
-/** Of a layer's map for a family. */
+/** The name of a layer's map for a family. */
 export const setName = (name: string, family: Family) => `${name}${family}`;
 
-/** The chain that sets this bit of a packet's mark: what the maps of who is masqueraded lead to. */
+/** The name of the chain that sets this bit of a packet's mark; the masquerade maps jump to it. */
 export const markChainName = (bit: number) => `mark-${bit}`;
 export const MARK_CHAIN = /^mark-(\d+)$/;
 
-/** Of the keys of a layer's two maps. */
+/** One value for each of a layer's two maps. */
 interface PerMap<T> {
   readonly ports: readonly T[];
   readonly masqueraded: readonly T[];
 }
 
-/** What the maps are asked with. */
+/** The selectors of the keys. */
 export function layerSelectors({ hasAddress, hasCondition }: Layer, family: Family): PerMap<Selector> {
   const port = [transportProtocol, destinationPort];
   const [source, destination] = [address("saddr", family), address("daddr", family)];
@@ -58,7 +58,7 @@ export function layerSelectors({ hasAddress, hasCondition }: Layer, family: Fami
   return { ports: host, masqueraded: [...host, source] };
 }
 
-/** The types of their keys. */
+/** The types of the keys. */
 export function layerFields({ hasAddress, hasCondition }: Layer, family: Family): PerMap<Field> {
   const port = ["inet_proto", "inet_service"] as const;
   const type = addressType(family);
@@ -70,7 +70,7 @@ export function layerFields({ hasAddress, hasCondition }: Layer, family: Family)
   return { ports: host, masqueraded: [...host, type] };
 }
 
-/** The two maps of a layer, with the elements of `map` that are of its kind. */
+/** The two maps of a layer, with the matching elements of `map`. */
 export function layerSets(layer: Layer, family: Family, { mappings, masquerades }: PortMap): [TupleSet, TupleSet] {
   const isIn = ({ address: single, condition }: HostPort) =>
     (single !== undefined) === layer.hasAddress && (condition !== undefined) === layer.hasCondition;
@@ -111,8 +111,8 @@ export function layerSets(layer: Layer, family: Family, { mappings, masquerades 
 }
 
 /**
- * Adjacent ports become one entry: the kernel takes time for each entry of such a map that grows with their number, and a
- * pod's ports are often a range. Entries with conditions stay as they are.
+ * Merges adjacent ports into one entry. The kernel's time for each entry of such a map grows with the number of
+ * entries, and a pod's ports are often a range. Entries with conditions are not merged.
  */
 function joinPorts(entries: readonly PortMasquerade[]): PortMasquerade[] {
   const rows = new Map<string, PortMasquerade[]>();
@@ -157,7 +157,7 @@ function masqueradeKey(entry: PortMasquerade, family: Family): FieldValue[] {
 
 const portRange = (first: number, last: number) => spanField({ first: BigInt(first), last: BigInt(last) }, PORT_BITS);
 
-/** An element for each port of an element whose key holds a range of ports: as weft made them before it joined ports. */
+/** Splits an element with a range of ports into one element for each port, as earlier versions of weft wrote them. */
 export function singlePorts({ fields }: TupleSet, element: TupleElement): TupleElement[] {
   const at = fields.indexOf("inet_service");
   const ports = element.values[at];
@@ -169,12 +169,12 @@ export function singlePorts({ fields }: TupleSet, element: TupleElement): TupleE
   }));
 }
 
-/** With a condition, sources are those of it that are in `among`, too. */
+/** With a condition, the sources are those of the condition that are also in `among`. */
 function keyOf({ protocol, address: single, port, condition }: HostPort, family: Family, among?: Prefix): FieldValue[] {
   if (condition === undefined) return single === undefined ? [protocol, port] : [single, protocol, port];
   const bits = conditionBits(family);
   const source = among === undefined ? condition.source : commonSpan(condition.source, prefixSpan(among));
-  if (source === undefined) throw new RangeError("a condition without any source that is masqueraded");
+  if (source === undefined) throw new RangeError("the condition allows none of the masqueraded sources");
   const destination = single === undefined ? condition.destination : addressSpan(single);
   return [
     protocol,

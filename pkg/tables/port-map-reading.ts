@@ -1,4 +1,4 @@
-/** What the elements of `table inet weft_portmap` say, read back into ports and masquerades. */
+/** Parses the elements of `table inet weft_portmap` into ports and masquerades. */
 import type { Address, Family } from "../ip/address.ts";
 import { prefixSpan, type Span } from "../ip/span.ts";
 import type { Message } from "../netlink/message.ts";
@@ -11,7 +11,7 @@ import { LAYERS, type Layer, layerFields, layerSets, MARK_CHAIN } from "./port-m
 import { FAMILIES, portMapTable, WHOLE_TABLE_PARTS } from "./port-map-table.ts";
 import { EMPTY_PORT_MAP, type HostPort, type PortMap, type PortMapping, type PortMasquerade } from "./port-mapping.ts";
 
-/** What the elements tell; those of a shape that the table never had are passed over. */
+/** Parses the elements; ignores elements with a shape that the table never had. */
 export function portMapOf(elements: ReadonlyMap<string, readonly SetElement[]>): PortMap {
   const read = FAMILIES.flatMap((family) => LAYERS.map((layer) => readLayer(layer, family, elements)));
   return {
@@ -20,7 +20,7 @@ export function portMapOf(elements: ReadonlyMap<string, readonly SetElement[]>):
   };
 }
 
-/** Of dumps of elements. */
+/** Parses dumps of elements. */
 export function readPortMap(dumped: readonly Message[]): PortMap {
   return portMapOf(readElements(portMapTable(EMPTY_PORT_MAP, WHOLE_TABLE_PARTS), dumped));
 }
@@ -49,14 +49,14 @@ function readMasquerade(layer: Layer, family: Family, { values, data, comment }:
   const first =
     ports === undefined ? values : values.map((value, index) => (index === at ? Number(ports.first) : value));
   const host = readHost(layer, first);
-  // A condition holds the sources itself.
+  // The condition itself contains the sources.
   const source = layer.hasCondition ? { address: { family, value: 0n }, length: 0 } : values.at(-1);
   if (comment === undefined || bit === undefined || host === undefined || !isPrefixValue(source)) return [];
   const lastPort = ports === undefined ? {} : { lastPort: Number(ports.last) };
   return [{ owner: comment, host, ...lastPort, source, markBit: Number(bit) }];
 }
 
-/** From the start of a key of the layer. */
+/** Parses the start of a key of the layer. */
 function readHost({ hasAddress, hasCondition }: Layer, values: readonly FieldValue[]): HostPort | undefined {
   const [first, ...rest] = values;
   const [protocol, port, source, destination, inputInterface] = hasAddress && !hasCondition ? rest : [first, ...rest];
@@ -83,7 +83,7 @@ function readSpan(value: FieldValue | undefined): Span | undefined {
   return typeof value === "object" && "from" in value ? fieldSpan(value) : undefined;
 }
 
-/** Keys with ranges have a prefix of one address. */
+/** Keys with ranges contain a prefix of one address. */
 function singleAddress(value: FieldValue | undefined): Address | undefined {
   if (isPrefixValue(value)) return value.address;
   return typeof value === "object" && "family" in value ? value : undefined;

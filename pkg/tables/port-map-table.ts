@@ -1,15 +1,17 @@
 /**
- * The table that leads ports of the node to pods. One table for all attachments of the node; each mapped
- * port has one element in a map, each source whose connections are masqueraded one in another, all with the attachment's
- * mark as comment.
+ * The table that maps ports of the node to pods, for all attachments of the node. Each mapped port is an element of a
+ * map, and each source whose connections are masqueraded is an element of another one, both with the attachment's mark
+ * as comment.
  *
- * A connection to one of the node's own addresses goes through the chain `translate`: what needs the node's address as its
- * source gets a bit of the packet's mark (the pod itself and its neighbours, whose replies would not pass the node else,
- * and the node's loopback addresses), then the destination is translated. `postrouting` masquerades by that bit.
+ * A connection to one of the node's own addresses passes the chain `translate`. It sets a bit of the packet's mark if
+ * the connection needs the node's address as source: for the pod itself and its neighbours, whose replies would
+ * otherwise not pass the node, and for the node's loopback addresses. Then it translates the destination. `postrouting`
+ * masquerades by that bit.
  *
- * A port of one address comes before the same port of all addresses, and a port of certain connections only before one of
- * all: the narrower one wins. Each of these layers has maps of its own, asked in turn; a translation ends the turn, so the
- * sources of one layer never concern another's ports. The layers with conditions are there only where ports use them.
+ * A port of one address has precedence over the same port of all addresses, and a port for certain connections over one
+ * for all connections. Each of these layers has its own maps, which are looked up in order. A translation ends the
+ * lookups, so the sources of one layer never affect another layer's ports. The layers with conditions exist only while
+ * ports use them.
  */
 import { BEHIND_DSTNAT_PRIORITY, DEFAULT_MARK_BIT, POD_TABLE, SRCNAT_PRIORITY } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
@@ -45,11 +47,11 @@ import type { PortMap } from "./port-mapping.ts";
 /** In the order of their sets and rules. */
 export const FAMILIES = [4, 6] as const;
 
-/** What of the table is there only while it is used. */
+/** The parts of the table that exist only while they are used. */
 export interface PortMapParts {
-  /** Each has a chain and a rule. */
+  /** Each bit has a chain and a rule. */
   readonly markBits: readonly number[];
-  /** Families whose layers with conditions are there. */
+  /** The families with layers for conditions. */
   readonly conditional: readonly Family[];
 }
 
@@ -60,7 +62,7 @@ export function partsOf({ mappings, masquerades }: PortMap): PortMapParts {
   return { markBits: [...bits].sort((a, b) => a - b), conditional: FAMILIES.filter(isConditional) };
 }
 
-/** What a table that was read back has of them. */
+/** The parts of an observed table. */
 export function observedParts({ chains, sets }: ObservedTable): PortMapParts {
   const bits = chains.flatMap((name) => MARK_CHAIN.exec(name)?.[1] ?? []).map(Number);
   return {
@@ -76,7 +78,7 @@ export function hasParts(parts: PortMapParts, needed: PortMapParts): boolean {
   );
 }
 
-/** `table inet weft_portmap`. Chains depend on the parts alone; ports are elements. */
+/** Makes `table inet weft_portmap`. Chains depend only on the parts; ports are elements. */
 export function portMapTable(map: PortMap, { markBits, conditional }: PortMapParts = partsOf(map)): Table {
   const layersOf = (family: Family) =>
     LAYERS.filter(({ hasCondition }) => !hasCondition || conditional.includes(family));
@@ -102,10 +104,10 @@ export function portMapTable(map: PortMap, { markBits, conditional }: PortMapPar
   };
 }
 
-/** The table without ports, as it is where nothing special is used. */
+/** The parts of a table without special ports. */
 export const PLAIN_TABLE_PARTS: PortMapParts = { markBits: [DEFAULT_MARK_BIT], conditional: [] };
 
-/** With all its layers. */
+/** All parts. */
 export const WHOLE_TABLE_PARTS: PortMapParts = { markBits: [DEFAULT_MARK_BIT], conditional: FAMILIES };
 
 const natChain = (hook: "prerouting" | "output") =>
@@ -135,7 +137,7 @@ function translationRules(family: Family, layers: readonly Layer[]): Rule[] {
     statements: [matchFamily(family), ...statements],
   });
   return [
-    // The kernel never routes ::1 to another device: refused at once is better than no answer.
+    // The kernel never routes ::1 to another device; an immediate refusal is better than no answer.
     ...(family === 6 ? [rule("stays on the node", matchAddress("daddr", IPV6_LOOPBACK), returnToCaller)] : []),
     ...layers.flatMap((layer) => {
       const { ports, masqueraded } = layerSelectors(layer, family);

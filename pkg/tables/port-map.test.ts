@@ -39,13 +39,13 @@ const mapOf = (mappings: readonly PortMapping[], markBit = 13): PortMap => ({
 
 const message = ({ type, body }: Encodable): Message => ({ type, payload: body, flags: 0, sequence: 0, portId: 0 });
 
-/** What the kernel tells of a table right after `requests` made it: they have the form of its answers. */
+/** The kernel's dump after `requests` created a table; the requests have the form of its answers. */
 function answers(requests: readonly Encodable[]): Message[] {
   const made = (type: { type: number }) => requests.filter((item) => item.type === type.type);
   const [sets, chains] = [made(NFT_MSG_NEWSET), made(NFT_MSG_NEWCHAIN)];
   const tables = made(NFT_MSG_NEWTABLE).map((item) => {
     const { header, attributes } = decode(NFT_MSG_NEWTABLE, message(item));
-    // The kernel counts what is in the table.
+    // The use count, which the kernel adds.
     return query(NFT_MSG_NEWTABLE, item.text, header, { ...attributes, use: sets.length + chains.length });
   });
   return [...tables, ...sets, ...chains, ...made(NFT_MSG_NEWRULE), ...made(NFT_MSG_NEWSETELEM)].map(message);
@@ -61,7 +61,7 @@ const deleted = (requests: readonly Request[]) =>
       return (attributes.elements ?? []).map(() => attributes.set);
     });
 
-test("a map comes back from the elements that it is made of", () => {
+test("parses a map back from its elements", () => {
   const map = mapOf([
     mapping("a", "10.1.0.2", 8080),
     mapping("b", "10.1.0.3", 53, "192.0.2.1", 17),
@@ -77,7 +77,7 @@ test("a map comes back from the elements that it is made of", () => {
   expect(new Set(read.masquerades)).toEqual(new Set(networks));
 });
 
-/** Connections from and to these networks, by these interfaces. */
+/** Limits a mapping to connections from and to these networks, through these interfaces. */
 const only = (wanted: PortMapping, source: string, destination: string, name = ""): PortMapping => ({
   ...wanted,
   host: {
@@ -96,7 +96,7 @@ test.each<[string, PortMapping, PortMapping]>([
   ["the same", mine, theirs],
   ["the same of one address", mapping("b", "fd00::3", 80, "fd00::1"), mapping("a", "fd00::2", 80, "fd00::1")],
   ["the same for some of the connections", only(mine, ANY, "192.0.2.0/24"), only(theirs, "10.0.0.0/8", ANY, "eth0")],
-])("%s is taken", (_, wanted, holder) => {
+])("throws if the port is taken: %s", (_, wanted, holder) => {
   const dumped = held({ mappings: [holder], masquerades: [] });
   const add = () => adding(dumped, { mappings: [wanted], masquerades: [] });
   expect(add).toThrow(PortTakenError);
@@ -107,24 +107,24 @@ test.each<[string, PortMapping, PortMapping]>([
   ["another port", mapping("b", "10.1.0.3", 81), theirs],
   ["another protocol", mapping("b", "10.1.0.3", 80, undefined, 17), theirs],
   ["another address", mapping("b", "10.1.0.3", 80, "192.0.2.2"), mapping("a", "10.1.0.2", 80, "192.0.2.1")],
-  ["one address beside all", mapping("b", "10.1.0.3", 80, "192.0.2.1"), theirs],
-  ["all addresses beside one", mapping("b", "fd00::3", 80), mapping("a", "fd00::2", 80, "fd00::1")],
+  ["one address, if another has all", mapping("b", "10.1.0.3", 80, "192.0.2.1"), theirs],
+  ["all addresses, if another has one", mapping("b", "fd00::3", 80), mapping("a", "fd00::2", 80, "fd00::1")],
   ["the other family", mapping("b", "fd00::3", 80), theirs],
-  ["all connections beside some", mine, only(theirs, "10.0.0.0/8", ANY)],
+  ["all connections, if another has some", mine, only(theirs, "10.0.0.0/8", ANY)],
   ["other connections", only(mine, "10.0.0.0/8", ANY), only(theirs, "11.0.0.0/8", ANY)],
   ["another interface", only(mine, ANY, ANY, "eth0"), only(theirs, ANY, ANY, "eth1")],
-])("%s is free, and only elements are added", (_, wanted, holder) => {
+])("adds only elements if the port is free: %s", (_, wanted, holder) => {
   const requests = adding(held({ mappings: [holder], masquerades: [] }), { mappings: [wanted], masquerades: [] });
   expect(new Set(requests.map(({ identifier }) => identifier))).toEqual(new Set(["NFT_MSG_NEWSETELEM"]));
 });
 
-test("the first ports with a condition make the table anew, with all that it held", () => {
+test("recreates the table with its ports for the first port with a condition", () => {
   const requests = adding(held(mapOf([theirs])), mapOf([only(mine, "10.0.0.0/8", ANY, "eth")]));
   expect(requests[0]?.identifier).toBe("NFT_MSG_DELTABLE");
   const dumped = answers(requests);
   const read = readPortMap(dumped);
   expect(new Set(read.mappings)).toEqual(new Set([theirs, only(mine, "10.0.0.0/8", ANY, "eth")]));
-  // The sources that are masqueraded are those of the condition within the pod's network.
+  // The masqueraded sources are those of the condition that are in the pod's network.
   const { source } = read.masquerades.find(({ owner }) => owner === "b")?.host.condition ?? {};
   expect(source).toEqual(prefixSpan(parsePrefix("10.1.0.0/24")));
   const next = adding(dumped, mapOf([mapping("c", "10.1.0.4", 81)]));
@@ -134,7 +134,7 @@ test("the first ports with a condition make the table anew, with all that it hel
   expect(missingFromPortMap(dumped, mapOf([only(mine, "10.0.0.0/8", ANY, "eth1")]))).toHaveLength(2);
 });
 
-test("a port goes over from a holder that is gone, with all that it had, and only then", () => {
+test("replaces all ports of another holder only if the holder is gone", () => {
   const dumped = held(mapOf([theirs, mapping("a", "fd00::2", 81), mapping("c", "10.1.0.4", 82)]));
   const asked: unknown[] = [];
   const isGone = (holder: unknown) => asked.push(holder) > 0;
@@ -145,7 +145,7 @@ test("a port goes over from a holder that is gone, with all that it had, and onl
   expect(() => addPortMap(dumped, mapOf([mine]), () => false)).toThrow(PortTakenError);
 });
 
-test("sets for conditions are asked for where they are only", () => {
+test("queries the sets for conditions only if they exist", () => {
   const texts: string[] = [];
   const asking = (seen: readonly Message[]) => {
     texts.length = 0;
@@ -159,13 +159,13 @@ test("sets for conditions are asked for where they are only", () => {
   expect(asking(held(mapOf([only(theirs, ANY, ANY)])))).toHaveLength(8);
 });
 
-test("what an owner had is replaced, and so is what leads to an address that has a new owner", () => {
+test("replaces the owner's ports, and other ports to its address", () => {
   const dumped = held(mapOf([mapping("a", "10.1.0.2", 1), mapping("a", "fd00::2", 1), mapping("c", "10.1.0.4", 2)]));
   expect(deleted(adding(dumped, mapOf([mapping("a", "10.1.0.2", 1)])))).toHaveLength(4);
   expect(deleted(adding(dumped, mapOf([mapping("b", "10.1.0.2", 1)])))).toHaveLength(4);
 });
 
-test("a table of another shape is made anew with what its elements tell", () => {
+test("recreates a table of another shape with its elements", () => {
   const [first = mapping("", "::", 0), other] = [mapping("a", "fd00::2", 1), mapping("b", "10.1.0.3", 2)];
   const damaged = held(mapOf([first], 5)).filter(({ type }) => type !== NFT_MSG_NEWRULE.type);
   const requests = adding(damaged, mapOf([other]));
@@ -174,7 +174,7 @@ test("a table of another shape is made anew with what its elements tell", () => 
   expect(requests.map(({ text }) => text)).toContainEqual(expect.stringMatching(/add chain .* mark-5$/));
 });
 
-test("another bit of the mark is another shape, which stays right when the bit is used no more", () => {
+test("recreates the table for another mark bit, and accepts the shape when the bit is unused", () => {
   const dumped = held(mapOf([mapping("a", "10.1.0.2", 1)]));
   const made = adding(dumped, mapOf([mapping("b", "10.1.0.3", 2)], 31));
   expect(made[0]?.identifier).toBe("NFT_MSG_DELTABLE");
@@ -185,7 +185,7 @@ test("another bit of the mark is another shape, which stays right when the bit i
   expect(new Set(again.map(({ identifier }) => identifier))).toEqual(new Set(["NFT_MSG_NEWSETELEM"]));
 });
 
-test("deleting takes the owner's elements of all maps, and nothing where there is none", () => {
+test("deletes the owner's elements from all maps, and sends nothing if there are none", () => {
   const dumped = held(mapOf([mapping("a", "10.1.0.2", 1), mapping("b", "10.1.0.3", 2, "192.0.2.1")]));
   expect(deleted(deletePortMap(dumped, (owner) => owner === "b")).sort()).toEqual([
     "address-masquerade4",
@@ -195,7 +195,7 @@ test("deleting takes the owner's elements of all maps, and nothing where there i
   expect(deletePortMap([], () => true)).toEqual([]);
 });
 
-test("what is missing is told", () => {
+test("reports missing elements", () => {
   const map = mapOf([mapping("a", "10.1.0.2", 8080)]);
   expect(missingFromPortMap(held(map), map)).toEqual([]);
   expect(missingFromPortMap([], map)).toEqual(["the table inet weft_portmap is missing"]);

@@ -1,7 +1,7 @@
 /**
- * Changing the node's table of ports, and comparing it. Many executables write it at once and none is there to repair it, so
- * each looks first and commits for the ruleset that it saw only: ports for all addresses and ports for a single one are in
- * different maps, and only together they tell whether a port is taken.
+ * Changes the node's port table, and compares it. Many executables write it at the same time and no daemon repairs it.
+ * So each reads it first, and commits only for the ruleset that it has read: ports for all addresses and ports for a
+ * single one are in different maps, and only both together show whether a port is taken.
  */
 
 import { type Address, addressKey, formatAddress } from "../ip/address.ts";
@@ -40,34 +40,34 @@ import { EMPTY_PORT_MAP, type HostPort, hostPortKey, type PortMap, type PortMapp
 
 const PLAIN_TABLE = portMapTable(EMPTY_PORT_MAP, PLAIN_TABLE_PARTS);
 const WHOLE_TABLE = portMapTable(EMPTY_PORT_MAP, WHOLE_TABLE_PARTS);
-/** The sets that are there only while ports with conditions are. */
+/** The sets that exist only while there are ports with conditions. */
 const CONDITIONAL_SETS = {
   ...WHOLE_TABLE,
   sets: WHOLE_TABLE.sets.filter(({ name }) => !PLAIN_TABLE.sets.some((plain) => plain.name === name)),
 };
 
-/** What `addPortMap` and `missingFromPortMap` need; what is absent is left out. */
+/** Reads what `addPortMap` and `missingFromPortMap` need; omits missing objects. */
 export function lookAtPortMap(read: Read): readonly Message[] {
   return answered(portMapLook(), read);
 }
 
-/** The same for those who wait for the kernel's answers. */
+/** The same as a coroutine, for callers that must not block. */
 export function* portMapLook(): Look<readonly Message[]> {
   const seen = yield tableQuestions(PLAIN_TABLE);
   return yield* withConditional(seen, unaskedChains(seen));
 }
 
-/** What `deletePortMap` needs of that. */
+/** Reads the part that `deletePortMap` needs. */
 export function lookAtPortMapElements(read: Read): readonly Message[] {
   return answered(portMapElementsLook(), read);
 }
 
-/** The same for those who wait for the kernel's answers. */
+/** The same as a coroutine, for callers that must not block. */
 export function* portMapElementsLook(): Look<readonly Message[]> {
   return yield* withConditional(yield [...elementDumps(PLAIN_TABLE), setsDump(PLAIN_TABLE)], []);
 }
 
-/** Chains for other bits of the mark: each has a rule, and so shows among the table's rules. */
+/** Queries the chains for other mark bits. Each has a rule, and so appears among the table's rules. */
 function unaskedChains(seen: readonly Message[]): Query[] {
   const rules = readRules(seen).map(({ chain }) => chain);
   const asked = new Set(PLAIN_TABLE.chains.map(({ name }) => name));
@@ -82,7 +82,7 @@ function* withConditional(seen: readonly Message[], more: readonly Query[]): Loo
   return questions.length === 0 ? seen : [...seen, ...(yield questions)];
 }
 
-/** Another attachment has the port already. */
+/** Another attachment already has the port. */
 export class PortTakenError extends Error {
   readonly wanted: PortMapping;
   readonly holder: PortMapping;
@@ -95,13 +95,13 @@ export class PortTakenError extends Error {
   }
 }
 
-/** "8080/tcp of 192.0.2.1", or "of any IPv4 address". */
+/** Describes a port for people: "8080/tcp of 192.0.2.1", or "of any IPv4 address". */
 export function describeHostPort({ host, target }: PortMapping): string {
   const single = host.address === undefined ? `any IPv${target.family} address` : formatAddress(host.address);
   return `${host.port}/${tupleText(["inet_proto"], [host.protocol])} of ${single}`;
 }
 
-/** An attachment that has a port, and where its ports lead. */
+/** An attachment that has a port, and the targets of all its ports. */
 export interface PortHolder {
   readonly owner: string;
   readonly targets: readonly Address[];
@@ -109,17 +109,17 @@ export interface PortHolder {
 
 export interface PortMapAddition {
   readonly requests: readonly Request[];
-  /** Ports of other attachments that go with this transaction. */
+  /** The ports of other attachments that the transaction removes. */
   readonly replaced: readonly PortMapping[];
 }
 
 /**
- * One transaction that adds `wanted`, which replaces what its owner had; `seen` are the answers to `lookAtPortMap`. Throws
- * `PortTakenError` where another attachment has the same port in the same layer for some of the same connections, unless
- * `isGone` says of the holder that nothing of it is left: then all of its ports go. What leads to an address that has gone
- * over to `wanted` is no obstacle either: its attachment is gone.
+ * Makes one transaction that adds `wanted` and replaces the owner's existing ports; `seen` are the answers to
+ * `lookAtPortMap`. Throws `PortTakenError` if another attachment has the same port in the same layer for some of the
+ * same connections. If `isGone` says that nothing of that holder is left, the transaction removes all its ports
+ * instead. Ports to an address that now belongs to `wanted` are removed, too, because their attachment is gone.
  *
- * A table that is not as it should be (an older version's, or damaged) is made anew with what its elements still tell.
+ * A table that is not as wanted (an older version's, or damaged) is recreated with its readable elements.
  */
 export function addPortMap(
   seen: readonly Message[],
@@ -154,14 +154,14 @@ export function addPortMap(
   return { requests, replaced };
 }
 
-/** Whose ports go when `wanted` comes. */
+/** The owners whose ports are removed when `wanted` is added. */
 function outgoingOwners(wanted: PortMap, held: PortMap, isGone: (holder: PortHolder) => boolean): ReadonlySet<string> {
   const newTargets = new Set(wanted.mappings.map(({ target }) => addressKey(target)));
   const outgoing = new Set([
     ...wanted.mappings.map(({ owner }) => owner),
     ...held.mappings.filter(({ target }) => newTargets.has(addressKey(target))).map(({ owner }) => owner),
   ]);
-  // By key: pods with thousands of ports are compared with a node that has thousands.
+  // Uses keys: pods with thousands of ports are compared with a node that has thousands of ports.
   const rivals = new Map<string, PortMapping[]>(wanted.mappings.map((mapping) => [rivalKey(mapping), []]));
   for (const mapping of held.mappings) rivals.get(rivalKey(mapping))?.push(mapping);
   for (const mapping of wanted.mappings) {
@@ -176,8 +176,8 @@ function outgoingOwners(wanted: PortMap, held: PortMap, isGone: (holder: PortHol
 }
 
 /**
- * What of `held` keeps `wanted` from being added beside it: another attachment's port, or another attachment's ports that
- * lead to the same address.
+ * The first conflict of `wanted` with `held`: another attachment has the port, or has ports that lead to the same
+ * address.
  */
 export function portMapObstacle(
   wanted: PortMap,
@@ -208,28 +208,28 @@ export function portMapObstacle(
 }
 
 /**
- * Equal for the same port in the same layer. The narrower one of two ports has the connections that both want, so ports of
- * different layers do not exclude each other.
+ * Equal for the same port in the same layer. If two ports of different layers match a connection, the more specific one
+ * gets it, so ports of different layers do not exclude each other.
  */
 function rivalKey({ host, target }: PortMapping): string {
   return `${target.family} ${hostPortKey(host)} ${host.condition === undefined ? "" : "conditional"}`;
 }
 
-/** Of two ports with equal `rivalKey`. */
+/** Compares two ports with equal `rivalKey`. */
 function haveCommonConnections(a: HostPort, b: HostPort): boolean {
   if (a.condition === undefined || b.condition === undefined) return true;
   return commonCondition(a.condition, b.condition) !== undefined;
 }
 
-/** Each once. */
+/** Without duplicates. */
 function targetsOf(owner: string, { mappings }: PortMap): Address[] {
   const own = mappings.filter((mapping) => mapping.owner === owner);
   return [...new Map(own.map(({ target }) => [addressKey(target), target])).values()];
 }
 
 /**
- * One transaction that removes what the owners have that `isWanted` names, or nothing to send; `seen` are the answers to
- * `lookAtPortMapElements`.
+ * Makes one transaction that removes the elements of the owners that `isWanted` selects; empty if there are none.
+ * `seen` are the answers to `lookAtPortMapElements`.
  */
 export function deletePortMap(seen: readonly Message[], isWanted: (owner: string) => boolean): Request[] {
   return deleteElements(WHOLE_TABLE, readElements(WHOLE_TABLE, seen), isOwned(isWanted));
@@ -242,19 +242,19 @@ function isOwned(isWanted: (owner: string) => boolean): (element: SetElement) =>
   };
 }
 
-/** True when the table holds a port of this owner; `seen` are the answers to `lookAtPortMapElements`, or more. */
+/** True if the table has a port of this owner; `seen` are the answers to `lookAtPortMapElements`, or more. */
 export function hasPorts(seen: readonly Message[], owner: string): boolean {
   return readPortMap(seen).mappings.some((mapping) => mapping.owner === owner);
 }
 
-/** What the kernel lacks of `wanted`, in words; `seen` are the answers to `lookAtPortMap`. */
+/** Describes the parts of `wanted` that the kernel lacks; `seen` are the answers to `lookAtPortMap`. */
 export function missingFromPortMap(seen: readonly Message[], wanted: PortMap): string[] {
   const observed = readTable(WHOLE_TABLE, seen);
   const text = `${WHOLE_TABLE.family} ${WHOLE_TABLE.name}`;
   if (observed === undefined) return [`the table ${text} is missing`];
   const parts = observedParts(observed);
   if (!hasParts(parts, partsOf(wanted)) || !hasSameShape(portMapTable(EMPTY_PORT_MAP, parts), observed)) {
-    return [`the rules of the table ${text} were changed`];
+    return [`the rules of the table ${text} have been changed`];
   }
   return portMapTable(wanted)
     .sets.flatMap((set) => {

@@ -28,7 +28,7 @@ const seen: SeenPodRules = {
   firewall: readFirewall(dumpOf(firewallTable({ pods, policies: new Map() }))),
 };
 
-test("what other programs' chains and the records hold of gone attachments goes with the rest", () => {
+test("also removes rules in other programs' chains and records of gone attachments", () => {
   const asMessage = ({ type, body }: Encodable) => ({
     ...{ type, flags: 0, sequence: 0, portId: 0, payload: body },
   });

@@ -6,26 +6,26 @@ import { parseBandwidth } from "./config.ts";
 const parse = (values: Record<string, unknown>) => parseBandwidth(new ConfigObject(values));
 const capability = (bandwidth: Record<string, unknown>) => ({ runtimeConfig: { bandwidth } });
 
-test("bits become bytes", () => {
+test("converts bits to bytes", () => {
   expect(parse({ ingressRate: 8000, ingressBurst: 16, egressRate: 20_000_000, egressBurst: 8_000_000 })).toEqual({
     ingress: { bytesPerSecond: 1000, burstBytes: 2 },
     egress: { bytesPerSecond: 2_500_000, burstBytes: 1_000_000 },
   });
 });
 
-test("the capability's keys match as containerd spells them", () => {
+test("accepts the capability's keys as containerd spells them", () => {
   expect(parse(capability({ IngressRate: 10_000_000, IngressBurst: 4294967295 }))).toEqual({
     ingress: { bytesPerSecond: 1_250_000, burstBytes: 536_870_911 },
     egress: undefined,
   });
 });
 
-test("limits in the configuration make the capability's unread, as with the reference", () => {
+test("ignores the capability if the configuration has limits, as the reference does", () => {
   const both = { ...capability({ ingressRate: 80, ingressBurst: 80 }), egressRate: 8000, egressBurst: 8000 };
   expect(parse(both)).toEqual({ ingress: undefined, egress: { bytesPerSecond: 1000, burstBytes: 1000 } });
 });
 
-test("nothing, null and 0 are no limit", () => {
+test("absent values, null and 0 mean no limit", () => {
   const none = { ingress: undefined, egress: undefined, subnets: undefined };
   expect(parse({})).toEqual(none);
   expect(parse({ runtimeConfig: { bandwidth: null } })).toEqual(none);
@@ -33,8 +33,8 @@ test("nothing, null and 0 are no limit", () => {
 });
 
 test.each([
-  [{ ingressRate: 8000 }, /ingressBurst: expected at least 8 bits beside ingressRate, got nothing/],
-  [{ egressBurst: 8000 }, /egressRate: expected at least 8 bits a second beside egressBurst, got nothing/],
+  [{ ingressRate: 8000 }, /ingressBurst: expected at least 8 bits with ingressRate, got nothing/],
+  [{ egressBurst: 8000 }, /egressRate: expected at least 8 bits a second with egressBurst, got nothing/],
   [{ ingressRate: 7, ingressBurst: 8000 }, /ingressRate: expected at least 8/],
   [{ ingressRate: 8000, ingressBurst: 7 }, /ingressBurst: expected at least 8/],
   [{ ingressRate: 8000, ingressBurst: 8 * (2 ** 32 - 1) }, /ingressBurst: expected an integer from 0 to 34359738359/],
@@ -42,7 +42,7 @@ test.each([
   [{ ingressRate: "10M", ingressBurst: 8000 }, /ingressRate: expected an integer of at least 0, got "10M"/],
   [capability({ egressRate: 1.5, egressBurst: 8 }), /runtimeConfig.bandwidth.egressRate: expected an integer/],
   [{ runtimeConfig: { bandwidth: 7 } }, /runtimeConfig.bandwidth: expected an object/],
-])("%j is refused", (values, message) => {
+])("rejects %j", (values, message) => {
   expect(() => parse(values)).toThrow(message);
 });
 
@@ -68,9 +68,9 @@ describe("subnets", () => {
     expect(subnetsOf(values)).toEqual(subnets);
   });
 
-  test("are refused where both lists have some, or one is no prefix", () => {
+  test("are rejected if both lists have entries, or an entry is not a prefix", () => {
     const both = { shapedSubnets: ["10.0.0.0/8"], unshapedSubnets: ["10.0.0.0/9"] };
-    expect(() => parse(both)).toThrow(/^unshapedSubnets: expected none beside shapedSubnets/);
+    expect(() => parse(both)).toThrow(/^unshapedSubnets: expected none if shapedSubnets is set/);
     expect(() => parse({ shapedSubnets: ["10.0.0.0"] })).toThrow(/^shapedSubnets\[0\]: "10.0.0.0" is not a prefix/);
   });
 });

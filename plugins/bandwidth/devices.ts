@@ -1,4 +1,7 @@
-/** The devices of the host that a pod's limits sit on: the far end of its veth, and an ifb device for what it sends. */
+/**
+ * The host's devices that enforce a pod's limits: the host's end of its veth pair, and an ifb device for packets that
+ * the pod sends.
+ */
 
 import { removeLink } from "../../pkg/attachment/links.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
@@ -15,15 +18,23 @@ import { addBucket, type Limit } from "../../pkg/kernel/traffic-control.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
 
-/** What a pod sends goes through the one; what it receives from some subnets alone, through the other. */
+/**
+ * The purpose of an ifb device: one for packets that the pod sends, one for packets that it receives from some subnets
+ * only.
+ */
 export type IfbRole = typeof EGRESS_IFB_START | typeof INGRESS_IFB_START;
 
-/** Of `bwp` the reference's name, so that each of the two plugins removes what the other has made. */
+/**
+ * Returns the device's name. For `bwp` it is the reference's name, so that each of the two plugins removes the other's
+ * device.
+ */
 export function ifbName({ network, containerId }: CniRequest, role: IfbRole = EGRESS_IFB_START): string {
   return `${role}${sha512(`${network}${containerId}`)}`.slice(0, 15);
 }
 
-/** The host's end of the pod's veth, which must be among the devices of `previous`. Throws `CniError` 7. */
+/**
+ * Returns the host's end of the pod's veth pair, which must be among the interfaces of `previous`. Throws `CniError` 7.
+ */
 export function hostDevice(request: CniRequest, host: BlockingNetlink, previous: Result): Link {
   const index = peerIndex(request);
   const link = index === 0 ? undefined : findLink(host, index);
@@ -32,7 +43,7 @@ export function hostDevice(request: CniRequest, host: BlockingNetlink, previous:
   throw new CniError(
     ErrorCode.invalidConfig,
     `prevResult: expected the host's end of ${request.ifName}'s veth among the interfaces, got ` +
-      `${previous.interfaces.map(({ name }) => name).join(", ") || "none"}: bandwidth follows a plugin that makes one`,
+      `${previous.interfaces.map(({ name }) => name).join(", ") || "none"}: place bandwidth after a plugin that creates one`,
   );
 }
 
@@ -44,8 +55,8 @@ function peerIndex(request: CniRequest): number {
 }
 
 /**
- * Makes the ifb device with the pod's MTU and its limit; it comes up with our mark, so that none that carries packets is
- * without. A name that is taken is an error: DEL comes first.
+ * Creates the ifb device with the pod's MTU and its limit. It is brought up together with our mark, so that every
+ * device in use has the mark. It is an error if the name is taken: DEL has to come first.
  */
 export function makeIfb(
   request: CniRequest,
@@ -59,7 +70,7 @@ export function makeIfb(
     if (!isExists(made.error)) throw made.error;
     throw new CniError(
       ErrorCode.invalidEnvironment,
-      `the device ${name} of an earlier attachment of ${request.containerId} to ${request.network} exists: DEL that first`,
+      `the device ${name} of an earlier attachment of ${request.containerId} to ${request.network} exists; call DEL for it first`,
       { cause: made.error },
     );
   }
@@ -72,7 +83,7 @@ export function makeIfb(
   return ifb;
 }
 
-/** The attachment's ifb device: ours by its mark, or one without any, of the reference's. */
+/** Finds the attachment's ifb device: with our mark, or without any mark, as the reference creates it. */
 export function findIfb(
   request: CniRequest,
   host: BlockingNetlink,

@@ -1,5 +1,6 @@
 /**
- * `bandwidth`: limits what a pod receives and sends, by token buckets on the host. Follows a plugin that made a veth.
+ * `bandwidth`: limits the rates at which a pod receives and sends, with token buckets on the host. Follows a plugin
+ * that creates a veth pair.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
@@ -36,7 +37,7 @@ import { filtersOf, type Way, waysOf } from "./subnets.ts";
 
 export const plugin: Plugin = {
   name: "bandwidth",
-  about: "limits what a container receives and sends",
+  about: "limits the rates at which a container receives and sends",
   versions: versionsFrom("0.3.0"),
   add(request) {
     const bandwidth = parseBandwidth(request.config);
@@ -81,7 +82,7 @@ function isUnlimited({ ingress, egress }: Bandwidth): boolean {
   return ingress === undefined && egress === undefined;
 }
 
-/** What the pod receives leaves the host's device; what it sends arrives there, and goes through the ifb device. */
+/** Packets to the pod leave by the host's device. Packets from the pod arrive there, and pass the ifb device. */
 function shape(request: CniRequest, host: BlockingNetlink, bandwidth: Bandwidth, previous: Result, undo: Undo): Result {
   const { ingress, egress } = bandwidth;
   const device = hostDevice(request, host, previous);
@@ -97,11 +98,12 @@ function shape(request: CniRequest, host: BlockingNetlink, bandwidth: Bandwidth,
       return previous;
     }
     perform(host, [...steps, [addIngress(device.index), deleteIngress(device.index)]], undo);
-    // Only now: behind a refusal it would go to a stranger's discipline.
+    // Only now: after a refused request, the redirection would be added to another program's queueing discipline.
     host.run(addRedirection(device.index, ifb.index));
     return { ...previous, interfaces: [...previous.interfaces, { name: ifb.name, mac: ifb.mac }] };
   } catch (error) {
-    // Device kinds that the kernel lacks are EOPNOTSUPP, disciplines, filters and actions ENOENT.
+    // The kernel returns EOPNOTSUPP for kinds of devices that it lacks, and ENOENT for queueing disciplines, filters
+    // and actions.
     if (!isNetlinkError(error, "EOPNOTSUPP", "ENOENT")) throw error;
     const advice =
       "limits need a kernel with sch_tbf, ifb, sch_ingress, cls_u32 and act_mirred (with clsact for subnets)";
@@ -109,7 +111,7 @@ function shape(request: CniRequest, host: BlockingNetlink, bandwidth: Bandwidth,
   }
 }
 
-/** Of each direction that is limited an ifb device with the bucket, and filters that lead there. */
+/** Creates, for each limited direction, an ifb device with the bucket, and filters that redirect to it. */
 function shapeSubnets(
   request: CniRequest,
   host: BlockingNetlink,
@@ -122,7 +124,7 @@ function shapeSubnets(
   const { mtu } = device;
   const ifbs = ways.map(({ role, limit }) => makeIfb(request, host, { role, mtu, limit }, undo));
   perform(host, [[addClsact(device.index), deleteIngress(device.index)]], undo);
-  // Only now: behind a refusal they would go to another program's discipline.
+  // Only now: after a refused request, the filters would be added to another program's queueing discipline.
   host.run(
     ...ways.flatMap((way, at) => {
       const ifb = ifbs[at];
@@ -132,21 +134,21 @@ function shapeSubnets(
   return { ...previous, interfaces: [...previous.interfaces, ...ifbs.map(({ name, mac }) => ({ name, mac }))] };
 }
 
-/** A change, and what takes it back. */
+/** A change, and the request that undoes it. */
 type Step = readonly [change: Request, opposite: Request];
 
-/** Carries out all steps, and throws the first refusal; what was done then is on the undo list. */
+/** Carries out all steps, and throws the first refusal. Successful steps are on the undo list. */
 function perform(host: BlockingNetlink, steps: readonly Step[], undo: Undo): void {
   const replies = host.exchange(steps.map(([change]) => change));
   replies.forEach(({ error }, at) => {
     const opposite = steps[at]?.[1];
-    if (error === undefined && opposite !== undefined) undo.push(() => takeBack(host, opposite));
+    if (error === undefined && opposite !== undefined) undo.push(() => undoStep(host, opposite));
   });
   const refused = replies.find(({ error }) => error !== undefined);
   if (refused?.error !== undefined) throw refused.error;
 }
 
-function takeBack(host: BlockingNetlink, opposite: Request): void {
+function undoStep(host: BlockingNetlink, opposite: Request): void {
   const [reply] = host.exchange([opposite]);
   if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
 }
@@ -163,7 +165,7 @@ function check(request: CniRequest, host: BlockingNetlink, bandwidth: Bandwidth,
   const ifb = requireIfb(request, host, "bwp");
   checkBucket(host, ifb, egress);
   if (!readFilters(host, redirectionDump(device.index)).some((message) => isRedirection(message, ifb.index))) {
-    throw wrong(`what arrives at ${device.name} in ${host.where} is not sent through ${ifb.name}`);
+    throw wrong(`packets that arrive on ${device.name} in ${host.where} are not redirected to ${ifb.name}`);
   }
 }
 
@@ -195,7 +197,7 @@ function readFilters(host: BlockingNetlink, dump: Query): readonly Message[] {
   try {
     return host.dump(dump);
   } catch (error) {
-    // There is no discipline that could hold filters.
+    // There is no queueing discipline that could have filters.
     if (isNetlinkError(error, "EINVAL", "ENOENT")) return [];
     throw error;
   }

@@ -1,11 +1,11 @@
 /**
- * Limits for some far ends alone. A bucket at the device itself would take all packets, so each direction has an ifb device
- * with the bucket, and filters that lead there:
+ * Limits for some remote subnets only. A bucket at the device itself would take all packets. So each direction has an
+ * ifb device with the bucket, and filters that redirect to it:
  *
- *     shapedSubnets      packets of these subnets to the ifb device; all others go on
- *     unshapedSubnets    packets of these subnets go on; all others to the ifb device
+ * - shapedSubnets: packets of these subnets go to the ifb device, all others pass
+ * - unshapedSubnets: packets of these subnets pass, all others go to the ifb device
  *
- * What the kernel has sent through an ifb device goes on at the hook behind which it was taken.
+ * After the ifb device, packets continue at the hook at which they were redirected.
  */
 import { EGRESS_IFB_START, INGRESS_IFB_START } from "../../pkg/footprint.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
@@ -13,12 +13,12 @@ import type { Hook, Limit, SubnetFilter } from "../../pkg/kernel/traffic-control
 import type { Bandwidth, Subnets } from "./config.ts";
 import type { IfbRole } from "./devices.ts";
 
-/** A direction that is limited. */
+/** A limited direction. */
 export interface Way {
   readonly role: IfbRole;
-  /** Of the host's end of the veth: what the pod sends arrives there, what it receives leaves there. */
+  /** The hook of the host's end of the veth pair. Packets from the pod arrive there, packets to the pod leave there. */
   readonly hook: Hook;
-  /** Where the far end's address stands. */
+  /** The field with the remote address. */
   readonly side: "saddr" | "daddr";
   readonly limit: Limit;
 }
@@ -34,7 +34,7 @@ export function waysOf({ ingress, egress }: Bandwidth): Way[] {
   ];
 }
 
-/** The filters of one direction at the host's device, in the order in which they are added. */
+/** Returns the filters of one direction at the host's device, in the order in which they are added. */
 export function filtersOf(
   { hook, side }: Way,
   { isShaped, prefixes }: Subnets,

@@ -10,7 +10,10 @@ import { plugin as bridge } from "./main.ts";
 const NETNS = "/run/netns/c1";
 const EINVAL = 22;
 
-/** ADD of a pod's end that stays down, on a node where another ADD takes the bridge back so often before it is plugged in. */
+/**
+ * Runs ADD for an interface that stays down, on a node where another ADD removes the bridge `vanishings` times before
+ * the port is attached.
+ */
 function add(vanishings: number) {
   const host = new FakeKernel();
   const pod = new FakeKernel();
@@ -20,7 +23,7 @@ function add(vanishings: number) {
     if (!isVeth || left === 0) return 0;
     left -= 1;
     host.do(deleteLink("cni0"));
-    // What the kernel says of a master that is gone.
+    // The kernel's error for a master that does not exist.
     return EINVAL;
   };
   const system = new FakeSystem({
@@ -34,12 +37,12 @@ function add(vanishings: number) {
   return { status: runPlugin(bridge, system, {}), output: system.output };
 }
 
-test("an ADD whose bridge another takes back before it is plugged in makes the bridge anew", () => {
+test("ADD creates the bridge again if another ADD removes it before the port is attached", () => {
   expect(add(0).status).toBe(0);
   expect(add(2).status).toBe(0);
 });
 
-test("a bridge that vanishes each time is told", () => {
+test("ADD fails if the bridge vanishes each time", () => {
   const { status, output } = add(9);
   expect(status).toBe(1);
   expect(JSON.parse(output)).toMatchObject({

@@ -1,6 +1,7 @@
 /**
- * ADD: addresses are reserved first, so that what cannot be served (an exhausted range, a bad configuration) never
- * touches a device; dhcp alone needs the interface before it can ask. Then bridge, cable, the pod's side, the gateway.
+ * ADD. Addresses are reserved first, so that a call that cannot succeed (an exhausted range, a bad configuration) never
+ * touches a device. Only dhcp needs the interface before it can request an address. Then follow the bridge, the veth
+ * pair, the pod's side and the gateway.
  */
 
 import { waitForDetection } from "../../pkg/attachment/duplicates.ts";
@@ -30,7 +31,7 @@ import { guardMac } from "./mac-guard.ts";
 import { pinMac } from "./mac-pin.ts";
 import { plugPort, waitForPort } from "./port.ts";
 
-/** Each loses to another ADD that takes back the bridge it has just made. */
+/** The maximum of attempts. An attempt fails if another ADD removes the bridge that it has just created. */
 const ATTEMPTS = 3;
 
 export function add(request: CniRequest): Result {
@@ -48,10 +49,10 @@ interface Work extends AttachContext {
   readonly config: BridgeConfig;
 }
 
-/** Somebody else has removed the bridge that this ADD had found. */
+/** Another program removed the bridge that this ADD had found. */
 class BridgeVanished extends CniError {}
 
-/** Does `attach`, again where the bridge vanished meanwhile: it has undone itself then. */
+/** Calls `attach`, and repeats it if the bridge vanished meanwhile. It has undone its changes then. */
 function withBridge(attach: () => Result): Result {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -75,7 +76,7 @@ function attach(work: Work): Result {
     if (findLink(sockets.host, bridge.index) !== undefined) throw error;
     throw new BridgeVanished(
       ErrorCode.tryAgainLater,
-      `the bridge ${bridge.name} vanished while ${request.ifName} was being attached to it: try again (${messageOf(error)})`,
+      `the bridge ${bridge.name} vanished while ${request.ifName} was being attached to it; try again (${messageOf(error)})`,
       { cause: error },
     );
   }
@@ -109,7 +110,7 @@ function makeBridge({ request, config, sockets, undo }: Work): FoundBridge {
   const { bridge, wasMade } = ensureBridge(sockets.host, config, randomMac(request.system));
   if (wasMade) {
     undo.push(() => {
-      // Another ADD may have plugged its pod in meanwhile.
+      // Another ADD may have attached its pod meanwhile.
       const isUsed = sockets.host.dump(linkDump()).some((message) => parseLink(message).masterIndex === bridge.index);
       if (!isUsed) removeLink(sockets.host, bridge.index);
     });
@@ -120,19 +121,20 @@ function makeBridge({ request, config, sockets, undo }: Work): FoundBridge {
 
 interface Prepared {
   readonly addressing: Addressing;
-  /** What gives the bridge the gateway's addresses; undefined where another device holds them. */
+  /** Requests that add the gateway's addresses to the bridge. Undefined if another device has them. */
   readonly gatewayRequests: readonly Request[] | undefined;
 }
 
 /**
- * What IPAM's answer asks of the bridge. Conflicts of the gateway are found before the pod is plugged in. The hardware address
- * of a bridge that becomes the gateway by this call is pinned then, too, before the pod's port has a part in it.
+ * Computes what the result of IPAM requires of the bridge, and finds conflicts of the gateway before the pod is
+ * attached. If the bridge becomes the gateway by this call, its hardware address is fixed, too, before the pod's port
+ * can influence it.
  */
 function prepare({ request, config, sockets }: Work, { bridge, wasMade }: FoundBridge, addresses: Result): Prepared {
   const addressing = planAddressing(addresses, config);
   if (config.vlans?.id !== undefined) return { addressing, gatewayRequests: undefined };
   const gatewayRequests = holdGateways(sockets.host, bridge, addressing.gateways, config);
-  // One that this call has made has a stated address.
+  // A bridge that this call created has a fixed address already.
   if (gatewayRequests.length > 0 && !wasMade) pinMac(sockets.host, request.system, bridge);
   return { addressing, gatewayRequests };
 }
@@ -144,9 +146,9 @@ interface Links {
 }
 
 /**
- * Addresses and routes of the pod, then what they need on the host. The gateway's conflicts are looked for before the
- * pod is touched, and its address is added last: nothing after it can fail and leave it behind. Returns the gateway's
- * device where it is not the bridge.
+ * Configures the pod's addresses and routes, then the host for them. Conflicts of the gateway are found before the pod
+ * is changed. The gateway's address is added last, since nothing after it can fail and leave it behind. Returns the
+ * gateway's device if it is not the bridge.
  */
 function configure(work: Work, { bridge, veth, podLink }: Links, prepared: Prepared): Link | undefined {
   const { request, config, sockets } = work;
@@ -165,7 +167,10 @@ function configure(work: Work, { bridge, veth, podLink }: Links, prepared: Prepa
   return gateway === bridge ? undefined : gateway;
 }
 
-/** `devices` are the bridge and, where it is another, the gateway's; the reference tells of that one last. */
+/**
+ * Builds the result. `devices` are the bridge and, if it is another device, the gateway's, which the reference lists
+ * last.
+ */
 function describe({ request }: Work, devices: readonly Link[], veth: VethPair, rest: Result): Result {
   const told = devices.map(({ name, mac }) => ({ name, mac }));
   return {

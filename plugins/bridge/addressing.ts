@@ -1,6 +1,4 @@
-/**
- * What IPAM's answer means for a pod behind a bridge: gateways for the bridge, addresses and routes for the pod. Pure.
- */
+/** Computes from IPAM's result the gateways for the bridge, and addresses and routes for the pod. Pure. */
 
 import { assertGatewaysAreOthers, gatewayOf } from "../../pkg/attachment/routes.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
@@ -10,17 +8,19 @@ import { isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { BridgeConfig } from "./config.ts";
 
 export interface Addressing {
-  /** For the result: with gateways, and the index of the container's interface. */
+  /** Addresses for the result, with gateways and the index of the container's interface. */
   readonly ips: readonly ResultAddress[];
-  /** For the result: IPAM's routes and, with `isDefaultGateway`, default routes. */
+  /** Routes for the result: IPAM's and, with `isDefaultGateway`, default routes. */
   readonly routes: readonly ResultRoute[];
-  /** What the bridge must hold: each gateway with its network's length. Empty unless the bridge is a gateway. */
+  /**
+   * Addresses that the bridge must have: each gateway with its network's length. Empty unless the bridge is a gateway.
+   */
   readonly gateways: readonly Prefix[];
 }
 
 type GatewayConfig = Pick<BridgeConfig, "isGateway" | "isDefaultGateway">;
 
-/** Where the container's interface stands in the result: behind the bridge and the host's end. */
+/** The index of the container's interface in the result, after the bridge and the host's end. */
 export const CONTAINER_INTERFACE = 2;
 
 export function planAddressing(ipam: Result, config: GatewayConfig): Addressing {
@@ -47,8 +47,9 @@ function withGateway(ip: ResultAddress, config: GatewayConfig): ResultAddress {
 }
 
 /**
- * The gateway of a pod whose IPAM named none: as with the reference, the address behind the network's own, also where that is
- * outside of the network (of a single address). Where a network of two gives the pod that one, the gateway gets the other.
+ * Returns the gateway of a pod if IPAM returned none: the address after the network's own, as the reference does, even
+ * if it is outside the network (of a single address). If the pod has that address in a network of two, the gateway gets
+ * the other.
  */
 function usualGateway(pod: Prefix): Address | undefined {
   const network = networkOf(pod).address;
@@ -58,7 +59,10 @@ function usualGateway(pod: Prefix): Address | undefined {
   return next.value >> BigInt(bits) === 0n ? next : undefined;
 }
 
-/** One a family, by its first gateway, unless IPAM has given one already (that one is then the operator's wish). */
+/**
+ * Returns one default route for each family, through its first gateway, unless IPAM returned a default route, which is
+ * the operator's choice.
+ */
 function defaultRoutes(ips: readonly ResultAddress[], given: readonly ResultRoute[]): ResultRoute[] {
   return ([4, 6] as const).flatMap((family) => {
     const gateway = gatewayOf(ips, family);

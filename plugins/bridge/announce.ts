@@ -1,6 +1,7 @@
 /**
- * Makes the pod's hardware address known for its IP addresses, which another pod may have had a moment ago. Without it the
- * host sends to the old one until it has asked in vain: 9 seconds for an entry that is stale, up to 40 for one that is not.
+ * Announces the pod's hardware address for its IP addresses, which another pod may have had a moment ago. Without it,
+ * the host sends to the old hardware address until its neighbour probes fail: 9 seconds for a stale entry, up to 40 for
+ * a reachable one.
  */
 
 import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
@@ -17,20 +18,21 @@ export interface Announcement {
   /** The host's device on the pod's link. */
   readonly hostDevice: Link;
   readonly addresses: readonly Address[];
-  /** The bridge sends the port's frames back to it. */
+  /** True if the bridge sends the port's frames back to it. */
   readonly isHairpin: boolean;
 }
 
 /**
- * Once the pod's port forwards: an announcement that leaves before is lost. A hardware address that is set, though it is the
- * same, makes the kernel send a gratuitous ARP (arp_notify) and an unsolicited neighbour advertisement (ndisc_notify) for each
- * address of the interface.
+ * Runs once the pod's port forwards, since an earlier announcement is lost. Setting the hardware address, even to the
+ * same value, makes the kernel send a gratuitous ARP (arp_notify) and an unsolicited neighbour advertisement
+ * (ndisc_notify) for each address of the interface.
  */
 export function announce({ request, namespace, sockets }: AttachContext, announcement: Announcement): void {
   const { veth, podLink, hostDevice, addresses, isHairpin } = announcement;
   const hasIpv6 = addresses.some(({ family }) => family === 6);
   if (hasIpv6) announceAdvertisements(request.system, namespace, podLink.name);
-  // The pod's kernel takes its own advertisement, come back, for that of another with its address, and warns in the log.
+  // If its own advertisement comes back, the pod's kernel takes it for another host with its address, and logs a
+  // warning.
   const isEchoed = isHairpin && hasIpv6;
   const setHairpin = (hairpin: boolean) => changeLink(veth.hostName, { port: { hairpin } });
   if (isEchoed) sockets.host.run(setHairpin(false));
@@ -39,7 +41,7 @@ export function announce({ request, namespace, sockets }: AttachContext, announc
   correctNeighbours(sockets.host, hostDevice, veth.podMac, addresses);
 }
 
-/** The host hears the announcement, too, but perhaps not before ADD returns. */
+/** Corrects the host's entries. The host receives the announcement, too, but perhaps not before ADD returns. */
 function correctNeighbours(host: BlockingNetlink, { index }: Link, mac: string, addresses: readonly Address[]): void {
   const replies = host.exchange(addresses.map((address) => getNeighbour(index, address)));
   const outdated = addresses.filter((_, at) => {
@@ -48,6 +50,7 @@ function correctNeighbours(host: BlockingNetlink, { index }: Link, mac: string, 
     const entry = parseNeighbourState(message);
     return entry.mac !== mac && !isStatic(entry);
   });
-  // A courtesy to the host, which asks again by itself: an entry that another program has changed meanwhile fails no ADD.
+  // Best effort, since the host probes again by itself: ADD does not fail if another program has changed an entry
+  // meanwhile.
   host.exchange(outdated.map((address) => changeNeighbour({ index, address, mac })));
 }

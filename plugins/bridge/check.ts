@@ -1,6 +1,4 @@
-/**
- * CHECK: everything that ADD made is still there and as it was. What others added later is not looked at.
- */
+/** CHECK: verifies that everything that ADD created exists unchanged. Ignores later additions of other programs. */
 import { checkAddresses, checkInterface, checkMac, wrong } from "../../pkg/attachment/check.ts";
 import { withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
@@ -34,13 +32,16 @@ function checkBridge(host: BlockingNetlink, config: BridgeConfig, previous: Resu
   if (bridge.kind !== "bridge") throw wrong(`the device ${config.bridge} is not a bridge`);
   if (!bridge.isUp) throw wrong(`the bridge ${config.bridge} is down`);
   const told = previous.interfaces.find((entry) => entry.name === config.bridge && !entry.sandbox);
-  if (told === undefined) throw wrong(`prevResult names no bridge ${config.bridge}`);
+  if (told === undefined) throw wrong(`prevResult has no bridge ${config.bridge}`);
   checkBridgeMac(host, bridge, told);
   if (config.promiscMode && !bridge.isPromiscuous) throw wrong(`the bridge ${config.bridge} is not promiscuous`);
   return bridge;
 }
 
-/** A bridge whose address nobody has set has one of its ports', whichever has the lowest: then no other is expected. */
+/**
+ * If no program has set the bridge's address, the bridge uses the lowest address of its ports. Then no other address is
+ * expected.
+ */
 function checkBridgeMac(host: BlockingNetlink, bridge: Link, told: ResultInterface): void {
   if (!told.mac || told.mac.toLowerCase() === bridge.mac) return;
   const links = host.dump(linkDump()).map(parseLink);
@@ -48,17 +49,17 @@ function checkBridgeMac(host: BlockingNetlink, bridge: Link, told: ResultInterfa
   checkMac(bridge, told, `the bridge ${bridge.name}`);
 }
 
-/** ADD sees to it; the reference's leaves a bridge that is there as it is. */
+/** ADD enables VLAN filtering. The reference's ADD leaves an existing bridge unchanged. */
 function checkFiltering({ name, bridge }: Link): void {
   if (bridge?.filtersVlans !== true) throw wrong(`the bridge ${name} does not filter VLANs`);
 }
 
-/** The pod's end knows its other end by index (IFLA_LINK); the bridge's ports are found by their master. */
+/** Finds the host's end by the index of the peer (IFLA_LINK) of the pod's end. The port's master is the bridge. */
 function checkPort(host: BlockingNetlink, config: BridgeConfig, bridge: Link, podLink: Link): Link {
   const port = findLink(host, podLink.peerIndex);
   if (port?.kind !== "veth") throw wrong(`the host's end of ${podLink.name} (index ${podLink.peerIndex}) is missing`);
   if (!port.isUp) throw wrong(`the bridge port ${port.name} is down`);
-  if (port.masterIndex !== bridge.index) throw wrong(`${port.name} is no port of the bridge ${bridge.name}`);
+  if (port.masterIndex !== bridge.index) throw wrong(`${port.name} is not a port of the bridge ${bridge.name}`);
   if (config.hairpinMode && port.port?.isHairpin !== true)
     throw wrong(`hairpin mode is off on the bridge port ${port.name}`);
   if (config.isIsolated && port.port?.isIsolated !== true) throw wrong(`the bridge port ${port.name} is not isolated`);

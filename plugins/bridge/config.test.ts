@@ -6,7 +6,7 @@ import { parseBridgeConfig } from "./config.ts";
 const parse = (object: object, args = "") =>
   parseBridgeConfig(new ConfigObject(object as Record<string, unknown>), new CniArguments(args));
 
-test("without keys the reference's defaults hold", () => {
+test("uses the reference's defaults without keys", () => {
   expect(parse({})).toEqual({
     ...{ bridge: "cni0", isGateway: false, isDefaultGateway: false, forceAddress: false, ipMasq: false },
     ...{ mtu: undefined, hairpinMode: false, promiscMode: false, mac: undefined, vlans: undefined },
@@ -26,13 +26,13 @@ test("keys match without regard to case, as in Go", () => {
   });
 });
 
-test("an MTU of 0 means the kernel's own", () => {
+test("an MTU of 0 means the kernel's default", () => {
   expect(parse({ mtu: 0 }).mtu).toBeUndefined();
 });
 
 describe("the hardware address", () => {
   const args = "IgnoreUnknown=1;MAC=0a:00:00:00:00:01;K8S_POD_NAME=p";
-  test("comes from CNI_ARGS, args.cni beats that, and the capability beats both", () => {
+  test("is taken from the capability, else from args.cni, else from CNI_ARGS", () => {
     const configArgs = { args: { cni: { mac: "0a:00:00:00:00:02" } } };
     const capability = { runtimeConfig: { mac: "0A:00:00:00:00:03" } };
     expect(parse({}, args).mac).toBe("0a:00:00:00:00:01");
@@ -41,7 +41,7 @@ describe("the hardware address", () => {
   });
 });
 
-test("masquerading by iptables is taken, with a notice where it is asked to work", () => {
+test("accepts ipMasqBackend iptables, with a notice if ipMasq is set", () => {
   expect(parse({ ipMasq: true, ipMasqBackend: "iptables" })).toMatchObject({
     ...{ ipMasq: true, masqueradeNotice: expect.stringMatching(/^ipMasqBackend "iptables": weft uses nftables/) },
   });
@@ -57,8 +57,8 @@ test.each([
   [{ hairpinMode: true, promiscMode: true }, /promiscMode/],
   [{ disableContainerInterface: true, ipam: { type: "host-local" } }, /disableContainerInterface.*ipam/],
   [{ bridge: "much-too-long-a-name" }, /bridge/],
-  [{ bridge: "twelve-chars", vlan: 1000, isGateway: true }, /bridge: expected room for "\.1000"/],
+  [{ bridge: "twelve-chars", vlan: 1000, isGateway: true }, /bridge: expected space for "\.1000"/],
   [{ macspoofchk: "yes" }, /macspoofchk/],
-])("%j is refused with code 7", (object, message) => {
+])("rejects %j with code 7", (object, message) => {
   expect(() => parse(object)).toThrow(expect.objectContaining({ code: 7, message: expect.stringMatching(message) }));
 });

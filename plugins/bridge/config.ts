@@ -1,6 +1,4 @@
-/**
- * The configuration of `bridge`: the reference plugin's keys, defaults and rules.
- */
+/** Parses the configuration of `bridge`, with the reference plugin's keys, defaults and rules. */
 
 import { ipamType } from "../../pkg/attachment/ipam.ts";
 import {
@@ -18,33 +16,33 @@ import { LONGEST_NAME } from "../../pkg/kernel/link.ts";
 import { type VlanConfig, vlanOptions } from "./vlans.ts";
 
 export interface BridgeConfig extends MasqueradeOption {
-  /** The bridge's name; made when absent. */
+  /** The bridge's name. The bridge is created if it does not exist. */
   readonly bridge: string;
-  /** The bridge gets each range's gateway address. */
+  /** True if the bridge gets each range's gateway address. */
   readonly isGateway: boolean;
-  /** The pod gets a default route by the gateway; implies `isGateway`. */
+  /** True if the pod gets a default route through the gateway. Implies `isGateway`. */
   readonly isDefaultGateway: boolean;
-  /** A different gateway address on the bridge is replaced instead of refused. */
+  /** True if a different gateway address on the bridge is replaced instead of rejected. */
   readonly forceAddress: boolean;
-  /** Of the veth's both ends, and of a bridge that is made; undefined is the kernel's default. */
+  /** The MTU of both ends of the veth pair, and of a bridge that is created. Undefined for the kernel's default. */
   readonly mtu: number | undefined;
   readonly hairpinMode: boolean;
   readonly promiscMode: boolean;
-  /** The pod's hardware address, as the runtime wants it. */
+  /** The pod's hardware address, if the runtime requests one. */
   readonly mac: string | undefined;
-  /** What the port takes and gives; undefined where the bridge need not look at VLANs. */
+  /** The VLANs of the port. Undefined if the bridge need not filter VLANs. */
   readonly vlans: VlanConfig | undefined;
-  /** `macspoofchk`: frames from the pod pass only with its own hardware address as their source. */
+  /** `macspoofchk`: frames from the pod pass only with the pod's hardware address as source. */
   readonly guardsMac: boolean;
-  /** `portIsolation`: the pod reaches no other pod whose port is isolated, only the host and what is behind it. */
+  /** `portIsolation`: the pod cannot reach other pods on isolated ports, only the host and networks beyond it. */
   readonly isIsolated: boolean;
-  /** `enabledad`: ADD waits until the link knows of nobody else with the pod's IPv6 addresses. */
+  /** `enabledad`: ADD waits until duplicate address detection of the pod's IPv6 addresses has finished. */
   readonly detectsDuplicates: boolean;
-  /** `disableContainerInterface`: the pod's end stays down, and without addresses. */
+  /** `disableContainerInterface`: the pod's end stays down and has no addresses. */
   readonly staysDown: boolean;
 }
 
-/** Throws `CniError` 7 for a value that is wrong. */
+/** Throws `CniError` 7 for an invalid value. */
 export function parseBridgeConfig(object: ConfigObject, args: CniArguments): BridgeConfig {
   const isDefaultGateway = object.optionalBoolean("isDefaultGateway") ?? false;
   const config: BridgeConfig = {
@@ -67,15 +65,15 @@ export function parseBridgeConfig(object: ConfigObject, args: CniArguments): Bri
     throw object.invalid("promiscMode", "only one of hairpinMode and promiscMode to be true");
   }
   if (config.staysDown && ipamType(object) !== undefined) {
-    throw object.invalid("disableContainerInterface", "no ipam besides, since the interface stays down");
+    throw object.invalid("disableContainerInterface", "no ipam, since the interface stays down");
   }
   if (config.isGateway && gatewayName(config).length > LONGEST_NAME) {
-    throw object.invalid("bridge", `room for ".${config.vlans?.id}" in a device name of ${LONGEST_NAME} characters`);
+    throw object.invalid("bridge", `space for ".${config.vlans?.id}" in a device name of ${LONGEST_NAME} characters`);
   }
   return config;
 }
 
-/** The device that holds the gateway's addresses: the bridge itself, or its end in the pod's VLAN. */
+/** Returns the device with the gateway's addresses: the bridge itself, or its end in the pod's VLAN. */
 export function gatewayName({ bridge, vlans }: Pick<BridgeConfig, "bridge" | "vlans">): string {
   return vlans?.id === undefined ? bridge : `${bridge}.${vlans.id}`;
 }

@@ -11,7 +11,7 @@ import { plugin as bridge } from "./main.ts";
 const RESERVATION = "/var/lib/cni/networks/net/10.22.0.2";
 const BIN = "/opt/cni/bin";
 
-/** DEL without a namespace, on a node where sockets of `brokenProtocol` cannot be used. */
+/** Runs DEL without a namespace, on a node where sockets of `brokenProtocol` fail. */
 function del(brokenProtocol: number): { readonly status: number; readonly output: string; readonly files: FakeFiles } {
   const files = new FakeFiles();
   files.makeDirectory("/var/lib/cni/networks/net");
@@ -36,14 +36,14 @@ function del(brokenProtocol: number): { readonly status: number; readonly output
   return { status, output: system.output, files };
 }
 
-test("a masquerade entry that cannot be removed does not keep the address, and is told", () => {
+test("releases the address and reports the error if a masquerade entry cannot be removed", () => {
   const { status, output, files } = del(NETLINK_NETFILTER);
   expect(status).toBe(1);
   expect(output).toContain("ENOBUFS");
   expect(files.status(RESERVATION)).toBeUndefined();
 });
 
-test("a device that cannot be removed keeps the address: its owner may still answer to it", () => {
+test("keeps the address if the device cannot be removed, since the pod may still use it", () => {
   const { status, files } = del(NETLINK_ROUTE);
   expect(status).toBe(1);
   expect(files.status(RESERVATION)).toBeDefined();

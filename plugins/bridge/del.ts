@@ -1,4 +1,4 @@
-/** DEL and GC: what every veth pair has, and the table of guarded ports. */
+/** DEL and GC: removes the objects of every veth pair, and entries of the table of guarded ports. */
 import { collect, detach } from "../../pkg/attachment/detach.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { removeGuards } from "./mac-guard.ts";

@@ -12,46 +12,46 @@ const held = (...texts: string[]): LinkAddress[] =>
 const plan = (have: LinkAddress[], want: string[], force = false) =>
   planGateways(bridge, have, want.map(parsePrefix), force).map(({ text }) => text);
 
-test("a gateway that is there already needs nothing", () => {
+test("an existing gateway needs no change", () => {
   expect(plan(held("10.22.0.1/24", "fe80::1/64"), ["10.22.0.1/24"])).toEqual([]);
 });
 
-test("gateways of both families are added", () => {
+test("adds gateways of both families", () => {
   expect(plan([], ["10.22.0.1/24", "fd00::1/64"])).toEqual([
     "ip address add 10.22.0.1/24 dev index 3",
     "ip address add fd00::1/64 dev index 3",
   ]);
 });
 
-test("several gateways of one family stand side by side", () => {
+test("accepts several gateways of one family", () => {
   expect(plan(held("10.22.0.1/24"), ["10.22.0.1/24", "10.23.0.1/24"])).toEqual([
     "ip address add 10.23.0.1/24 dev index 3",
   ]);
 });
 
-test("another IPv4 gateway is refused in words that say what to do", () => {
+test("rejects another IPv4 gateway and says what to do", () => {
   expect(() => plan(held("10.22.0.1/24"), ["10.23.0.1/24"])).toThrow(
     '"cni0" already has an IP address different from 10.23.0.1/24: it has 10.22.0.1/24 (remove it with "ip address del 10.22.0.1/24 dev cni0"',
   );
 });
 
-test("the same address with another length is another gateway", () => {
+test("rejects the same address with another length", () => {
   expect(() => plan(held("10.22.0.1/16"), ["10.22.0.1/24"])).toThrow(/different from/);
 });
 
-test("with forceAddress the other one is replaced", () => {
+test("replaces the other gateway with forceAddress", () => {
   expect(plan(held("10.22.0.1/24"), ["10.23.0.1/24"], true)).toEqual([
     "ip address del 10.22.0.1/24 dev index 3",
     "ip address add 10.23.0.1/24 dev index 3",
   ]);
 });
 
-test("IPv6 gateways stand in each other's way only where their networks overlap", () => {
+test("rejects another IPv6 gateway only if the networks overlap", () => {
   expect(plan(held("fd00:1::1/64"), ["fd00:2::1/64"])).toEqual(["ip address add fd00:2::1/64 dev index 3"]);
   expect(() => plan(held("fd00:1::1/48"), ["fd00:1::2/64"])).toThrow(/different from/);
 });
 
-test("a gateway that is there already or gone already is no failure, a bridge that is gone is one", () => {
+test("ignores gateways that exist or are gone already, and fails if the bridge is gone", () => {
   const [request] = planGateways(bridge, [], [parsePrefix("10.22.0.1/24")], false) as [Request];
   const apply = (errno: number) => {
     const error = new NetlinkError(request, errno, undefined, "here");

@@ -1,6 +1,4 @@
-/**
- * The bridge device itself: found or made, with the gateway addresses that pods point their routes at.
- */
+/** Finds or creates the bridge device, and adds the gateway addresses that pods' routes use. */
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { contains, formatPrefix, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, deleteAddress, type LinkAddress } from "../../pkg/kernel/address.ts";
@@ -14,14 +12,14 @@ import type { BridgeConfig } from "./config.ts";
 
 export interface FoundBridge {
   readonly bridge: Link;
-  /** By this call. */
+  /** True if this call created the bridge. */
   readonly wasMade: boolean;
 }
 
 /**
- * The bridge, up, made where there is none, and looking at VLANs where the configuration has any (which the reference
- * leaves as it is on a bridge that is there: its pods are in all VLANs then). `mac` is what a new bridge gets. Two ADDs at once may both find no bridge: the loser of the creation
- * takes the winner's.
+ * Returns the bridge, which is up. Creates it if it does not exist, and enables VLAN filtering if the configuration has
+ * VLANs. The reference leaves an existing bridge unchanged, so that its pods are in all VLANs. `mac` is the address of
+ * a new bridge. If two ADDs find no bridge at the same time, the one that fails to create it uses the other's bridge.
  */
 export function ensureBridge(netlink: BlockingNetlink, config: BridgeConfig, mac: string): FoundBridge {
   const found = findLink(netlink, config.bridge);
@@ -35,7 +33,7 @@ export function ensureBridge(netlink: BlockingNetlink, config: BridgeConfig, mac
   if (bridge === undefined) {
     throw new CniError(
       ErrorCode.tryAgainLater,
-      `the bridge ${config.bridge} vanished while it was being set up: try again`,
+      `the bridge ${config.bridge} vanished while it was being set up; try again`,
     );
   }
   return { bridge: adjustBridge(netlink, bridge, config), wasMade: made?.error === undefined };
@@ -45,7 +43,7 @@ function adjustBridge(netlink: BlockingNetlink, bridge: Link, config: BridgeConf
   if (bridge.kind !== "bridge") {
     throw new CniError(
       ErrorCode.invalidConfig,
-      `bridge: the device ${bridge.name} already exists and is not a bridge but ${bridge.kind || "a physical device"}: choose another name or remove it`,
+      `bridge: the device ${bridge.name} already exists and is not a bridge but ${bridge.kind || "a physical device"}; choose another name, or remove the device`,
     );
   }
   if (config.vlans !== undefined && bridge.bridge?.filtersVlans !== true) startFiltering(netlink, bridge);
@@ -56,7 +54,7 @@ function adjustBridge(netlink: BlockingNetlink, bridge: Link, config: BridgeConf
   return { ...bridge, isUp: true, isPromiscuous: bridge.isPromiscuous || promiscuous };
 }
 
-/** Ports that are there already stay in the bridge's default VLAN, and reach each other as before. */
+/** Enables VLAN filtering. Existing ports stay in the bridge's default VLAN, and reach each other as before. */
 function startFiltering(netlink: BlockingNetlink, bridge: Link): void {
   const [reply] = netlink.exchange([setVlanFiltering(bridge, true)]);
   if (reply?.error === undefined) return;
@@ -67,7 +65,7 @@ function withoutFiltering(cause: NetlinkError): CniError {
   return new CniError(ErrorCode.unsupportedField, `${cause.message}; ${NO_FILTERING}`, { cause });
 }
 
-/** STATUS: throws `CniError` 50 where the bridge shows that this kernel cannot do what the configuration asks. */
+/** For STATUS: throws `CniError` 50 if the bridge shows that this kernel does not support the configuration. */
 export function assertFilteringIsPossible(netlink: BlockingNetlink, config: BridgeConfig): void {
   if (config.vlans === undefined) return;
   const bridge = findLink(netlink, config.bridge)?.bridge;
@@ -77,7 +75,10 @@ export function assertFilteringIsPossible(netlink: BlockingNetlink, config: Brid
 
 const NO_FILTERING = "vlan and vlanTrunk need a kernel whose bridges filter VLANs (CONFIG_BRIDGE_VLAN_FILTERING)";
 
-/** What makes `device` hold `gateways`, compared with the addresses that it has. Throws as `planGateways` does. */
+/**
+ * Returns requests that make `device` have the addresses `gateways`, compared with its current ones. Throws as
+ * `planGateways` does.
+ */
 export function holdGateways(
   netlink: BlockingNetlink,
   device: Link,
@@ -89,8 +90,9 @@ export function holdGateways(
 }
 
 /**
- * What makes `bridge` hold `gateways`. Throws where another address stands in the way: for IPv4 any other one (a bridge
- * has one gateway), for IPv6 one of an overlapping network. With `force` those are removed instead.
+ * Returns requests that make `bridge` have the addresses `gateways`. Throws if another address conflicts: for IPv4 any
+ * other address (a bridge has one gateway), for IPv6 an address of an overlapping network. With `force`, conflicting
+ * addresses are removed instead.
  */
 export function planGateways(
   bridge: Link,
@@ -101,7 +103,7 @@ export function planGateways(
   const requests: Request[] = [];
   for (const gateway of gateways) {
     if (held.some(({ prefix }) => isSamePrefix(prefix, gateway))) continue;
-    for (const { prefix } of held.filter((address) => standsInTheWay(address.prefix, gateway, gateways))) {
+    for (const { prefix } of held.filter((address) => conflicts(address.prefix, gateway, gateways))) {
       if (!force) {
         throw new CniError(
           ErrorCode.invalidConfig,
@@ -116,7 +118,7 @@ export function planGateways(
   return requests;
 }
 
-function standsInTheWay(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]): boolean {
+function conflicts(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]): boolean {
   if (held.address.family !== gateway.address.family) return false;
   if (wanted.some((prefix) => isSamePrefix(prefix, held))) return false;
   if (gateway.address.family === 4) return true;
@@ -124,8 +126,8 @@ function standsInTheWay(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]
 }
 
 /**
- * Carries out what `planGateways` gave; a gateway that another ADD has just put there is as good, and so is an address
- * that another has removed. A bridge that is gone is neither.
+ * Carries out the requests of `planGateways`. Succeeds if another ADD has just added the same gateway, or another
+ * program has removed the address. Fails if the bridge is gone.
  */
 export function applyGateways(netlink: BlockingNetlink, requests: readonly Request[]): void {
   for (const { error } of netlink.exchange(requests)) {

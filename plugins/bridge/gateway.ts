@@ -1,6 +1,7 @@
 /**
- * The device that holds the gateway's addresses: the bridge itself or, for pods in a VLAN, `<bridge>.<vlan>`: one end of
- * a veth pair whose other end is a port in that VLAN, as the reference makes it. Like the bridge it stays for others.
+ * The device with the gateway's addresses: the bridge itself or, for pods in a VLAN, `<bridge>.<vlan>`. The latter is
+ * one end of a veth pair whose other end is a port in that VLAN, as the reference creates it. It stays for other pods,
+ * as the bridge does.
  */
 
 import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
@@ -15,7 +16,7 @@ import { isExists } from "../../pkg/netlink/errors.ts";
 import { type BridgeConfig, gatewayName } from "./config.ts";
 import { putInVlans } from "./port.ts";
 
-/** Found, whatever its kind, or made; up. `pod` is the name of the pod's own port. */
+/** Finds the device, of any kind, or creates it, and brings it up. `pod` is the name of the pod's port. */
 export function ensureGateway(context: AttachContext, config: BridgeConfig, bridge: Link, pod: string): Link {
   const vlan = config.vlans?.id;
   if (vlan === undefined) return bridge;
@@ -43,7 +44,7 @@ function makeGateway(context: AttachContext, config: BridgeConfig, bridge: Link,
     refuseAdvertisements(system, port);
     putInVlans(sockets.host, port, { native: vlan, tagged: [] }, config.vlans?.keepsDefault ?? false);
   } catch (error) {
-    // Another ADD was faster: what it makes is as good.
+    // Another ADD was faster; its device is used.
     if (!isExists(error)) throw error;
   }
   const gateway = findLink(sockets.host, name);
@@ -51,7 +52,7 @@ function makeGateway(context: AttachContext, config: BridgeConfig, bridge: Link,
   return gateway;
 }
 
-/** Another ADD may have put its pod into the VLAN meanwhile. */
+/** Another ADD may have added its pod to the VLAN meanwhile. */
 function isVlanUsed(host: BlockingNetlink, bridge: Link, vlan: number, own: readonly string[]): boolean {
   return host
     .dump(portVlanDump())

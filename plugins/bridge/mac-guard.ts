@@ -1,4 +1,4 @@
-/** `macspoofchk`: the attachment's port in the node's table of guarded ports, over one nfnetlink socket. */
+/** `macspoofchk`: adds the attachment's port to the node's table of guarded ports, over one nfnetlink socket. */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { holdsLegacy } from "../../pkg/attachment/legacy.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
@@ -22,7 +22,9 @@ import {
 
 type Guarded = Omit<GuardedPort, "owner">;
 
-/** Before the pod's end comes up. Throws `CniError` 2 where the kernel has no nf_tables for bridges. */
+/**
+ * Runs before the pod's end is brought up. Throws `CniError` 2 if the kernel does not support nf_tables for bridges.
+ */
 export function guardMac(request: CniRequest, guarded: Guarded, undo: Undo): void {
   const owner = ownerOf(request);
   undo.push(() => removeGuards(request.system, (mark) => mark === owner));
@@ -38,7 +40,7 @@ export function guardMac(request: CniRequest, guarded: Guarded, undo: Undo): voi
   }
 }
 
-/** Silent when nothing is there, the table and the kernel's support for it included. */
+/** Succeeds if there is nothing to remove, also if there is no table or no kernel support for it. */
 export function removeGuards(system: System, isWanted: (mark: string) => boolean): void {
   try {
     changeRuleset(system, macSpoofElementDumps(), (dumped) => deleteGuards(dumped, isWanted));
@@ -47,13 +49,13 @@ export function removeGuards(system: System, isWanted: (mark: string) => boolean
   }
 }
 
-/** The reference's rules count where our table has nothing of the attachment. */
+/** Accepts the reference's rules if our table has no entry of the attachment. */
 export function checkGuard(request: CniRequest, guarded: Guarded): void {
   const owner = ownerOf(request);
   const seen = readGuards(request.system);
   if (holdsGuard(seen, { owner, ...guarded })) return;
   if (!hasGuardOf(seen, owner) && holdsLegacy(request, ["spoof-check"])) return;
-  throw wrong(`frames of ${guarded.port} are not held to the source ${guarded.mac} (table bridge weft_macspoof)`);
+  throw wrong(`frames of ${guarded.port} are not restricted to the source ${guarded.mac} (table bridge weft_macspoof)`);
 }
 
 function readGuards(system: System): readonly Message[] {

@@ -1,22 +1,23 @@
 /**
- * The hardware address of a bridge that another program made. Unless that program stated one, the kernel gives the bridge the
- * lowest address of its ports, and another one as ports come and go: pods would lose their gateway until they ask for it
- * anew. An address that was set stays (addr_assign_type 3, NET_ADDR_SET).
+ * Fixes the hardware address of a bridge that another program created. Unless that program set one, the kernel gives
+ * the bridge the lowest address of its ports, and changes it as ports are added and removed. Pods would then lose their
+ * gateway until they resolve its address again. An address that was set stays (addr_assign_type 3, NET_ADDR_SET).
  */
 import { randomMac } from "../../pkg/attachment/links.ts";
 import { changeLink, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
-/** Of the namespace that the bridge is in. */
+/** The namespace of the bridge. */
 const OWN_NAMESPACE = "/proc/self/ns/net";
-/** A bridge that has lost its last port has no address; the kernel refuses to set this one. */
+/** The address of a bridge without ports. The kernel refuses to set it. */
 const NO_ADDRESS = "00:00:00:00:00:00";
 
 /**
- * Sets the address that the bridge has, as long as it has not changed by the pod's own port: `ip link set br0 address (its
- * own)`. The kernel does not tell whether an address was set, so ADDs that both find a bridge without its gateway's address
- * read and set in turn: the second one finds what the first has set. The kernel cannot take it back.
+ * Sets the bridge's current address, as long as the pod's own port has not changed it: `ip link set br0 address (its
+ * own)`. The kernel does not tell whether an address was set. So if two ADDs find a bridge without its gateway's
+ * address, they read and set one after the other, and the second finds the address that the first has set. The change
+ * cannot be undone.
  */
 export function pinMac(host: BlockingNetlink, system: System, { index }: Link): void {
   const lock = system.lockFile(OWN_NAMESPACE);

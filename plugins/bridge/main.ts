@@ -1,6 +1,4 @@
-/**
- * `bridge`: attaches a container to a Linux bridge by a veth pair. Takes the reference plugin's configuration.
- */
+/** `bridge`: attaches a container to a Linux bridge by a veth pair. Takes the reference plugin's configuration. */
 import { ipamType } from "../../pkg/attachment/ipam.ts";
 import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
 import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";

@@ -1,6 +1,4 @@
-/**
- * The pod's port of the bridge: plugged in with its settings and VLANs, and waited for.
- */
+/** Attaches the pod's port to the bridge, with its settings and VLANs, and waits until it forwards. */
 
 import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
 import { createVethPair, type VethPair, waitForCarrier } from "../../pkg/attachment/veth-pair.ts";
@@ -23,7 +21,7 @@ function portSettings({ hairpinMode, isIsolated }: BridgeConfig): PortSettings |
   return { ...(hairpinMode ? { hairpin: true } : {}), ...(isIsolated ? { isolated: true } : {}) };
 }
 
-/** A new port is in the bridge's default VLAN, and comes out of it unless it `keepsDefault`. */
+/** Sets the VLANs of a port. A new port is in the bridge's default VLAN, which is removed unless `keepsDefault`. */
 export function putInVlans(host: BlockingNetlink, name: string, vlans: PortVlans, keepsDefault: boolean): void {
   const [message] = host.run(getLink(name));
   if (message === undefined) throw new Error(`no answer to "ip link show ${name}" in ${host.where}`);
@@ -32,15 +30,15 @@ export function putInVlans(host: BlockingNetlink, name: string, vlans: PortVlans
 }
 
 /**
- * Waits until frames pass, and returns the bridge as it is with this port. A bridge that was removed meanwhile (another ADD
- * made it, failed, and took it back) leaves a link that is up but leads nowhere: that is refused.
+ * Waits until the port forwards, and returns the bridge in the state with this port. If the bridge was removed
+ * meanwhile (another ADD created it, failed, and removed it), the link is up but is not attached. This is an error.
  */
 export function waitForPort(host: BlockingNetlink, system: System, hostName: string, bridge: Link): Link {
   const [, now = bridge] = waitForCarrier(host, system, hostName, [bridge.index], ({ masterIndex }) => {
     if (masterIndex === bridge.index) return;
     throw new CniError(
       ErrorCode.tryAgainLater,
-      `${hostName} is no port of the bridge ${bridge.name} any more: somebody else has unplugged it; try again`,
+      `${hostName} is no longer a port of the bridge ${bridge.name}: another program has detached it; try again`,
     );
   });
   return now;

@@ -9,12 +9,12 @@ test.each([
   ["vlan 0", { vlan: 0, preserveDefaultVlan: true }, undefined],
   ["a VLAN", { vlan: 100 }, { id: 100, port: { native: 100, tagged: [] }, keepsDefault: false }],
   [
-    "a VLAN beside the default",
+    "a VLAN with the default one",
     { vlan: 100, preserveDefaultVlan: true },
     { id: 100, port: { native: 100, tagged: [] }, keepsDefault: true },
   ],
   [
-    "a trunk, whose untagged frames are VLAN 1's",
+    "a trunk, with untagged frames in VLAN 1",
     { vlanTrunk: [{ minID: 300, maxID: 302 }, { id: 200 }] },
     {
       id: undefined,
@@ -29,7 +29,7 @@ test.each([
     },
   ],
   [
-    "a trunk with a VLAN for untagged frames, which stays untagged",
+    "a trunk that contains the VLAN of untagged frames, which stays untagged",
     { vlan: 100, vlanTrunk: [{ minID: 99, maxID: 101, id: 5 }] },
     {
       id: 100,
@@ -45,11 +45,11 @@ test.each([
     },
   ],
   [
-    "entries that overlap and touch",
+    "overlapping and adjacent entries",
     { VlanTrunk: [{ minID: 10, maxID: 12 }, { ID: 13 }, { minid: 11, maxid: 14 }] },
     { id: undefined, port: { native: 1, tagged: [{ first: 10, last: 14 }] }, keepsDefault: false },
   ],
-  ["a trunk of nothing", { vlanTrunk: [] }, { id: undefined, port: undefined, keepsDefault: false }],
+  ["an empty trunk", { vlanTrunk: [] }, { id: undefined, port: undefined, keepsDefault: false }],
   ["a trunk of empty entries", { vlanTrunk: [{}] }, { id: undefined, port: undefined, keepsDefault: false }],
 ])("%s", (_name, object, expected) => {
   expect(options(object)).toEqual(expected);
@@ -63,9 +63,9 @@ test.each([
   [{ vlanTrunk: [{ id: 4095 }] }, /vlanTrunk\[0\]\.id/],
   [{ vlanTrunk: [{ id: 1 }, { minID: 5 }] }, /vlanTrunk\[1\]\.maxID/],
   [{ vlanTrunk: [{ maxID: 5 }] }, /vlanTrunk\[0\]\.minID/],
-  [{ vlanTrunk: [{ minID: 6, maxID: 5 }] }, /vlanTrunk\[0\]\.maxID: expected a VLAN from minID \(6\) on, got 5/],
+  [{ vlanTrunk: [{ minID: 6, maxID: 5 }] }, /vlanTrunk\[0\]\.maxID: expected a VLAN of at least minID \(6\), got 5/],
   [{ vlanTrunk: [7] }, /vlanTrunk\[0\]/],
   [{ vlanTrunk: { id: 7 } }, /vlanTrunk/],
-])("%j is refused", (object, message) => {
+])("rejects %j", (object, message) => {
   expect(() => options(object)).toThrow(expect.objectContaining({ code: 7, message: expect.stringMatching(message) }));
 });

@@ -1,21 +1,21 @@
-/** `vlan`, `vlanTrunk` and `preserveDefaultVlan`: what they mean for the pod's port of the bridge. Pure. */
+/** Parses `vlan`, `vlanTrunk` and `preserveDefaultVlan` into the VLANs of the pod's port. Pure. */
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { LAST_VLAN, type PortVlans, type VlanRange } from "../../pkg/kernel/port-vlan.ts";
 
 export interface VlanConfig {
-  /** `vlan`: the pod's own; the gateway is in it too. */
+  /** `vlan`: the pod's VLAN. The gateway is in it, too. */
   readonly id: number | undefined;
-  /** Undefined leaves the port in the bridge's default VLAN only: the trunk is stated, but empty. */
+  /** Undefined if the port stays in the bridge's default VLAN only: the trunk is configured, but empty. */
   readonly port: PortVlans | undefined;
-  /** The port stays in the bridge's default VLAN besides. */
+  /** True if the port also stays in the bridge's default VLAN. */
   readonly keepsDefault: boolean;
 }
 
-/** A trunk's frames without a tag belong to it, unless `vlan` names another. */
+/** The VLAN of a trunk's untagged frames, unless `vlan` is set. */
 const DEFAULT_NATIVE = 1;
 const VLAN_LIMITS = { min: 1, max: LAST_VLAN };
 
-/** Undefined where neither key asks the bridge to look at VLANs. Throws `CniError` 7. */
+/** Undefined if neither key requires VLAN filtering. Throws `CniError` 7. */
 export function vlanOptions(object: ConfigObject): VlanConfig | undefined {
   const id = object.optionalInteger("vlan", { min: 0, max: LAST_VLAN }) || undefined;
   const keepsDefault = object.optionalBoolean("preserveDefaultVlan") ?? false;
@@ -26,15 +26,15 @@ export function vlanOptions(object: ConfigObject): VlanConfig | undefined {
   return { id, port, keepsDefault };
 }
 
-/** An entry may state a range, a single VLAN, or both. */
+/** Parses an entry, which may have a range, a single VLAN, or both. */
 function trunkRanges(entry: ConfigObject): VlanRange[] {
   const first = entry.optionalInteger("minID", VLAN_LIMITS);
   const last = entry.optionalInteger("maxID", VLAN_LIMITS);
   const id = entry.optionalInteger("id", VLAN_LIMITS);
-  if (first === undefined && last !== undefined) throw entry.invalid("minID", "the first VLAN of the range as well");
-  if (last === undefined && first !== undefined) throw entry.invalid("maxID", "the last VLAN of the range as well");
+  if (first === undefined && last !== undefined) throw entry.invalid("minID", "the first VLAN of the range");
+  if (last === undefined && first !== undefined) throw entry.invalid("maxID", "the last VLAN of the range");
   if (first !== undefined && last !== undefined && last < first) {
-    throw entry.invalid("maxID", `a VLAN from minID (${first}) on`);
+    throw entry.invalid("maxID", `a VLAN of at least minID (${first})`);
   }
   return [
     ...(first === undefined || last === undefined ? [] : [{ first, last }]),
@@ -42,7 +42,7 @@ function trunkRanges(entry: ConfigObject): VlanRange[] {
   ];
 }
 
-/** The fewest ranges with the same VLANs but `without`, in order. */
+/** Returns the smallest list of ranges with the same VLANs except `without`, in order. */
 function mergeRanges(ranges: readonly VlanRange[], without: number): VlanRange[] {
   const merged: VlanRange[] = [];
   for (let vid = 1; vid <= LAST_VLAN; vid++) {

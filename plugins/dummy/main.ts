@@ -1,5 +1,5 @@
 /**
- * `dummy`: gives a container an interface that leads nowhere, for its addresses alone. Takes the reference plugin's
+ * `dummy`: gives a container an interface without a network, only for its addresses. Takes the reference plugin's
  * configuration.
  */
 import { makeDevice, requireDevice } from "../../pkg/attachment/device.ts";
@@ -9,7 +9,7 @@ import { openRoute } from "../../pkg/netlink/blocking.ts";
 
 export const plugin = interfacePlugin<undefined>({
   name: "dummy",
-  about: "gives a container an interface that leads nowhere, for its addresses",
+  about: "gives a container an interface without a network, for its addresses",
   needsAddresses: true,
   parse: () => undefined,
   prepare: (context) => () => makeDummy(context),

@@ -19,7 +19,10 @@ const RECORDED = new Map(
     }),
 );
 
-/** Plays the recorded answers to exactly what was sent then; `cut` is the size of the pieces in which they come. */
+/**
+ * Replays the recorded answers, and expects exactly the recorded requests. `cut` is the size of the pieces in which
+ * answers arrive.
+ */
 function replay(name: string, cut = 1 << 20): () => StreamScript {
   return () => {
     const lines = [...(RECORDED.get(name) ?? [])];
@@ -44,18 +47,18 @@ const use = <T>(server: () => StreamScript, work: (firewalld: Firewalld | undefi
 };
 
 describe.each([1 << 20, 7, 1])("recorded answers in pieces of %i bytes", (cut) => {
-  test.each(["addSource", "addSource-again"])("%s puts the address into the zone", (name) => {
+  test.each(["addSource", "addSource-again"])("%s adds the address to the zone", (name) => {
     use(replay(name, cut), (firewalld) => firewalld?.add(ADDRESS));
   });
-  test.each(["removeSource", "removeSource-again"])("%s takes it out", (name) => {
+  test.each(["removeSource", "removeSource-again"])("%s removes it", (name) => {
     use(replay(name, cut), (firewalld) => firewalld?.remove(ADDRESS));
   });
-  test("querySource tells that it is there", () => {
+  test("querySource finds it", () => {
     expect(use(replay("querySource", cut), (firewalld) => firewalld?.holds(ADDRESS))).toBe(true);
   });
 });
 
-test("an error of another kind is told", () => {
+test("reports other errors", () => {
   const refused = () => {
     const play = replay("removeSource-again")();
     return (data: Uint8Array) =>
@@ -68,11 +71,11 @@ test("an error of another kind is told", () => {
   );
 });
 
-test("nobody is asked where there is no bus", () => {
+test("makes no call if there is no bus", () => {
   expect(Firewalld.open(new FakeSystem(), "trusted")).toBe(undefined);
 });
 
-test("firewalld that stops answering is an error that says how to do without it, and is not asked again", () => {
+test("reports a firewalld that stops answering with advice, and does not call it again", () => {
   let sent = 0;
   const falling = () => {
     const play = replay("addSource")();

@@ -1,4 +1,4 @@
-/** firewalld's zones, over D-Bus: an address in a zone is treated as the zone says. */
+/** Controls firewalld's zones over D-Bus. firewalld applies the zone's rules to an address in the zone. */
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { Bus, BusError, DbusError } from "../../pkg/dbus/bus.ts";
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
@@ -7,7 +7,7 @@ import type { System } from "../../pkg/sys/system.ts";
 const NAME = "org.fedoraproject.FirewallD1";
 const ZONES = { destination: NAME, path: "/org/fedoraproject/FirewallD1", interface: `${NAME}.zone` } as const;
 
-/** What was `wanted` of firewalld, and how to do without it. */
+/** Returns the error for a failed call of firewalld (`wanted`), with advice to avoid firewalld. */
 export function notAnswering(error: BusError, wanted: string): CniError {
   const advice = 'repair D-Bus and firewalld, or set backend to "nftables", which needs neither';
   return new CniError(ErrorCode.tryAgainLater, `${wanted}: ${error.message}; ${advice}`, { cause: error });
@@ -22,7 +22,7 @@ export class Firewalld {
     this.#zone = zone;
   }
 
-  /** `undefined` where it does not run. Throws `BusError` where the bus is broken. */
+  /** Undefined if firewalld does not run. Throws `BusError` if the bus is broken. */
   static open(system: System, zone: string): Firewalld | undefined {
     const bus = Bus.open(system);
     let isRunning = false;
@@ -38,12 +38,12 @@ export class Firewalld {
     this.#bus.close();
   }
 
-  /** Silent when the address is in the zone already. */
+  /** Succeeds if the address is in the zone already. */
   add(address: Address): void {
     this.#ignoring("ZONE_ALREADY_SET", () => this.#call("addSource", address));
   }
 
-  /** Silent when it is not there. */
+  /** Succeeds if the address is not in the zone. */
   remove(address: Address): void {
     this.#ignoring("UNKNOWN_SOURCE", () => this.#call("removeSource", address));
   }
@@ -61,7 +61,7 @@ export class Firewalld {
     }
   }
 
-  /** firewalld puts its own code in front of an error's text. */
+  /** firewalld begins an error's text with its own code. */
   #ignoring(code: string, work: () => void): void {
     try {
       work();

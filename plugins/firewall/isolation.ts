@@ -1,6 +1,6 @@
 /**
- * Pods that are isolated on their own bridge: frames between its ports are never seen by IP filters (unless br_netfilter
- * shows them), so the bridge itself is told to pass none between isolated ports. The setting goes with the port.
+ * Isolates pods on the same bridge. IP filters do not see frames between the bridge's ports (unless br_netfilter is
+ * on), so the bridge itself must not forward frames between isolated ports. The setting is removed with the port.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import type { Result } from "../../pkg/cni/result.ts";
@@ -10,7 +10,7 @@ import { findLink } from "../../pkg/kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
-/** The host's end of the pod's cable, as bridge names it behind the bridge; none where there is no such thing. */
+/** Returns the host's end of the pod's veth pair, which `bridge` lists after the bridge. Undefined if there is none. */
 function portOf({ interfaces }: Result): string | undefined {
   return interfaces.slice(1).find(({ sandbox }) => !sandbox)?.name;
 }
@@ -23,7 +23,7 @@ export function isolatePort(system: System, result: Result, undo: Undo): void {
   });
 }
 
-/** Throws `CniError` where the port is not isolated. */
+/** Throws `CniError` if the port is not isolated. */
 export function checkIsolation(system: System, result: Result): void {
   withPort(system, result, (host, name) => {
     if (findLink(host, name)?.port?.isIsolated !== true) throw wrong(`the bridge port ${name} is not isolated`);

@@ -1,6 +1,6 @@
 /**
- * `firewall`: lets a container's packets through the host, whatever other programs' forward chains do with packets they
- * do not know. Chained behind the plugin that made the interface; takes the reference plugin's configuration.
+ * `firewall`: accepts a container's packets on the host, even if other programs' forward chains drop unknown packets.
+ * Runs after the plugin that creates the interface. Takes the reference plugin's configuration.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { type FirewallConfig, lenientConfig, parseFirewallConfig } from "../../pkg/attachment/firewall/config.ts";
@@ -41,7 +41,7 @@ import { addRules, findRules, type Removed, removeRules } from "./rules.ts";
 
 export const plugin: Plugin = {
   name: "firewall",
-  about: "lets a container's packets through the host's firewall",
+  about: "accepts a container's packets in the host's firewall",
   versions: versionsFrom("0.4.0"),
   usesNamespace: false,
   add,
@@ -63,7 +63,10 @@ export const plugin: Plugin = {
   },
 };
 
-/** Our table knows every pod, whoever lets it through: DEL and GC find there what no prevResult tells. */
+/**
+ * Our table has an entry for every pod, whichever program accepts its packets. DEL and GC find there what prevResult
+ * does not contain.
+ */
 function add(request: CniRequest): Result {
   const config = parseFirewallConfig(request.config);
   const result = request.requirePrevResult();
@@ -110,18 +113,20 @@ function check(request: CniRequest): void {
     const filters = usesXtables(config, firewalld) ? findXtables(system, familiesOf(addresses)) : [];
     const outside = firewalld === undefined ? [] : addresses.filter((address) => !firewalld.holds(address));
     const { isOurs, missing } = findRules(system, wanted, optionsFor(system, config, firewalld));
-    // The reference plugin's attachment: its rules are in one of three places.
+    // If the reference plugin made the attachment, its rules are in one of three places.
     if (!isOurs && ((firewalld !== undefined && outside.length === 0) || holdsInXtables(filters, addresses))) return;
     const lacking = [...missing, ...(isOurs ? lackingInXtables(filters, addresses) : [])];
-    if (lacking.length > 0)
-      throw wrong(`rules that let the container's packets through are missing: ${lacking.join("; ")}`);
+    if (lacking.length > 0) throw wrong(`rules that accept the container's packets are missing: ${lacking.join("; ")}`);
     if (isOurs && outside.length > 0)
       throw wrong(`${outside.map(formatAddress).join(", ")} not in firewalld's zone ${config.zone}`);
     if (isOurs && config.ingressPolicy === "isolated") checkIsolation(system, result);
   });
 }
 
-/** Where firewalld accepts the container, or the configuration asks for nftables alone, legacy iptables is left alone. */
+/**
+ * Legacy iptables is left alone if firewalld accepts the container's packets, or the configuration allows nftables
+ * only.
+ */
 function usesXtables({ backend }: FirewallConfig, firewalld: Firewalld | undefined): boolean {
   return backend !== "nftables" && firewalld === undefined;
 }
@@ -131,8 +136,8 @@ function familiesOf(addresses: readonly Address[]): ReadonlySet<Family> {
 }
 
 /**
- * What firewalld lets through needs no rules of ours in its chains, and in iptables' only where these drop. Where the
- * host's iptables is the legacy one, tables of iptables on nf_tables are not made for it.
+ * If firewalld accepts the packets, its chains need no rules of ours, and iptables' chains need them only if they drop.
+ * If the host's iptables is the legacy one, no tables of iptables on nf_tables are created.
  */
 function optionsFor(system: System, { adminChain }: FirewallConfig, firewalld: Firewalld | undefined): ForwardOptions {
   if (firewalld !== undefined) return { adminChain, except: ({ table }) => table === "firewalld" };
@@ -140,8 +145,8 @@ function optionsFor(system: System, { adminChain }: FirewallConfig, firewalld: F
 }
 
 /**
- * With firewalld where it is wanted: by name, or because it runs. Throws `CniError` 11 where it is wanted by name and does
- * not run, or cannot be asked.
+ * Calls `work` with firewalld if it is configured by name, or if it runs. Throws `CniError` 11 if it is configured by
+ * name and does not run, or if it does not answer.
  */
 function withFirewalld(
   request: CniRequest,
@@ -156,7 +161,7 @@ function withFirewalld(
     if (firewalld === undefined && backend === "firewalld") {
       throw new CniError(
         ErrorCode.tryAgainLater,
-        "backend: firewalld does not run (nobody owns its name on the system's D-Bus): start it, or leave the key out",
+        "backend: firewalld does not run (its name has no owner on the system's D-Bus); start it, or remove the key",
       );
     }
     work(firewalld);
@@ -164,8 +169,9 @@ function withFirewalld(
 }
 
 /**
- * As the reference plugin, takes a host for one without firewalld where D-Bus is broken and the configuration does not ask
- * for firewalld; but not where firewalld's own table is in the kernel: the next reload of its rules would cut the pod off.
+ * Assumes that there is no firewalld if D-Bus is broken and firewalld is not configured by name, as the reference
+ * plugin does. But fails if firewalld's table is in the kernel, since the next reload of its rules would cut the pod
+ * off.
  */
 function useFirewalld(
   { system }: CniRequest,
@@ -179,9 +185,9 @@ function useFirewalld(
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     if (backend === "firewalld") throw notAnswering(error, "backend firewalld");
-    if (hasTableOfFirewalld(system)) throw notAnswering(error, "firewalld, whose table is in the kernel");
+    if (hasTableOfFirewalld(system)) throw notAnswering(error, "firewalld, which has a table in the kernel");
     const advice = 'repair D-Bus, or set backend to "nftables"';
-    notice(system, "firewall", `${error.message}: nftables alone, as where firewalld does not run; ${advice}`);
+    notice(system, "firewall", `${error.message}: using nftables only, as if firewalld does not run; ${advice}`);
   }
   try {
     work(firewalld);
@@ -190,7 +196,7 @@ function useFirewalld(
   }
 }
 
-/** False where the kernel has no nf_tables. */
+/** False if the kernel does not support nf_tables. */
 function hasTableOfFirewalld(system: System): boolean {
   const netfilter = openNetfilter(system);
   try {
@@ -209,7 +215,7 @@ function wantedOf(request: CniRequest, config: FirewallConfig, result: Result): 
   return planFirewall(request.config, config, ownerOf(request), result);
 }
 
-/** None where prevResult is missing, or is none that anybody understands. */
+/** Returns the addresses of prevResult. Empty if it is missing or invalid. */
 function toldAddresses(request: CniRequest): readonly Address[] {
   try {
     return request.prevResult?.ips.map(({ address }) => address.address) ?? [];
@@ -228,7 +234,8 @@ function del(request: CniRequest): void {
 }
 
 /**
- * Rules and zones' sources of all owners that `isWanted` names, and of these addresses where no other pod has them.
+ * Removes rules and sources of zones of all owners that `isWanted` selects, and of `addresses` if no other pod has
+ * them.
  */
 function remove(request: CniRequest, isWanted: (owner: string) => boolean, addresses: readonly Address[]): Removed {
   const { system } = request;

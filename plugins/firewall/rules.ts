@@ -1,11 +1,11 @@
 /**
- * The attachment's rules: its entries in our own table, and its place in other programs' forward chains, changed together
- * in one transaction.
+ * The attachment's rules: its entries in our own table, and its rules in other programs' forward chains, changed
+ * together in one transaction.
  *
- * CNI-FORWARD in iptables' filter table holds two rules for each address of the node. ADD and DEL do not read them: the
- * kernel echoes the handles of new rules, ADD keeps them beside the pod's address in our table, and DEL asks for the
- * rules with these handles alone. Where a handle is missing or leads to another rule (iptables-restore gives every rule a
- * new one), all of the chain is read.
+ * CNI-FORWARD in iptables' filter table has two rules for each address of the node. ADD and DEL do not read them: the
+ * kernel echoes the handles of new rules, ADD records them with the pod's address in our table, and DEL requests only
+ * the rules with these handles. If a handle is missing or belongs to another rule (iptables-restore gives every rule a
+ * new handle), the whole chain is read.
  */
 
 import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
@@ -38,26 +38,29 @@ import {
   type SeenFirewall,
 } from "../../pkg/tables/firewall.ts";
 
-/** What a change is planned from. */
+/** The state from which a change is planned. */
 interface Seen {
   readonly generation: number | undefined;
   readonly own: SeenFirewall;
   readonly foreign: NftRuleset;
-  /** Bridges that the reference plugin closes to each other. */
+  /** Bridges that the reference plugin isolates from each other. */
   readonly isolated: readonly string[];
-  /** Of the addresses in question. */
+  /** Records of the addresses of interest. */
   readonly records: readonly RuleRecord[];
 }
 
 interface Scope {
   readonly adminChain: string;
-  /** Whose rules are in question. */
+  /** Returns the addresses whose rules are of interest. */
   readonly addressesIn: (own: SeenFirewall) => readonly Address[];
-  /** What is read of CNI-FORWARD beside the recorded rules: all of it, or the rule that leads to the administrator's chain. */
+  /**
+   * What is read of CNI-FORWARD besides the recorded rules: all of it, only the rule that jumps to the administrator's
+   * chain, or nothing.
+   */
   readonly reads: "all" | "structure" | "nothing";
 }
 
-/** How far from its head CNI-FORWARD is looked through for the rule that leads to the administrator's chain. */
+/** The number of rules at the head of CNI-FORWARD in which the jump to the administrator's chain is searched. */
 const HEAD = 8;
 
 function look(system: System, netfilter: BlockingNetlink, { adminChain, addressesIn, reads }: Scope): Seen {
@@ -79,7 +82,7 @@ function look(system: System, netfilter: BlockingNetlink, { adminChain, addresse
   return { ...seen, foreign: { ...foreign, rules: [...foreign.rules, ...structure, ...readRules(read(recorded))] } };
 }
 
-/** Each owner with all its addresses. */
+/** Returns each owner with all its addresses. */
 function forwarded({ pods }: Firewall): ForwardedPod[] {
   const owners = [...new Set(pods.map(({ owner }) => owner))];
   return owners.map((owner) => ({
@@ -89,8 +92,8 @@ function forwarded({ pods }: Firewall): ForwardedPod[] {
 }
 
 /**
- * Repeating it is safe. `isolatedElsewhere` are bridges that the reference plugin closes to each other in tables that no
- * netlink reaches.
+ * Adds the rules. Can be repeated safely. `isolatedElsewhere` are bridges that the reference plugin isolates from each
+ * other in tables that netlink does not reach.
  */
 export function addRules(
   system: System,
@@ -101,7 +104,7 @@ export function addRules(
   const scope: Scope = {
     adminChain: options.adminChain,
     addressesIn: () => addressesOf(wanted.pods),
-    // Unless the rules go there in any case, iptables' chains are read as far as it takes to know whether they drop.
+    // Unless rules are added in any case, iptables' chains are read as far as necessary to know whether they drop.
     reads: options.inFilter === "always" ? "structure" : "all",
   };
   try {
@@ -125,22 +128,22 @@ export function addRules(
 function adviceFor(error: unknown): string {
   if (lacksNetfilter(error)) return "; firewall needs a kernel with nf_tables";
   if (!isNetlinkError(error)) return "";
-  // The table belongs to a program that lets nobody else change it (NFT_TABLE_F_OWNER).
+  // The table belongs to a program that lets no other program change it (NFT_TABLE_F_OWNER).
   if (error.code === "EPERM")
-    return "; the table's owner keeps others out of it: let that program accept the traffic (firewalld: set backend to firewalld)";
-  // The extension of xtables that iptables' own rules are made of.
+    return "; the owner of the table does not let other programs change it; configure that program to accept the traffic (firewalld: set backend to firewalld)";
+  // The xtables extension that iptables' own rules use.
   if (error.code === "ENOENT" || error.code === "EOPNOTSUPP")
     return "; rules among those of iptables need a kernel with nft_compat and xt_conntrack";
   return "";
 }
 
-/** Addresses that the table knew of before a removal. */
+/** Addresses in the table before a removal: removed ones and remaining ones. */
 export interface Removed {
   readonly gone: readonly Address[];
   readonly left: readonly Address[];
 }
 
-/** Silent when nothing is there. */
+/** Succeeds if there is nothing to remove. */
 export function removeRules(
   system: System,
   isWanted: (owner: string) => boolean,
@@ -150,7 +153,7 @@ export function removeRules(
   const once = (isWhole: boolean) => removeOnce(system, isWanted, adminChain, isolatedElsewhere, isWhole);
   try {
     const removal = once(false);
-    // Of two that leave at once each sees the other; a second look after the last change sees neither.
+    // If two attachments are removed at once, each sees the other. A second read after the last change sees neither.
     if (removal.hasChanged && (removal.sharesWithOthers || hasAbandonedChain(system))) once(true);
     return removal;
   } catch (error) {
@@ -207,7 +210,7 @@ function removeOnce(
   return removed;
 }
 
-/** Of the owners' addresses those that no other pod has by now. */
+/** Returns the owners' addresses that no other pod has now. */
 function leavingOf({ pods }: SeenFirewall, isWanted: (owner: string) => boolean): Address[] {
   const left = pods.filter(({ owner }) => !isWanted(owner));
   return addressesOf(pods.filter(({ owner }) => isWanted(owner))).filter(
@@ -215,7 +218,7 @@ function leavingOf({ pods }: SeenFirewall, isWanted: (owner: string) => boolean)
   );
 }
 
-/** Rules were not found by their handles, or the chain may go with them. */
+/** True if rules were not found by their handles, or the chain may have to be removed, too. */
 function needsWhole({ foreign }: Seen, addresses: readonly Address[], { isLast }: Forgetting): boolean {
   const isPossible = (address: Address) =>
     foreign.chains.some((chain) => isPrivate(chain) && chain.family === privateChainOf(address.family).family);
@@ -229,17 +232,17 @@ function addressesOf(pods: readonly FirewallPod[]): Address[] {
   return pods.map(({ address }) => address);
 }
 
-/** What `findRules` sees of an attachment. */
+/** The state of an attachment's rules. */
 export interface Found {
-  /** Our table has something of the attachment: an ADD of weft made it. */
+  /** True if our table has an entry of the attachment, so an ADD of weft created it. */
   readonly isOurs: boolean;
-  /** What is missing, in words: of ours, or for an attachment that is not ours of the reference plugin's rules. */
+  /** Descriptions of missing rules: ours, or the reference plugin's if the attachment is not ours. */
   readonly missing: readonly string[];
 }
 
 /**
- * For CHECK. Rules in iptables' filter tables are missed where the attachment's ADD recorded them, or where the chain
- * drops: earlier versions of weft made none in tables that accept.
+ * For CHECK. Rules in iptables' filter tables are required if the attachment's ADD recorded them, or if the chain
+ * drops: earlier versions of weft added none to tables that accept.
  */
 export function findRules(system: System, wanted: Firewall, options: ForwardOptions): Found {
   const netfilter = openNetfilter(system);
@@ -253,7 +256,7 @@ export function findRules(system: System, wanted: Firewall, options: ForwardOpti
     const isOurs = own.pods.some(({ owner }) => wanted.pods.some((pod) => pod.owner === owner));
     if (!isOurs) return { isOurs, missing: missingOfReference(foreign, wanted) };
     if (!holdsFirewall(own, wanted))
-      return { isOurs, missing: ["the container's entries in table inet weft_firewall are not as ADD made them"] };
+      return { isOurs, missing: ["the container's entries in table inet weft_firewall differ from those of ADD"] };
     const inFilter = records.length > 0 ? options.inFilter : "dropping";
     const requests = acceptForwarded(foreign, forwarded(wanted), { ...options, inFilter });
     return { isOurs, missing: requests.map(({ text }) => text) };

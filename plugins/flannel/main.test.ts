@@ -18,7 +18,7 @@ interface Seen {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** A node with a `bridge` that notes what it is asked, and does as `fails` says. */
+/** A node with a `bridge` plugin that records its calls, and fails if `fails` is set. */
 class Node {
   readonly files = new FakeFiles();
   readonly seen: Seen[] = [];
@@ -78,7 +78,7 @@ const callOf = (call: CallLike): Seen => ({
 });
 
 describe("ADD", () => {
-  test("has the delegate do it, and keeps what it was given where flannel's own plugin finds it", () => {
+  test("calls the delegate, and keeps its configuration where flannel's own plugin finds it", () => {
     const node = new Node();
     expect(node.call("ADD").status).toBe(0);
     const [seen] = node.seen;
@@ -88,7 +88,7 @@ describe("ADD", () => {
     expect(node.files.readDirectory(SCRATCH)).toEqual(["c1"]);
   });
 
-  test("that the delegate refuses keeps nothing, and tells the delegate's error", () => {
+  test("keeps nothing and returns the delegate's error if the delegate fails", () => {
     const node = new Node();
     node.fails = true;
     expect(node.call("ADD")).toMatchObject({ status: 1, answer: { code: 11, msg: "no" } });
@@ -97,8 +97,8 @@ describe("ADD", () => {
 
   test.each([
     ["is missing", undefined, /subnet\.env: no such file.*flanneld/],
-    ["says too little", "FLANNEL_MTU=1450", /subnet\.env is missing FLANNEL_NETWORK/],
-  ])("is code 11 while flanneld's file %s", (_name, text, message) => {
+    ["is incomplete", "FLANNEL_MTU=1450", /subnet\.env is missing FLANNEL_NETWORK/],
+  ])("fails with code 11 if flanneld's file %s", (_name, text, message) => {
     const node = new Node();
     node.files.unlink("/run/flannel/subnet.env");
     if (text !== undefined) node.files.writeFile("/run/flannel/subnet.env", encode(text));
@@ -109,7 +109,7 @@ describe("ADD", () => {
 });
 
 describe("DEL", () => {
-  test("gives the delegate what ADD gave it, and forgets it", () => {
+  test("passes the configuration of ADD to the delegate, and removes it", () => {
     const node = new Node();
     node.call("ADD", { delegate: { bridge: "old0" } });
     node.files.unlink("/run/flannel/subnet.env");
@@ -121,7 +121,7 @@ describe("DEL", () => {
     expect(node.kept()).toBeUndefined();
   });
 
-  test("that the delegate fails keeps it for the next try", () => {
+  test("keeps the configuration for the next DEL if the delegate fails", () => {
     const node = new Node();
     node.call("ADD");
     node.fails = true;
@@ -131,10 +131,10 @@ describe("DEL", () => {
 
   test.each([
     ["nothing", undefined],
-    ["another network's", { name: "other", type: "strange" }],
-    ["half a configuration", "{"],
+    ["another network's configuration", { name: "other", type: "strange" }],
+    ["an incomplete configuration", "{"],
     ["a configuration without a type", { name: "cbr0" }],
-  ])("reaches the delegate where %s is kept, even without flanneld's file", (_name, kept) => {
+  ])("calls the delegate if %s is kept, even without flanneld's file", (_name, kept) => {
     const node = new Node();
     node.files.unlink("/run/flannel/subnet.env");
     node.files.makeDirectory(SCRATCH);
@@ -145,7 +145,7 @@ describe("DEL", () => {
   });
 });
 
-test("CHECK and GC reach the delegate with what the runtime says; GC forgets what no valid attachment needs", () => {
+test("CHECK and GC pass the runtime's configuration to the delegate; GC removes kept configurations without a valid attachment", () => {
   const node = new Node();
   for (const id of ["c1", "c2"]) node.call("ADD", {}, id);
   node.files.writeFile(`${SCRATCH}/c3`, encode(JSON.stringify({ name: "other", type: "bridge" })));

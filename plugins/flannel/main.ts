@@ -1,6 +1,6 @@
 /**
- * `flannel`: reads what flanneld has written about this node, and has another plugin (bridge, unless told otherwise)
- * attach the container with it. Takes flannel's own plugin's configuration and keeps its state where that one does.
+ * `flannel`: reads the file that flanneld has written about this node, and delegates the attachment to another plugin
+ * (bridge by default). Takes the configuration of flannel's own plugin, and keeps its state in the same place.
  */
 
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
@@ -17,14 +17,14 @@ import { parseSubnetEnv, type SubnetEnv, SubnetEnvError } from "./subnet-env.ts"
 
 export const plugin: Plugin = {
   name: "flannel",
-  about: "has another plugin attach a container with the subnet that flanneld gave to this node",
+  about: "delegates to another plugin with the subnet that flanneld assigned to this node",
   add,
   del,
   check(request) {
     const { type, config } = render(request, readSubnetEnv(request, ErrorCode.tryAgainLater));
     delegateCheck(request, type, config);
   },
-  /** Until flanneld has written its file, every ADD fails; where it keeps it, the file goes with a reboot only. */
+  /** Every ADD fails until flanneld has written its file. The default place of the file does not survive a reboot. */
   status(request) {
     const { type, config } = render(request, readSubnetEnv(request, ErrorCode.notAvailable));
     delegateStatus(request, type, config);
@@ -40,7 +40,7 @@ function add(request: CniRequest): Result {
       scratch.keep(request.containerId, config);
     } catch (error) {
       if (!isSystemError(error)) throw error;
-      throw new CniError(ErrorCode.ioFailure, `flannel: keeping the configuration for DEL: ${error.message}`, {
+      throw new CniError(ErrorCode.ioFailure, `flannel: cannot keep the configuration for DEL: ${error.message}`, {
         cause: error,
       });
     }
@@ -49,7 +49,7 @@ function add(request: CniRequest): Result {
   });
 }
 
-/** With what ADD kept; where that is gone or another network's, with what the configuration says now. */
+/** Uses the configuration that ADD kept. If that is gone or another network's, uses the current configuration. */
 function del(request: CniRequest): void {
   const scratch = scratchOf(request);
   const kept = scratch.find(request.containerId, request.network);
@@ -92,7 +92,7 @@ function subnetFileOf({ config }: CniRequest): string {
   return config.optionalString("subnetFile") || DEFAULT_SUBNET_FILE;
 }
 
-/** Throws `CniError` with `code` where flanneld has not said yet what is needed. */
+/** Throws `CniError` with `code` if flanneld's file is missing or incomplete. */
 function readSubnetEnv(request: CniRequest, code: number): SubnetEnv {
   const path = subnetFileOf(request);
   try {
@@ -103,13 +103,13 @@ function readSubnetEnv(request: CniRequest, code: number): SubnetEnv {
     if (!isSystemError(error)) throw error;
     throw new CniError(
       code,
-      `flannel: ${error.message}: flanneld writes this file when it has a subnet; see whether it runs on this node`,
+      `flannel: ${error.message}: flanneld writes this file when it has a subnet; check that it runs on this node`,
       { cause: error },
     );
   }
 }
 
-/** For what can do without: `undefined` where the file is absent or says too little. */
+/** For callers that do not require the file: undefined if it is missing or incomplete. */
 function findSubnetEnv(request: CniRequest): SubnetEnv | undefined {
   try {
     return readSubnetEnv(request, ErrorCode.tryAgainLater);

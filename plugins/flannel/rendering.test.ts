@@ -13,29 +13,29 @@ function render(config: object, from: "env" | "nothing" = "env") {
   return renderDelegate(parseNetworkConfig(new TextEncoder().encode(text)), from === "env" ? env : undefined);
 }
 
-test("nothing said: a bridge that is the gateway, as flanneld's file has it", () => {
+test("the default is a bridge that is the gateway, with the values of flanneld's file", () => {
   expect(render({})).toEqual({
     type: "bridge",
     config: { name: "cbr0", cniVersion: "1.0.0", type: "bridge", ipMasq: false, mtu: 1450, isGateway: true, ipam },
   });
 });
 
-test("what delegate says stands; only what is missing is filled in", () => {
+test("keeps the keys of delegate, and adds only missing ones", () => {
   const { config } = render({ delegate: { hairpinMode: true, isDefaultGateway: true, mtu: 1400, ipMasq: true } });
   expect(config).toMatchObject({ hairpinMode: true, isDefaultGateway: true, mtu: 1400, ipMasq: true, isGateway: true });
 });
 
-test("another delegate gets no key of bridge's", () => {
+test("adds no keys of bridge for another delegate", () => {
   const { type, config } = render({ delegate: { type: "ipvlan", master: "eth0" } });
   expect([type, config.type, config.isGateway]).toEqual(["ipvlan", "ipvlan", undefined]);
 });
 
-test("flannel's own ipam is the delegate's, with this node's subnet and the networks' routes", () => {
+test("passes flannel's ipam to the delegate, with this node's subnet and the networks' routes", () => {
   const { config } = render({ ipam: { dataDir: "/d", routes: [{ dst: "0.0.0.0/0" }] } });
   expect(config.ipam).toEqual({ ...ipam, dataDir: "/d", routes: [{ dst: "0.0.0.0/0" }, { dst: "10.244.0.0/16" }] });
 });
 
-test("what the runtime adds is handed on", () => {
+test("passes on the runtime's keys", () => {
   const added = {
     runtimeConfig: { mac: "02:00:00:00:00:01" },
     args: { cni: { ips: ["10.244.1.9"] } },
@@ -45,7 +45,7 @@ test("what the runtime adds is handed on", () => {
   expect(render(added).config).toMatchObject(added);
 });
 
-test("without flanneld's file no range is known, and masquerade entries are looked for", () => {
+test("without flanneld's file, has no range and enables ipMasq", () => {
   const { config } = render({}, "nothing");
   expect(config).toEqual({
     ...{ name: "cbr0", cniVersion: "1.0.0", type: "bridge", ipMasq: true, isGateway: true },
@@ -55,9 +55,9 @@ test("without flanneld's file no range is known, and masquerade entries are look
 
 test.each([
   ["a name", { name: "x" }, /must not have "name"/],
-  ["an ipam", { ipam: {} }, /must not have "ipam".*beside/],
+  ["an ipam", { ipam: {} }, /must not have "ipam".*next to/],
   ["itself as type", { type: "flannel" }, /delegate\.type/],
   ["a type that is no text", { type: 1 }, /delegate\.type: expected a string, got 1/],
-])("delegate with %s is refused", (_name, delegate, message) => {
+])("rejects a delegate with %s", (_name, delegate, message) => {
   expect(() => render({ delegate })).toThrow(message);
 });

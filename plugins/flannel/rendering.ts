@@ -1,5 +1,5 @@
 /**
- * The configuration that `flannel` writes for its delegate, from its own and what flanneld says. Pure.
+ * Computes the configuration for the delegate of `flannel`, from flannel's own configuration and flanneld's file. Pure.
  */
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
@@ -7,7 +7,7 @@ import type { NetworkConfig } from "../../pkg/cni/network.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { SubnetEnv } from "./subnet-env.ts";
 
-/** What the runtime adds to a plugin's configuration, and the delegate must see. */
+/** Keys that the runtime adds to a plugin's configuration, and that the delegate needs. */
 const FROM_RUNTIME = ["runtimeConfig", "args", "prevResult", "cni.dev/valid-attachments", "cni.dev/attachments"];
 
 export interface Rendered {
@@ -17,8 +17,8 @@ export interface Rendered {
 }
 
 /**
- * Keys of `delegate` stand as they are; those that are missing come from flanneld. Without `env` (DEL and GC after
- * flanneld's file has gone) the delegate learns no range, which is needed only to hand out addresses. Throws `CniError` 7.
+ * Keeps the keys of `delegate`, and takes missing ones from flanneld's file. Without `env` (DEL and GC after flanneld's
+ * file was removed), the delegate gets no ranges, which are needed only to assign addresses. Throws `CniError` 7.
  */
 export function renderDelegate({ name, version, object }: NetworkConfig, env: SubnetEnv | undefined): Rendered {
   const delegate = object.object("delegate");
@@ -26,7 +26,7 @@ export function renderDelegate({ name, version, object }: NetworkConfig, env: Su
   const type = delegate.optionalString("type") || "bridge";
   if (type === "flannel") throw delegate.invalid("type", "a plugin that attaches the container, like bridge");
   const defaults: Record<string, unknown> = {
-    // Where nobody knows whether flanneld masquerades, the delegate looks for entries to remove.
+    // If it is not known whether flanneld masquerades, the delegate searches for entries to remove.
     ipMasq: env === undefined || !env.isMasquerading,
     ...(env === undefined ? {} : { mtu: env.mtu }),
     ...(type === "bridge" ? { isGateway: true } : {}),
@@ -46,10 +46,10 @@ export function renderDelegate({ name, version, object }: NetworkConfig, env: Su
 function refuseReserved(delegate: ConfigObject): void {
   for (const key of ["name", "ipam"]) {
     if (!delegate.hasKey(key)) continue;
-    const message = `delegate: must not have "${key}", which flannel itself sets: remove it`;
+    const message = `delegate: must not have "${key}", which flannel itself sets; remove it`;
     throw new CniError(
       ErrorCode.invalidConfig,
-      key === "ipam" ? `${message} (an "ipam" beside "delegate" is used)` : message,
+      key === "ipam" ? `${message} (an "ipam" next to "delegate" is used)` : message,
     );
   }
 }

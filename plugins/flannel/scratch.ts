@@ -1,6 +1,7 @@
 /**
- * What the delegate was given at ADD, kept for DEL in flannel's own form: `<dataDir>/<container id>`, the configuration as
- * JSON. flannel's plugin reads what this one wrote and the other way round, so that a node can go back.
+ * Keeps the configuration that the delegate got at ADD, for DEL. The format is flannel's own: `<dataDir>/<container
+ * id>` contains the configuration as JSON. flannel's plugin and this one read each other's files, so a node can return
+ * to flannel's plugin.
  */
 
 import { isCniError } from "../../pkg/cni/errors.ts";
@@ -11,7 +12,10 @@ import type { Files } from "../../pkg/sys/system.ts";
 const DIRECTORY_MODE = 0o700;
 const FILE_MODE = 0o600;
 
-/** A directory of kept configurations. Container ids begin with a letter or digit, so names with a dot are free. */
+/**
+ * A directory of kept configurations. Container ids begin with a letter or a digit, so names that begin with a dot are
+ * free.
+ */
 export class Scratch {
   readonly #files: Files;
   readonly #directory: string;
@@ -21,7 +25,10 @@ export class Scratch {
     this.#directory = directory;
   }
 
-  /** Replaces what was kept; another reader sees the old or the new one, never half of it. Throws `SystemError`. */
+  /**
+   * Replaces the kept configuration. A concurrent reader sees the old or the new file, never a part of it. Throws
+   * `SystemError`.
+   */
   keep(containerId: string, config: Readonly<Record<string, unknown>>): void {
     this.#files.makeDirectory(this.#directory, DIRECTORY_MODE);
     const unfinished = `${this.#directory}/.${containerId}`;
@@ -29,7 +36,7 @@ export class Scratch {
     this.#files.rename(unfinished, this.#path(containerId));
   }
 
-  /** `undefined` where nothing is kept for `network`, or what is there cannot be read as a configuration. */
+  /** Undefined if nothing is kept for `network`, or the file is not a valid configuration. */
   find(containerId: string, network: string): Readonly<Record<string, unknown>> | undefined {
     try {
       const { name, object } = parseNetworkConfig(this.#files.readFile(this.#path(containerId)));
@@ -40,7 +47,7 @@ export class Scratch {
     }
   }
 
-  /** Silent where nothing is kept. */
+  /** Succeeds if nothing is kept. */
   forget(containerId: string): void {
     try {
       this.#files.unlink(this.#path(containerId));
@@ -49,7 +56,7 @@ export class Scratch {
     }
   }
 
-  /** The containers that something is kept for. */
+  /** Returns the ids of containers with a kept configuration. */
   containers(): string[] {
     try {
       return this.#files.readDirectory(this.#directory).filter((name) => !name.startsWith("."));

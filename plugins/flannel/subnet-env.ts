@@ -1,28 +1,28 @@
 /**
- * The file in which flanneld tells a node's share of the cluster's network (/run/flannel/subnet.env): KEY=value lines.
- * Pure.
+ * Parses the file in which flanneld writes the node's part of the cluster's network (/run/flannel/subnet.env):
+ * KEY=value lines. Pure.
  */
 import { AddressError } from "../../pkg/ip/address.ts";
 import { networkOf, type Prefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 
 export interface SubnetEnv {
-  /** FLANNEL_NETWORK and FLANNEL_IPV6_NETWORK: what all nodes' pods are in. */
+  /** FLANNEL_NETWORK and FLANNEL_IPV6_NETWORK: the networks of all nodes' pods. */
   readonly networks: readonly Prefix[];
-  /** FLANNEL_SUBNET and FLANNEL_IPV6_SUBNET: this node's, at most one of each family. */
+  /** FLANNEL_SUBNET and FLANNEL_IPV6_SUBNET: this node's subnets, at most one of each family. */
   readonly subnets: readonly Prefix[];
   /** FLANNEL_MTU in bytes. */
   readonly mtu: number;
-  /** FLANNEL_IPMASQ: flanneld masquerades, so that no plugin needs to. */
+  /** FLANNEL_IPMASQ: true if flanneld masquerades, so that no plugin needs to. */
   readonly isMasquerading: boolean;
 }
 
-/** The file is there but does not say what is needed; the message names the key. */
+/** The file exists but is incomplete or invalid. The message names the key. */
 export class SubnetEnvError extends Error {}
 
 const NETWORK_KEYS = ["FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK"] as const;
 const SUBNET_KEYS = ["FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"] as const;
 
-/** Unknown keys are passed over. Throws `SubnetEnvError`. */
+/** Ignores unknown keys. Throws `SubnetEnvError`. */
 export function parseSubnetEnv(text: string): SubnetEnv {
   const values = parseLines(text);
   const networks = NETWORK_KEYS.flatMap((key) => prefixes(values, key));
@@ -51,7 +51,10 @@ function parseLines(text: string): Map<string, string> {
   return values;
 }
 
-/** Newer releases of flanneld list several networks with commas. A subnet is told by its first address. */
+/**
+ * Parses prefixes. Newer releases of flanneld list several networks separated by commas. A subnet is written as its
+ * first address.
+ */
 function prefixes(values: ReadonlyMap<string, string>, key: string): Prefix[] {
   const text = values.get(key) ?? "";
   return text

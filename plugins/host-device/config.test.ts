@@ -8,7 +8,7 @@ function parse(values: Record<string, unknown>) {
   return parseWanted({ config, runtimeConfig: config.object("runtimeConfig") } as unknown as CniRequest);
 }
 
-test("of several keys the reference's first one counts, and the runtime's device before all", () => {
+test("uses the runtime's device, else the first key in the reference's order", () => {
   const all = {
     pciBusID: "0000:00:05.0",
     kernelpath: "/sys/devices/pci0",
@@ -34,6 +34,6 @@ test.each([
   [{ hwaddr: "0a:00" }, 7, /hwaddr/],
   [{ device: 1 }, 7, /device: expected a string, got 1/],
   [{ device: "dev0", useInterfaceNetwork: true }, 2, /useInterfaceNetwork: true is not supported/],
-])("%j is refused", (values, code, message) => {
+])("rejects %j", (values, code, message) => {
   expect(() => parse(values)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
 });

@@ -1,25 +1,25 @@
-/** The configuration of `host-device`: which of the host's devices is meant. */
+/** Parses the configuration of `host-device`, which selects one of the host's devices. */
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 
 export type Wanted =
   | { readonly by: "device"; readonly name: string }
   | { readonly by: "hwaddr"; readonly mac: string }
-  /** A directory of /sys/devices, which has the link's name in `net`. */
+  /** A directory of /sys/devices whose folder `net` has the link's name. */
   | { readonly by: "kernelpath"; readonly path: string }
   | { readonly by: "pciBusID"; readonly address: string }
-  /** A PCI or an auxiliary device, as device plugins name it. */
+  /** The id of a PCI or auxiliary device, in the format of device plugins. */
   | { readonly by: "deviceID"; readonly id: string };
 
 const SYS_DEVICES = "/sys/devices/";
-/** The name of a device of a bus; a path must not be smuggled in. */
+/** The name of a device of a bus. Slashes are not allowed, so that it cannot be a path. */
 const DEVICE_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.:-]*$/;
 
-/** The runtime's device counts before all keys, and those in the reference's order. Throws `CniError` 7 and 2. */
+/** Uses the runtime's device, else the first key in the reference's order. Throws `CniError` 7 and 2. */
 export function parseWanted({ config, runtimeConfig }: CniRequest): Wanted {
   if (config.optionalBoolean("useInterfaceNetwork") === true) {
     const message =
-      "useInterfaceNetwork: true is not supported: the device's own addresses do not go with it, use ipam";
+      "useInterfaceNetwork: true is not supported: the device's own addresses are not moved with it; use ipam";
     throw new CniError(ErrorCode.unsupportedField, message);
   }
   const id = runtimeConfig.optionalString("deviceID");

@@ -1,4 +1,4 @@
-/** From what the configuration says to a link of the host, by way of /sys. */
+/** Finds the configured link of the host in /sys. */
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
@@ -10,17 +10,17 @@ import type { Wanted } from "./config.ts";
 const PCI = "/sys/bus/pci/devices";
 const AUXILIARY = "/sys/bus/auxiliary/devices";
 const PCI_DRIVERS = "/sys/bus/pci/drivers";
-/** Drivers that give a device to a program of user space (DPDK): the kernel then has no link for it. */
+/** Drivers that give a device to a user-space program (DPDK). The kernel has no link for such a device. */
 const USERSPACE_DRIVERS = ["vfio-pci", "uio_pci_generic", "igb_uio"];
 
-/** True for a PCI device that a program of user space drives. */
+/** True for a PCI device that a user-space program drives. */
 export function isUserspaceDevice(files: Files, wanted: Wanted): boolean {
   const address = wanted.by === "pciBusID" ? wanted.address : wanted.by === "deviceID" ? wanted.id : undefined;
   if (address === undefined) return false;
   return USERSPACE_DRIVERS.some((driver) => files.status(`${PCI_DRIVERS}/${driver}/${address}`) !== undefined);
 }
 
-/** Throws `CniError` 7 where the host has no such link. */
+/** Throws `CniError` 7 if the host has no such link. */
 export function findWanted(host: BlockingNetlink, files: Files, wanted: Wanted): Link {
   switch (wanted.by) {
     case "device":
@@ -42,14 +42,14 @@ export function findWanted(host: BlockingNetlink, files: Files, wanted: Wanted):
   }
 }
 
-/** A virtio device's link belongs to the device one level below. */
+/** Returns the folders with a PCI device's links. A virtio device's link belongs to the device one level below. */
 function pciFolders(files: Files, address: string): string[] {
   const folder = `${PCI}/${address}`;
   const virtio = namesIn(files, folder).filter((name) => name.startsWith("virtio"));
   return [`${folder}/net`, ...virtio.map((name) => `${folder}/${name}/net`)];
 }
 
-/** The first link that one of these folders names, and the host's namespace has. */
+/** Returns the first link that these folders name and the host's namespace has. */
 function linkIn(host: BlockingNetlink, files: Files, key: string, folders: readonly string[]): Link {
   for (const name of folders.flatMap((folder) => namesIn(files, folder))) {
     const link = findLink(host, name);
@@ -69,5 +69,5 @@ function namesIn(files: Files, folder: string): string[] {
 
 function found(link: Link | undefined, message: string): Link {
   if (link !== undefined) return link;
-  throw new CniError(ErrorCode.invalidConfig, `${message}: correct the configuration, or see where the device is`);
+  throw new CniError(ErrorCode.invalidConfig, `${message}: correct the configuration, or check where the device is`);
 }

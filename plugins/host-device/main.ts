@@ -1,6 +1,6 @@
 /**
- * `host-device`: moves one of the host's links into the container, and back at DEL. The name it had on the host stands in
- * its alias meanwhile, where the reference plugin keeps it too. Takes the reference plugin's configuration.
+ * `host-device`: moves one of the host's links into the container, and back at DEL. Meanwhile the link's alias is its
+ * name on the host, as with the reference plugin. Takes the reference plugin's configuration.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
@@ -25,10 +25,10 @@ export const plugin = interfacePlugin<Wanted>({
   expected: () => ({}),
   check({ sockets, link }, wanted) {
     if (wanted.by !== "device" || link.alias === wanted.name) return;
-    // Its alternative names, by which the configuration may call it, have come along.
+    // The link keeps its alternative names, which the configuration may use.
     if (findLink(sockets.pod, wanted.name)?.index === link.index) return;
-    const from = link.alias === "" ? "nowhere" : link.alias;
-    throw wrong(`${link.name} in ${sockets.pod.where} comes, by its alias, from ${from}: expected ${wanted.name}`);
+    const from = link.alias === "" ? "no link" : link.alias;
+    throw wrong(`the alias of ${link.name} in ${sockets.pod.where} names ${from}: expected ${wanted.name}`);
   },
   collect: restoreName,
 });

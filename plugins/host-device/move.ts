@@ -1,4 +1,4 @@
-/** A link's way from the host into the pod and back. Its name on the host stands in its alias while it is away. */
+/** Moves a link from the host into the pod and back. Meanwhile its alias is its name on the host. */
 import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
@@ -8,14 +8,17 @@ import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
-/** What may name a link (dev_valid_name in net/core/dev.c). */
+/** Valid names of links (dev_valid_name in net/core/dev.c). */
 const LINK_NAME = /^(?!\.{1,2}$)[^\s/:]{1,15}$/;
 
-/** The link is down afterwards, and has lost its addresses: the kernel does so to what changes its namespace. */
+/**
+ * Moves the link. The link is down afterwards and has lost its addresses, as the kernel does with every link that
+ * changes its namespace.
+ */
 export function moveIn({ request, namespace, sockets, undo }: AttachContext, { index, name, isUp }: Link): void {
   const { system, ifName } = request;
   undo.push(() => {
-    // Where the kernel refused only the end of the move, the link is in the pod under its old name.
+    // If the kernel refused only the last part of the move, the link is in the pod under its old name.
     const moved = findLink(sockets.pod, ifName) ?? findLink(sockets.pod, name);
     if (moved === undefined || findLink(sockets.host, name) !== undefined) return;
     moveOut(system, sockets.pod, moved, name);
@@ -25,8 +28,8 @@ export function moveIn({ request, namespace, sockets, undo }: AttachContext, { i
 }
 
 /**
- * DEL. A link that is gone has been given back before, or went with the container's namespace; one without an alias was
- * never moved in, but is another plugin's of the same name.
+ * For DEL. A link that is gone was moved back before, or was removed with the container's namespace. A link without an
+ * alias was never moved in: it is another plugin's link of the same name.
  */
 export function giveBack({ system, ifName }: CniRequest, pod: BlockingNetlink): void {
   const link = findLink(pod, ifName);
@@ -35,8 +38,9 @@ export function giveBack({ system, ifName }: CniRequest, pod: BlockingNetlink): 
 }
 
 /**
- * It gets its name while it is still in the pod, so that whoever watches the host's links sees no other; only where the pod
- * has a link of that name does it change on the way. What fails leaves the link as it was, for the next DEL.
+ * Renames the link while it is still in the pod, so that programs that watch the host's links never see another name.
+ * If the pod has a link of that name, the name changes with the move. If anything fails, the link is left unchanged for
+ * the next DEL.
  */
 function moveOut(system: System, pod: BlockingNetlink, link: Link, name: string): void {
   const { index } = link;
@@ -49,7 +53,7 @@ function moveOut(system: System, pod: BlockingNetlink, link: Link, name: string)
   } catch (error) {
     pod.exchange([changeLink(index, { name: link.name }), changeLink(index, { up: link.isUp })]);
     if (!isExists(error)) throw error;
-    const message = `${link.name} in ${pod.where} cannot go back to the host: it has another link ${name}; rename that one`;
+    const message = `${link.name} in ${pod.where} cannot be moved back to the host, which has another link ${name}; rename that one`;
     throw new CniError(ErrorCode.internal, `${message}: ${error.message}`, { cause: error });
   } finally {
     host.close();
@@ -57,8 +61,8 @@ function moveOut(system: System, pod: BlockingNetlink, link: Link, name: string)
 }
 
 /**
- * A physical device outlives its pod's namespace: the kernel puts it back on the host, under the name that it had in the
- * pod, or one of its own choice. By its alias it is the one that `device` names, and it gets that name again.
+ * A physical device outlives its pod's namespace: the kernel moves it to the host, under the name that it had in the
+ * pod, or a generated one. If its alias shows that it is the one that `device` names, it gets that name again.
  */
 export function restoreName({ system, config }: CniRequest): void {
   const name = config.value("device");

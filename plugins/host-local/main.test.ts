@@ -11,7 +11,7 @@ const NET = "/var/lib/cni/networks/net";
 
 interface Outcome {
   readonly status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: the answer is JSON, looked into by its keys.
+  // biome-ignore lint/suspicious/noExplicitAny: the answer is JSON, whose keys the tests read.
   readonly answer: any;
 }
 
@@ -34,7 +34,7 @@ function call(files: FakeFiles, verb: string, config: object = base, variables: 
 }
 
 describe("ADD", () => {
-  test("answers with address, gateway and routes, and reserves", () => {
+  test("returns address, gateway and routes, and reserves the address", () => {
     const files = new FakeFiles();
     expect(call(files, "ADD")).toEqual({
       status: 0,
@@ -51,7 +51,7 @@ describe("ADD", () => {
     });
   });
 
-  test("answers in every version", () => {
+  test("returns results of every version", () => {
     for (const [index, cniVersion] of VERSIONS.entries()) {
       const { answer } = call(new FakeFiles(), "ADD", { ...base, cniVersion });
       const ip = { address: "10.244.0.2/24", gateway: "10.244.0.1" };
@@ -62,7 +62,7 @@ describe("ADD", () => {
     }
   });
 
-  test("gives both families, and reads resolvConf", () => {
+  test("assigns both families, and reads resolvConf", () => {
     const files = new FakeFiles();
     files.makeDirectory("/etc");
     files.writeFile("/etc/resolv.conf", new TextEncoder().encode("nameserver 10.0.0.10\n"));
@@ -83,11 +83,11 @@ describe("ADD", () => {
     ["CNI_ARGS", {}, { CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAME=p;IP=10.244.0.9" }],
     ["args.cni.ips", { args: { cni: { ips: ["10.244.0.9"] } } }, {}],
     ["runtimeConfig.ips", { runtimeConfig: { ips: ["10.244.0.9/24"] } }, {}],
-  ])("gives the address that %s asks for", (_, more, variables) => {
+  ])("assigns the address that %s requests", (_, more, variables) => {
     expect(call(new FakeFiles(), "ADD", { ...base, ...more }, variables).answer.ips[0].address).toBe("10.244.0.9/24");
   });
 
-  test("gives from the runtime's ranges first", () => {
+  test("assigns from the runtime's ranges first", () => {
     const runtimeConfig = { ipRanges: [[{ subnet: "10.99.0.0/24" }]] };
     const { answer } = call(new FakeFiles(), "ADD", { ...base, ipam: { type: "host-local" }, runtimeConfig });
     expect(answer.ips[0].address).toBe("10.99.0.2/24");
@@ -112,7 +112,7 @@ describe("ADD", () => {
       7,
       "failed to allocate all requested",
     ],
-  ])("refuses %s, and leaves no reservation", (_, more, variables, code, message) => {
+  ])("rejects %s, and leaves no reservation", (_, more, variables, code, message) => {
     const files = new FakeFiles();
     const { status, answer } = call(files, "ADD", { ...base, ...more }, variables);
     expect(status).toBe(1);
@@ -120,7 +120,7 @@ describe("ADD", () => {
     expect(Object.keys(files.snapshot()).filter((path) => !path.endsWith("/lock"))).toEqual([]);
   });
 
-  test("tells a full disk as code 5, with the directory", () => {
+  test("reports a full disk with code 5 and the directory", () => {
     const files = new FakeFiles();
     files.fault = (call) => (call === "link" ? 28 : undefined);
     const { answer } = call(files, "ADD");
@@ -130,7 +130,7 @@ describe("ADD", () => {
 });
 
 describe("DEL", () => {
-  test("releases, and succeeds again", () => {
+  test("releases the address, and succeeds again", () => {
     const files = new FakeFiles();
     call(files, "ADD");
     call(files, "ADD", base, { CNI_CONTAINERID: "c2" });
@@ -138,7 +138,7 @@ describe("DEL", () => {
     expect(Object.keys(files.snapshot())).toEqual([`${NET}/10.244.0.3`, `${NET}/last_reserved_ip.0`, `${NET}/lock`]);
   });
 
-  test("releases although the ranges are not valid any more, and whatever else came with it", () => {
+  test("releases even if the ranges and other keys are no longer valid", () => {
     const files = new FakeFiles();
     call(files, "ADD");
     const broken = { ...base, ipam: { ranges: [[{ subnet: "10.244.0.7/24" }]] }, prevResult: { ips: 3 } };
@@ -146,7 +146,7 @@ describe("DEL", () => {
     expect(Object.keys(files.snapshot())).not.toContain(`${NET}/10.244.0.2`);
   });
 
-  test("makes no directory where there is none", () => {
+  test("creates no directory", () => {
     const files = new FakeFiles();
     expect(call(files, "DEL").status).toBe(0);
     expect(files.status("/var")).toBeUndefined();
@@ -156,13 +156,13 @@ describe("DEL", () => {
 describe("CHECK", () => {
   const prevResult = { ips: [{ address: "10.244.0.2/24" }, { address: "192.0.2.1/24" }] };
 
-  test("succeeds while the reservations of the result are there", () => {
+  test("succeeds if the result's addresses are reserved", () => {
     const files = new FakeFiles();
     call(files, "ADD");
     expect(call(files, "CHECK", { ...base, prevResult })).toEqual({ status: 0, answer: undefined });
   });
 
-  test("fails when there is none, or not that of the result", () => {
+  test("fails if there is no reservation, or only another address's", () => {
     const files = new FakeFiles();
     expect(call(files, "CHECK", { ...base, prevResult }).answer).toMatchObject({
       code: 101,
@@ -179,7 +179,7 @@ describe("CHECK", () => {
 });
 
 describe("STATUS", () => {
-  test("is good before the first ADD, and with a range that is used up", () => {
+  test("succeeds before the first ADD, and with an exhausted range", () => {
     const files = new FakeFiles();
     const tiny = { ...base, ipam: { ranges: [[{ subnet: "10.244.0.0/30" }]] } };
     expect(call(files, "STATUS", tiny).status).toBe(0);
@@ -188,7 +188,7 @@ describe("STATUS", () => {
     expect(call(files, "STATUS", tiny).status).toBe(0);
   });
 
-  test("is 50 with a range that is used up where that is asked for, until an address is free", () => {
+  test("fails with 50 for an exhausted range with statusOnExhausted, until an address is free", () => {
     const files = new FakeFiles();
     const ipam = { ranges: [[{ subnet: "10.244.0.0/30" }], [{ subnet: "fd00::/64" }]], statusOnExhausted: true };
     const tiny = { ...base, ipam };
@@ -204,11 +204,11 @@ describe("STATUS", () => {
     expect(call(files, "STATUS", misspelt).answer).toMatchObject({ code: 7 });
   });
 
-  test("is good when only the runtime gives ranges", () => {
+  test("succeeds if only the runtime provides ranges", () => {
     expect(call(new FakeFiles(), "STATUS", { ...base, ipam: { type: "host-local" } }).status).toBe(0);
   });
 
-  test("is 50 when nothing can be written, and 7 when the ranges are not valid", () => {
+  test("fails with 50 if nothing can be written, and with 7 if the ranges are invalid", () => {
     const files = new FakeFiles();
     files.fault = (call) => (call === "mkdir" || call === "open" ? 30 : undefined);
     expect(call(files, "STATUS").answer).toMatchObject({ code: 50, msg: expect.stringContaining(NET) });
@@ -223,7 +223,7 @@ describe("GC", () => {
     "cni.dev/valid-attachments": attachments.map(([containerID, ifname]) => ({ containerID, ifname })),
   });
 
-  /** Files that name no interface were made by hand, to keep their addresses from pods. */
+  /** Files that name no interface were created by an administrator, to exclude their addresses from pods. */
   const BY_HAND = ["10.244.0.10", "10.244.0.9"];
   const OTHERS = ["last_reserved_ip.0", "lock", "notes"];
 
@@ -239,13 +239,13 @@ describe("GC", () => {
 
   const names = (files: FakeFiles): string[] => Object.keys(files.snapshot()).map((path) => path.slice(NET.length + 1));
 
-  test("releases what is not on the list, and only reservations", () => {
+  test("releases only reservations that are not on the list", () => {
     const files = populated();
     expect(call(files, "GC", keep(["c1", "eth0"], ["c2", "eth1"])).status).toBe(0);
     expect(names(files)).toEqual([...BY_HAND.slice(0, 1), "10.244.0.2", ...BY_HAND.slice(1), ...OTHERS]);
   });
 
-  test("with an empty list releases all that weft and the reference made, without a list none", () => {
+  test("with an empty list releases all reservations of weft and the reference, without a list none", () => {
     const files = populated();
     expect(call(files, "GC").answer).toMatchObject({ code: 7 });
     expect(names(files)).toHaveLength(9);
@@ -253,7 +253,7 @@ describe("GC", () => {
     expect(names(files)).toEqual([...BY_HAND, ...OTHERS]);
   });
 
-  test("goes on past what cannot be released, and tells of it", () => {
+  test("continues if a reservation cannot be released, and reports it", () => {
     const files = populated();
     files.fault = (call, path) => (call === "unlink" && path.endsWith(".3") ? 1 : undefined);
     const { status, answer } = call(files, "GC", keep());
@@ -262,7 +262,7 @@ describe("GC", () => {
     expect(names(files)).toEqual(["10.244.0.10", "10.244.0.3", "10.244.0.9", ...OTHERS]);
   });
 
-  test("of a network without reservations has nothing to do", () => {
+  test("succeeds for a network without reservations", () => {
     expect(call(new FakeFiles(), "GC", keep()).status).toBe(0);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Gives containers addresses out of configured ranges, and remembers on this host's disk who has which. The pieces are
- * in pkg/ipam; here is what each verb does with them.
+ * Assigns addresses from configured ranges to containers, and records them on this host's disk. The logic is in
+ * pkg/ipam; this file implements the verbs.
  */
 
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
@@ -16,12 +16,12 @@ import { parseResolvConf } from "../../pkg/ipam/resolv-conf.ts";
 import { ReservationStore } from "../../pkg/ipam/store.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 
-/** CHECK: the reservation that ADD made is gone. */
+/** CHECK: the reservation of ADD is gone. */
 export const NOT_RESERVED = 101;
 
 export const plugin: Plugin = {
   name: "host-local",
-  about: "gives out addresses from ranges, and keeps the reservations on this host",
+  about: "assigns addresses from ranges, and keeps the reservations on this host",
   usesNamespace: false,
   add,
   del,
@@ -47,7 +47,7 @@ function del(request: CniRequest): void {
   });
 }
 
-/** The attachment has a reservation, and one for each of the result's addresses that are from our ranges. */
+/** Checks that the attachment has a reservation, and one for each of the result's addresses in our ranges. */
 function check(request: CniRequest): void {
   const { rangeSets } = readIpamConfig(request);
   const reservations = withExistingStore(request, (store) => store.listOf(request)) ?? [];
@@ -69,11 +69,11 @@ function check(request: CniRequest): void {
 }
 
 /**
- * Ranges that are used up are a reason to fail only on request (`statusOnExhausted`): a DEL mends that, and the node would
- * lose all its pods.
+ * Exhausted ranges fail STATUS only if `statusOnExhausted` is set: a DEL frees addresses, while a failing STATUS would make
+ * the node NotReady, and its pods would be evicted.
  */
 function status(request: CniRequest): void {
-  // Ranges that only the runtime gives are not known to STATUS; those that are configured must be valid.
+  // Ranges that only the runtime provides are not known to STATUS. Configured ranges must be valid.
   const ipam = request.config.object("ipam");
   const sets = readRangeSets(ipam, request.runtimeConfig);
   try {
@@ -95,11 +95,11 @@ function assertNotExhausted(request: CniRequest, sets: readonly RangeSet[]): voi
   throw new CniError(
     ErrorCode.notAvailable,
     `host-local: no IP addresses available in range set: ${formatRangeSet(exhausted)}`,
-    { details: `every address has a file in ${directoryOf(request)}; ipam.statusOnExhausted asks to tell so` },
+    { details: `every address has a file in ${directoryOf(request)}; reported since ipam.statusOnExhausted is set` },
   );
 }
 
-/** Goes on past what cannot be released, and tells of all of it at the end. */
+/** Continues if a reservation cannot be released, and reports all failures at the end. */
 function gc(request: CniRequest): void {
   const valid = request.validAttachments;
   withExistingStore(request, (store) => {
@@ -130,7 +130,7 @@ function withStore<T>(request: CniRequest, work: (store: ReservationStore) => T)
   return onDisk(request, () => closing(ReservationStore.open(system, readDataDir(request), network), work));
 }
 
-/** `undefined` where nothing was ever reserved; then no directory is made either. */
+/** Undefined if no address was ever reserved. Creates no directory then. */
 function withExistingStore<T>(request: CniRequest, work: (store: ReservationStore) => T): T | undefined {
   const { system, network } = request;
   return onDisk(request, () => {
@@ -147,7 +147,7 @@ function closing<T>(store: ReservationStore, work: (store: ReservationStore) => 
   }
 }
 
-/** Tells failures of the disk as code 5. */
+/** Reports failures of the disk with code 5. */
 function onDisk<T>(request: CniRequest, work: () => T): T {
   try {
     return work();

@@ -1,6 +1,6 @@
 /**
  * `ipvlan`: gives a container a link on one of the host's links, with that link's hardware address. Takes the reference
- * plugin's configuration; in a chain it takes link and addresses from the plugin before.
+ * plugin's configuration. In a chain, takes link and addresses from the previous plugin.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
@@ -43,14 +43,14 @@ export const plugin = interfacePlugin<IpvlanConfig>({
     throw wrong(`the mode of ${link.name} in ${sockets.pod.where} is number ${mode}: expected ${config.mode}`);
   },
   status: (request, config) => requireParent(request, config, "ipvlan"),
-  /** Behind another plugin its addresses are ours, unless an `ipam` says otherwise. */
+  /** After another plugin, its addresses are used, unless there is an `ipam`. */
   otherAddresses(request) {
     const previous = request.prevResult;
     return previous === undefined || previous.ips.length === 0 ? undefined : previous;
   },
 });
 
-/** The only interface of the plugin before. */
+/** Returns the only interface of the previous plugin. */
 function chainedMaster(request: CniRequest): string | undefined {
   const previous = request.prevResult;
   if (previous === undefined) return undefined;
@@ -58,6 +58,6 @@ function chainedMaster(request: CniRequest): string | undefined {
   if (only !== undefined && only.name !== "" && others.length === 0) return only.name;
   throw new CniError(
     ErrorCode.invalidConfig,
-    `master: expected a link's name, since prevResult has ${previous.interfaces.length} interfaces: it is taken from there only where it is the one`,
+    `master: expected a link's name, since prevResult has ${previous.interfaces.length} interfaces; it is taken from prevResult only if there is exactly one`,
   );
 }

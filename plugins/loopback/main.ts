@@ -1,6 +1,4 @@
-/**
- * `loopback`: brings up a container's lo. The kernel gives it its addresses; there is nothing to hand out.
- */
+/** `loopback`: brings up a container's lo. The kernel adds its addresses, so there is nothing to assign. */
 import { inOwnPod } from "../../pkg/attachment/own-pod.ts";
 import { inPod } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
@@ -22,7 +20,7 @@ export const plugin: Plugin = {
       const result = request.prevResult;
       const lo = bringUp(pod);
       const ips = addressesOf(pod, lo);
-      // In a chain the result so far is passed on: the container's interfaces are other plugins' business.
+      // In a chain, the previous result is returned, since the container's interfaces belong to other plugins.
       return result ?? describe(request, lo, ips);
     });
   },
@@ -50,7 +48,7 @@ function readLink(pod: BlockingNetlink): Link {
   return parseLink(message);
 }
 
-/** What the kernel put there when lo came up: 127.0.0.1/8, and ::1/128 where IPv6 is on. */
+/** Returns the addresses that the kernel added when lo came up: 127.0.0.1/8, and ::1/128 if IPv6 is enabled. */
 function addressesOf(pod: BlockingNetlink, lo: Link): ResultAddress[] {
   return pod.dump(addressDump(undefined, lo.index)).flatMap((message) => {
     const address = parseLinkAddress(message);

@@ -1,5 +1,5 @@
 /**
- * `macvlan`: gives a container a link of its own hardware address on one of the host's links. Takes the reference
+ * `macvlan`: gives a container a link on one of the host's links, with its own hardware address. Takes the reference
  * plugin's configuration.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
@@ -16,7 +16,7 @@ import { MACVLAN_MODE, readDevice } from "../../pkg/kernel/single-link.ts";
 
 interface MacvlanConfig extends ParentConfig {
   readonly mode: keyof typeof MACVLAN_MODE;
-  /** `bcqueuelen`: how many broadcast packets wait for the work queue (IFLA_MACVLAN_BC_QUEUE_LEN). */
+  /** `bcqueuelen`: the number of broadcast packets that may wait for the work queue (IFLA_MACVLAN_BC_QUEUE_LEN). */
   readonly broadcastQueueLength: number | undefined;
   readonly mac: string | undefined;
 }

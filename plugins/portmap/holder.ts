@@ -1,8 +1,8 @@
 /**
- * Whether an attachment that has a port is gone without a DEL. It is gone when no link of the node bears its mark, the
- * runtime remembers no result of it (macvlan, VM and dhcp pods show no link and no address), and its addresses answer
- * nowhere on the node's links. Where any of this cannot be told, the attachment counts as there. Asked only where a port is
- * taken: it may take seconds.
+ * Decides whether an attachment that has a port is gone without a DEL. It is gone if no link of the node has its mark,
+ * the runtime has no cached result of it (macvlan, VM and dhcp pods may show no link and no address), and its addresses
+ * do not answer on the node's links. If any of this is unknown, the attachment counts as present. Runs only if a port
+ * is taken, since it may take seconds.
  */
 
 import { cachedNetns, cachedResultName } from "../../pkg/cni/cached-result.ts";
@@ -34,14 +34,17 @@ import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import type { PortHolder } from "../../pkg/tables/port-map.ts";
 
-/** The kernel gives up after three seconds, unless the link's settings say otherwise. */
+/** The kernel gives up after three seconds by default. */
 const PROBE_ATTEMPTS = 200;
 const PROBE_PAUSE_MS = 50;
 
-/** A runtime remembers an attachment once the last plugin of its chain has ended, shortly after this one. */
+/**
+ * The time until a runtime caches a result: it does so once the last plugin of the chain has ended, shortly after this
+ * one.
+ */
 const CHAIN_PATIENCE_MS = 2000;
 
-/** Asks once for each holder. */
+/** Checks each holder once. */
 export function goneHolders(system: System): (holder: PortHolder) => boolean {
   const verdicts = new Map<string, boolean>();
   return (holder) => {
@@ -65,7 +68,7 @@ function isHolderGone(system: System, { owner, targets }: PortHolder): boolean {
   }
 }
 
-/** The runtime has its result, or a link bears its mark: by now, or a moment later. */
+/** True if the runtime has its result, or a link has its mark: now, or a moment later. */
 function isKnown(system: System, host: BlockingNetlink, owner: string): boolean {
   const isSeen = () => isRemembered(system, owner) || readLinks(host).some(({ alias }) => alias === owner);
   if (isSeen()) return true;
@@ -77,10 +80,10 @@ function readLinks(host: BlockingNetlink): Link[] {
   return host.dump(linkDump()).map(parseLink);
 }
 
-/** A result whose namespace is no longer there was left by a runtime that was killed. */
+/** A result whose namespace no longer exists was left by a runtime that was killed. */
 function isRemembered(system: System, owner: string): boolean {
   const attachment = parseOwner(owner);
-  // Its file cannot be told.
+  // The name of its file is not known.
   if (attachment === undefined) return true;
   const name = cachedResultName(attachment.network, attachment.containerId, attachment.ifName);
   return CACHE_DIRECTORIES.map((directory) => `${directory}/${name}`)
@@ -100,7 +103,7 @@ function isInUse(system: System, host: BlockingNetlink, owner: string, address: 
   const link = links.find(({ index }) => index === route.outputIndex);
   if (route.type !== RTN_UNICAST || link === undefined) return false;
   if (route.destination.length === addressBits(address.family)) return !isOfOther(link, owner);
-  // By a gateway it is another machine's.
+  // Through a gateway, the address belongs to another machine.
   if (route.gateway !== undefined) return false;
   const answer = ask(system, host, link.index, address);
   return answer !== undefined && !isOfOther(behind(host, links, link, answer) ?? link, owner);
@@ -113,12 +116,12 @@ function findRoute(host: BlockingNetlink, address: Address): ObservedRoute | und
   return reply?.messages.flatMap((message) => parseRoute(message) ?? [])[0];
 }
 
-/** Addresses are given out anew: what has one now may be an attachment that came later. */
+/** Addresses are reused, so a later attachment may have the address now. */
 function isOfOther({ alias }: Link, owner: string): boolean {
   return alias.startsWith(MARK_START) && alias !== owner;
 }
 
-/** The port of the bridge that the answer came by. */
+/** Returns the port of the bridge on which the answer arrived. */
 function behind(
   host: BlockingNetlink,
   links: readonly Link[],
@@ -132,7 +135,7 @@ function behind(
   return links.find(({ index }) => index === entry?.index);
 }
 
-/** The entry of what has the address, or of what cannot be asked; `undefined` where no answer comes. */
+/** Returns the entry of the address's holder, or of one that cannot be probed. Undefined if there is no answer. */
 function ask(system: System, host: BlockingNetlink, index: number, address: Address): NeighbourState | undefined {
   const known = readState(host, index, address);
   const hasMac = known !== undefined && (known.state & (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)) !== 0;

@@ -1,6 +1,6 @@
 /**
- * Whether connections from the node's loopback addresses may leave by the device that leads to the pod (route_localnet).
- * The table of ports drops what would come in that way.
+ * Lets connections from the node's loopback addresses leave by the device that leads to the pod (route_localnet). The
+ * table of ports drops packets that could then arrive that way.
  */
 import { SETTING_ROUTE_LOCALNET } from "../../pkg/footprint.ts";
 import type { Address } from "../../pkg/ip/address.ts";
@@ -11,16 +11,18 @@ import { openRoute } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
-/** The kernel takes it for each device's. Where /proc/sys is read-only, only this one can have been set before. */
+/**
+ * The kernel applies this setting to every device. If /proc/sys is read-only, only this one can have been set before.
+ */
 const ALL_DEVICES: SysctlName = ["net", "ipv4", "conf", "all", SETTING_ROUTE_LOCALNET];
 
-/** A pod without a route to it is nobody's neighbour: nothing to allow. */
+/** Allows it. A pod without a route is not on any link, so there is nothing to allow. */
 export function allowLoopback(system: System, pod: Address): void {
   const sysctl = findSysctl(system, pod);
   if (sysctl !== undefined) ensureSysctl(system, sysctl, "1", ALL_DEVICES);
 }
 
-/** The setting's dotted name where it is not as `allowLoopback` leaves it. */
+/** Returns the setting's dotted name if it is not as `allowLoopback` leaves it. */
 export function refusedLoopback(system: System, pod: Address): string | undefined {
   const sysctl = findSysctl(system, pod);
   const isAllowed = sysctl === undefined || [sysctl, ALL_DEVICES].some((name) => readSysctl(system, name) === "1");

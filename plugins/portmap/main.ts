@@ -1,6 +1,6 @@
 /**
- * `portmap`: lets ports of the node lead to ports of a container. Chained behind the plugin that made the interface;
- * takes the reference plugin's configuration.
+ * `portmap`: maps ports of the node to ports of a container. Runs after the plugin that creates the interface. Takes
+ * the reference plugin's configuration.
  */
 
 import { wrong } from "../../pkg/attachment/check.ts";
@@ -25,7 +25,7 @@ const FAMILIES = [4, 6] as const;
 
 export const plugin: Plugin = {
   name: "portmap",
-  about: "lets ports of the node lead to ports of a container",
+  about: "maps ports of the node to ports of a container",
   usesNamespace: false,
   add,
   del(request) {
@@ -71,14 +71,14 @@ function add(request: CniRequest): Result {
     notice(
       system,
       "portmap",
-      `${config.iptablesKeys.join(", ")}: nftables maps the same connections, without iptables`,
+      `${config.iptablesKeys.join(", ")}: nftables maps the same connections, and iptables is not used`,
     );
   }
   undoing((undo) => {
     const replaced = addPorts(system, wanted);
     const owner = ownerOf(request);
     undo.push(() => removePorts(system, (mark) => mark === owner));
-    // Only now: the table drops what could come in by it.
+    // Only now: the table drops packets that this setting would allow.
     for (const pod of loopbackTargets(wanted)) allowLoopback(system, pod);
     forgetConnections(system, { opened: wanted.mappings, answered: replaced });
   });
@@ -89,14 +89,14 @@ function wantedOf(config: PortmapConfig, request: CniRequest, result: Result): P
   return planPortMap(config, ownerOf(request), podAddresses(result, request.ifName));
 }
 
-/** IPv4 pods whose ports the node's loopback connections reach: those that are masqueraded. */
+/** IPv4 pods with ports that connections from the node's loopback addresses reach, which are masqueraded. */
 function loopbackTargets({ mappings, masquerades }: PortMap): Address[] {
   const isMasqueraded = masquerades.some(({ source }) => source.address.family === 4);
   const target = mappings.map((mapping) => mapping.target).find(({ family }) => family === 4);
   return isMasqueraded && target !== undefined ? [target] : [];
 }
 
-/** True when there was something. */
+/** True if there was something to remove. */
 function remove({ system }: CniRequest, isWanted: (owner: string) => boolean): boolean {
   const removed = removePorts(system, isWanted);
   forgetConnections(system, { answered: removed });

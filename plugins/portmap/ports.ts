@@ -1,4 +1,4 @@
-/** The attachment's ports in the node's table, over nfnetlink: each change is one transaction. */
+/** The attachment's ports in the node's table, over nfnetlink. Each change is one transaction. */
 
 import { wrong } from "../../pkg/attachment/check.ts";
 import { CniError, messageOf } from "../../pkg/cni/errors.ts";
@@ -24,15 +24,15 @@ import { readPortMap } from "../../pkg/tables/port-map-reading.ts";
 import type { PortMap, PortMapping } from "../../pkg/tables/port-mapping.ts";
 import { goneHolders } from "./holder.ts";
 
-/** More than an error message should list. */
+/** The maximum of ports in an error message. */
 const LISTED_PORTS = 16;
 
 /** Another attachment has the host port. */
 export const PORT_TAKEN = 100;
 
 /**
- * Replaces what the attachment had; where a port is taken nothing is changed (`CniError` 100). Returns the ports of other
- * attachments that are gone: this call has removed them all.
+ * Replaces the attachment's ports. If a port is taken, nothing is changed (`CniError` 100). Returns the ports of other
+ * attachments that are gone, all of which this call has removed.
  */
 export function addPorts(system: System, wanted: PortMap): readonly PortMapping[] {
   let replaced: readonly PortMapping[] = [];
@@ -45,7 +45,7 @@ export function addPorts(system: System, wanted: PortMap): readonly PortMapping[
     });
   } catch (error) {
     if (error instanceof PortTakenError) throw new CniError(PORT_TAKEN, `portmap: ${error.message}`, { cause: error });
-    // A kernel without nf_tables answers EINVAL or has no such socket; one without an expression, ENOENT.
+    // A kernel without nf_tables returns EINVAL or has no such socket. A kernel without an expression returns ENOENT.
     const isUnsupported = lacksNetfilter(error) || isNetlinkError(error, "ENOENT", "EOPNOTSUPP");
     const advice = isUnsupported
       ? "; portmap needs a kernel with nf_tables, nft_chain_nat, nft_nat and nft_fib_inet"
@@ -60,7 +60,7 @@ export function addPorts(system: System, wanted: PortMap): readonly PortMapping[
   return replaced;
 }
 
-/** Removes all ports of the owners that `isWanted` names, and returns them; silent where there is nothing. */
+/** Removes and returns all ports of the owners that `isWanted` selects. Succeeds if there are none. */
 export function removePorts(system: System, isWanted: (owner: string) => boolean): readonly PortMapping[] {
   let removed: readonly PortMapping[] = [];
   try {
@@ -75,8 +75,8 @@ export function removePorts(system: System, isWanted: (owner: string) => boolean
 }
 
 /**
- * Throws `CniError` where the kernel lacks something of `wanted`, which `owner` has; not where it has nothing of the owner
- * at all and `isElsewhere` says that its ports are mapped by other rules.
+ * Throws `CniError` if the kernel lacks a part of `wanted`, the ports of `owner`. Does not throw if the kernel has
+ * nothing of the owner and `isElsewhere` finds that other rules map its ports.
  */
 export function checkPorts(system: System, owner: string, wanted: PortMap, isElsewhere: () => boolean): void {
   const seen = lookAt(system, lookAtPortMap);
@@ -96,7 +96,10 @@ function lookAt(system: System, look: (read: Read) => readonly Message[]): reado
   }
 }
 
-/** A port may go over to another attachment between look and change, so the change is for what was seen only. */
+/**
+ * A port may be assigned to another attachment between read and change, so the change applies only to the generation
+ * that was read.
+ */
 function changeTable(
   system: System,
   look: (read: Read) => readonly Message[],

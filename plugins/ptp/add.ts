@@ -1,6 +1,6 @@
 /**
- * ADD: addresses are reserved first, so that what cannot be served never touches a device; then the cable, the pod's side,
- * and what leads to the pod on the host.
+ * ADD. Addresses are reserved first, so that a call that cannot succeed never touches a device. Then follow the veth
+ * pair, the pod's side, and the host's routes to the pod.
  */
 
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
@@ -41,7 +41,7 @@ function attach(context: AttachContext, { ipam, ipMasq, mtu }: PtpConfig): Resul
   if (ips.some(({ address }) => address.address.family === 6)) skipDetection(request.system, veth.hostName);
   const pod = bringUp(context, addresses);
   sockets.pod.run(
-    // Without its connected route, which would lead to neighbours that are not on this link.
+    // The connected route is omitted, since it would cover neighbours that are not on this link.
     ...ips.map(({ address: prefix }) =>
       addAddress({ index: pod.index, prefix, skipDetection: true, withoutPrefixRoute: true }),
     ),
@@ -51,7 +51,7 @@ function attach(context: AttachContext, { ipam, ipMasq, mtu }: PtpConfig): Resul
   if (ipMasq) masqueradeAttachment(request, ips, undo);
   const [host] = waitForCarrier(sockets.host, request.system, veth.hostName);
   sockets.host.run(...podAddresses.map((address) => addRoute(hostRoute(address, host.index))));
-  // Last: weftd takes a host's end with an address for whole, and may put another on it before this does.
+  // Last: weftd treats a host's end with an address as complete, and may add another address before this does.
   const gateways = hostAddresses.map((prefix) => addAddress({ index: host.index, prefix, skipDetection: true }));
   for (const { error } of sockets.host.exchange(gateways)) if (error !== undefined && !isExists(error)) throw error;
   return {

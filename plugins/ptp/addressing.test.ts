@@ -18,7 +18,7 @@ const ipam = (
   dns: {},
 });
 
-test("the pod reaches its gateway on the link and its subnet through it, the host the pod", () => {
+test("routes the gateway on the link, the subnet through the gateway, and the pod on the host", () => {
   const { ips, podRoutes, hostAddresses, podAddresses } = planAddressing(
     ipam(
       [
@@ -52,7 +52,7 @@ test("two addresses of one subnet share gateway and routes", () => {
   expect([hostAddresses.length, podAddresses.length]).toEqual([1, 2]);
 });
 
-test("a subnet of one address needs no route to itself", () => {
+test("adds no route to a subnet of one address", () => {
   const { podRoutes } = planAddressing(ipam([["10.22.0.7/32", "169.254.1.1"]]));
   expect(podRoutes.map(describeRoute)).toEqual(["169.254.1.1/32"]);
 });
@@ -61,7 +61,7 @@ test.each([
   [[], /expected at least one address/],
   [[["10.22.0.7/24"]], /ptp needs a gateway.*10\.22\.0\.7\/24.*first of 10\.22\.0\.0\/24/],
   [[["10.22.0.1/24", "10.22.0.1"]], /the address of its gateway/],
-] as const)("%j is refused", (ips, message) => {
+] as const)("rejects %j", (ips, message) => {
   expect(() => planAddressing(ipam(ips))).toThrow(
     expect.objectContaining({ code: 7, message: expect.stringMatching(message) }),
   );

@@ -1,7 +1,7 @@
 /**
- * What IPAM's answer means for a pod at the end of a cable. A veth is no point-to-point link to the kernel, so the pod
- * keeps its subnet's length, but reaches all of the subnet but the gateway through the gateway: the host, which has a route
- * for each pod. Pure.
+ * Computes addresses and routes from IPAM's result for a pod with its own veth pair. To the kernel, a veth is not a
+ * point-to-point link. So the pod's address keeps its subnet's length, but the pod reaches the subnet, except the
+ * gateway, through the gateway: the host, which has a route for each pod. Pure.
  */
 import { assertGatewaysAreOthers, podRoutes } from "../../pkg/attachment/routes.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
@@ -13,19 +13,21 @@ import { RT_SCOPE } from "../../pkg/netlink/route.ts";
 import { single } from "../../pkg/reconcile/routed-pods.ts";
 
 export interface Addressing {
-  /** For the result: with the index of the container's interface. */
+  /** Addresses for the result, with the index of the container's interface. */
   readonly ips: readonly ResultAddress[];
   readonly podRoutes: readonly Route[];
-  /** On the host's end: each gateway as a single address. */
+  /** Addresses of the host's end: each gateway as a single address. */
   readonly hostAddresses: readonly Prefix[];
-  /** Each has a route on the host. */
+  /** Addresses that need a route on the host. */
   readonly podAddresses: readonly Address[];
 }
 
-/** Where the container's interface stands in the result: behind the host's end. */
+/** The index of the container's interface in the result, after the host's end. */
 export const CONTAINER_INTERFACE = 1;
 
-/** Throws `CniError` 7 for an answer without addresses, or an address without a gateway that is another. */
+/**
+ * Throws `CniError` 7 for a result without addresses, and for an address without a gateway or with itself as gateway.
+ */
 export function planAddressing(ipam: Result): Addressing {
   if (ipam.ips.length === 0) {
     throw new CniError(ErrorCode.invalidConfig, "ipam: expected at least one address from the IPAM plugin, got none");
@@ -44,7 +46,7 @@ export function planAddressing(ipam: Result): Addressing {
   const gateways = ips.map(({ gateway }) => single(gateway));
   return {
     ips,
-    // Gateways first: routes through them are refused before.
+    // Gateways come first: the kernel refuses routes through them before.
     podRoutes: [
       ...own.filter(isFirst).sort((a, b) => Number(a.gateway !== undefined) - Number(b.gateway !== undefined)),
       ...podRoutes(ipam.routes, ips),
@@ -58,7 +60,7 @@ function gatewayOf({ address, gateway }: ResultAddress): Address {
   if (gateway !== undefined) return gateway;
   throw new CniError(
     ErrorCode.invalidConfig,
-    `ipam: ptp needs a gateway beside each address, and the IPAM plugin gave none for ${formatPrefix(address)}: ` +
-      `state one that the host may have, such as the first of ${formatPrefix(networkOf(address))}`,
+    `ipam: ptp needs a gateway for each address, and the IPAM plugin returned none for ${formatPrefix(address)}: ` +
+      `configure one that the host may use, such as the first of ${formatPrefix(networkOf(address))}`,
   );
 }

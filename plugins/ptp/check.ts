@@ -1,4 +1,4 @@
-/** CHECK: everything that ADD made is still there and as it was. What others added later is not looked at. */
+/** CHECK: verifies that everything that ADD created exists unchanged. Ignores later additions of other programs. */
 import { checkAddresses, checkInterface, checkMac, checkRoutes, wrong } from "../../pkg/attachment/check.ts";
 import { withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
@@ -18,7 +18,7 @@ export function checkAttachment(request: CniRequest): void {
     if (host?.kind !== "veth") throw wrong(`the host's end of ${pod.name} (index ${pod.peerIndex}) is missing`);
     if (!host.isUp) throw wrong(`the host's end ${host.name} of ${pod.name} is down`);
     const told = previous.interfaces.find(({ name, sandbox }) => name === host.name && !sandbox);
-    if (told === undefined) throw wrong(`prevResult names no interface ${host.name} on the host`);
+    if (told === undefined) throw wrong(`prevResult has no interface ${host.name} on the host`);
     checkMac(host, told, host.name);
     checkAddresses(sockets.host, host, hostAddresses, host.name);
     checkRoutes(

@@ -1,19 +1,18 @@
-/** The configuration of `ptp`: the reference plugin's keys. */
+/** Parses the configuration of `ptp`, with the reference plugin's keys. */
 import { ipamType } from "../../pkg/attachment/ipam.ts";
 import { type MasqueradeOption, masqueradeOption, mtuOption } from "../../pkg/attachment/options.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 
 export interface PtpConfig extends MasqueradeOption {
-  /** The address manager: a cable without addresses leads nowhere. */
+  /** The type of the IPAM plugin. It is required: a link without addresses is of no use. */
   readonly ipam: string;
-  /** Of both ends; undefined is the kernel's default. */
+  /** The MTU of both ends. Undefined for the kernel's default. */
   readonly mtu: number | undefined;
 }
 
-/** Throws `CniError` 7 for a value that is wrong. */
+/** Throws `CniError` 7 for an invalid value. */
 export function parsePtpConfig(object: ConfigObject): PtpConfig {
   const ipam = ipamType(object);
-  if (ipam === undefined)
-    throw object.invalid("ipam", "an object with the type of an address manager, which ptp needs");
+  if (ipam === undefined) throw object.invalid("ipam", "an object with the type of an IPAM plugin, which ptp needs");
   return { ipam, ...masqueradeOption(object), mtu: mtuOption(object) };
 }

@@ -1,6 +1,5 @@
 /**
- * `ptp`: ties a container to the host by a veth pair of its own, and routes to it. Takes the reference plugin's
- * configuration.
+ * `ptp`: connects a container to the host by its own veth pair and routes. Takes the reference plugin's configuration.
  */
 import { collect, detach } from "../../pkg/attachment/detach.ts";
 import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
@@ -11,7 +10,7 @@ import { parsePtpConfig } from "./config.ts";
 
 export const plugin: Plugin = {
   name: "ptp",
-  about: "ties a container to the host by a veth pair of its own, and routes to it",
+  about: "connects a container to the host by its own veth pair, and routes to it",
   add,
   del(request) {
     const isMasqueraded = request.config.value("ipMasq") === true;

@@ -1,18 +1,18 @@
-/** How packets are to be routed by their source. */
+/** Parses how packets are routed by their source. */
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { type Address, type Family, formatAddress } from "../../pkg/ip/address.ts";
 
 export interface SbrConfig {
-  /** A table that somebody else fills; undefined where free ones are taken and filled. */
+  /** A table that another program fills. Undefined if free tables are used and filled. */
   readonly table: number | undefined;
-  /** In place of those that the result before tells. */
+  /** Gateways that replace those of the previous result. */
   readonly gateways: ReadonlyMap<Family, Address>;
-  /** The main table keeps the interface's networks, with the address to send from. */
+  /** True if the main table keeps the interface's networks, with the address to send from. */
   readonly addSourceHints: boolean;
 }
 
-/** RT_TABLE_UNSPEC (0) is none; tables are numbered in 32 bits. */
+/** Table numbers have 32 bits. RT_TABLE_UNSPEC (0) is not a table. */
 const TABLES = { min: 1, max: 2 ** 32 - 1 };
 
 /** Throws `CniError` 7. */
@@ -30,7 +30,10 @@ export function parseSbrConfig(config: ConfigObject): SbrConfig {
   const addSourceHints = config.optionalBoolean("addSourceHints") ?? false;
   if (table !== undefined && (gateways.size > 0 || addSourceHints)) {
     const key = gateways.size > 0 ? "gateways" : "addSourceHints";
-    throw new CniError(ErrorCode.invalidConfig, `${key}: cannot stand beside table, whose routes somebody else makes`);
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      `${key}: cannot be combined with table, since another program fills that table`,
+    );
   }
   return { table, gateways, addSourceHints };
 }

@@ -1,5 +1,6 @@
 /**
- * `sbr`: what a pod sends from an address of this interface leaves by this interface. Follows a plugin that made it.
+ * `sbr`: routes packets from an address of this interface through this interface. Follows the plugin that creates the
+ * interface.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { inOwnPodAlone, inPodAlone, requireInterface } from "../../pkg/attachment/pod.ts";
@@ -19,7 +20,7 @@ import { addressesOf, isTakeable, type ObservedPod, planSbr } from "./plan.ts";
 
 export const plugin: Plugin = {
   name: "sbr",
-  about: "routes what a container sends by the address it sends from",
+  about: "routes a container's packets by their source address",
   add(request) {
     const config = parseSbrConfig(request.config);
     const previous = request.requirePrevResult();
@@ -57,7 +58,7 @@ function apply(
   for (const route of plan.added) step(pod, addRoute(route), deleteRoute(route), undo);
   for (const rule of plan.rules) step(pod, addRule(rule), deleteRule(rule), undo);
   for (const route of plan.removed) step(pod, deleteRoute(route), addRoute(route), undo);
-  // Last: nothing after them can fail.
+  // Last: nothing after these can fail.
   pod.run(...plan.hints.map(replaceRoute));
 }
 
@@ -66,7 +67,7 @@ function step(pod: BlockingNetlink, change: Request, opposite: Request, undo: Un
   undo.push(() => pod.run(opposite));
 }
 
-/** The rules for the interface's addresses, and the interface's routes in the tables that ADD took for it. */
+/** Removes the rules for the interface's addresses, and the interface's routes in the tables that ADD used for it. */
 function remove(request: CniRequest, pod: BlockingNetlink): void {
   const { rules, routes } = observe(pod);
   const link = findLink(pod, request.ifName);
@@ -77,7 +78,7 @@ function remove(request: CniRequest, pod: BlockingNetlink): void {
     const source = sources.find((address) => rule.source !== undefined && isSameAddress(rule.source, address));
     return source === undefined || (table !== undefined && rule.table !== table) ? [] : [{ ...rule, source }];
   });
-  // A table that the configuration names is somebody else's.
+  // A table that the configuration names belongs to another program.
   const tables = new Set(table === undefined ? own.map((rule) => rule.table).filter(isTakeable) : []);
   const ownRoutes = routes.filter((route) => route.outputIndex === link?.index && tables.has(route.table));
   const replies = pod.exchange([...own.map(deleteRule), ...ownRoutes.map(deleteRoute)]);
@@ -85,7 +86,7 @@ function remove(request: CniRequest, pod: BlockingNetlink): void {
   if (refused?.error !== undefined) throw refused.error;
 }
 
-/** The interface's addresses, by the last result; none where that cannot be read. */
+/** Returns the interface's addresses of the last result. Empty if that is invalid. */
 function toldSources(request: CniRequest): Address[] {
   try {
     const { prevResult } = request;

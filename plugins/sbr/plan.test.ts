@@ -28,7 +28,7 @@ function route(
   } as unknown as ObservedRoute;
 }
 
-/** The plan in the words of iproute2. */
+/** Returns the plan in the notation of iproute2. */
 function plan(
   values: Record<string, unknown>,
   ips: readonly ResultAddress[],
@@ -52,11 +52,11 @@ const MAIN = [
   route("10.50.0.0/24", { dev: 3 }),
 ];
 
-test("an address gets a rule, a table with the interface's routes, and the main table loses them", () => {
+test("adds a rule and a table with the interface's routes, and removes them from the main table", () => {
   expect(plan({}, [ip("10.9.0.2/24", "10.9.0.1")], MAIN)).toEqual({
     rules: ["from 10.9.0.2 table 100"],
     added: ["10.9.0.0/24 table 100", "default via 10.9.0.1 table 100", "10.77.0.0/16 via 10.9.0.9 metric 5 table 100"],
-    // Gateways first; link-local addresses keep their network.
+    // Gateways come first; link-local addresses keep their network.
     removed: [
       ...["10.77.0.0/16 via 10.9.0.9 metric 5", "default via 10.9.0.1"],
       ...["fd00:9::/64 metric 256", "10.9.0.0/24"],
@@ -65,12 +65,12 @@ test("an address gets a rule, a table with the interface's routes, and the main 
   });
 });
 
-test("a default route is made where the main table has none", () => {
+test("adds a default route if the main table has none", () => {
   const { added } = plan({}, [ip("10.9.0.2/24", "10.9.0.1")], [MAIN[1] as ObservedRoute]);
   expect(added).toEqual(["10.9.0.0/24 table 100", "default via 10.9.0.1 table 100"]);
 });
 
-test("each address has a table of its own, with the routes that are meant for it", () => {
+test("gives each address its own table, with the routes for it", () => {
   const routes = [...MAIN, route("10.9.1.0/24", { from: "10.9.1.2" }), route("10.80.0.0/16")];
   const ips = [ip("10.9.0.2/24", "10.9.0.1"), ip("10.9.1.2/24"), ip("fd00:9::2/64", "fd00:9::1")];
   expect(plan({}, ips, routes)).toMatchObject({
@@ -83,7 +83,7 @@ test("each address has a table of its own, with the routes that are meant for it
   });
 });
 
-test("a table is taken where a rule leads to it or a route stands in it; 253 to 255 are the kernel's", () => {
+test("skips tables that a rule or a route uses, and the kernel's tables 253 to 255", () => {
   const rules = [{ source: undefined, table: 100, priority: 1 }];
   const routes = [route("10.1.0.0/16", { table: 101 })];
   expect(plan({}, [ip("10.9.0.2/24"), ip("10.9.1.2/24")], routes, rules).rules).toEqual([
@@ -94,14 +94,14 @@ test("a table is taken where a rule leads to it or a route stands in it; 253 to 
   expect(plan({}, [ip("10.9.0.2/24")], [], full).rules).toEqual(["from 10.9.0.2 table 256"]);
 });
 
-test("a configured table gets rules, and nothing else changes", () => {
+test("adds only rules if a table is configured", () => {
   expect(plan({ table: 300 }, [ip("10.9.0.2/24", "10.9.0.1"), ip("fd00:9::2/64")], MAIN)).toEqual({
     rules: ["from 10.9.0.2 table 300", "from fd00:9::2 table 300"],
     ...{ added: [], removed: [], hints: [] },
   });
 });
 
-test("configured gateways stand in place of the main table's and the result's, each for its family", () => {
+test("configured gateways replace those of the main table and the result, by family", () => {
   const values = { gateways: ["10.9.0.254", "fd00:9::fe"] };
   const ips = [ip("10.9.0.2/24", "10.9.0.1"), ip("fd00:9::2/64", "fd00:9::1")];
   const { added } = plan(values, ips, MAIN);
@@ -111,11 +111,11 @@ test("configured gateways stand in place of the main table's and the result's, e
   ]);
 });
 
-test("with source hints the main table keeps the links, with addresses to send from", () => {
+test("with source hints, the main table keeps the networks with addresses to send from", () => {
   const ips = [ip("10.9.0.2/24", "10.9.0.1"), ip("fd00:9::2/64")];
   const { removed, hints } = plan({ addSourceHints: true }, ips, MAIN);
   expect(removed).toEqual(["10.77.0.0/16 via 10.9.0.9 metric 5", "default via 10.9.0.1"]);
-  // The kernel has given 10.9.0.0/24 its source already.
+  // The kernel has set the source of 10.9.0.0/24 already.
   expect(hints).toEqual(["fd00:9::/64 metric 256"]);
 });
 
@@ -125,13 +125,13 @@ test.each([
   [{ gateways: ["10.0.0.1", "10.0.0.2"] }, /gateways: expected at most one of each family, got 10.0.0.1 and 10.0.0.2/],
   [{ gateways: ["10.0.0"] }, /gateways\[0\]/],
   [{ addSourceHints: "yes" }, /addSourceHints: expected true or false/],
-  [{ table: 300, gateways: ["10.0.0.1"] }, /gateways: cannot stand beside table/],
-  [{ table: 300, addSourceHints: true }, /addSourceHints: cannot stand beside table/],
-])("%j is refused", (values, message) => {
+  [{ table: 300, gateways: ["10.0.0.1"] }, /gateways: cannot be combined with table/],
+  [{ table: 300, addSourceHints: true }, /addSourceHints: cannot be combined with table/],
+])("rejects %j", (values, message) => {
   expect(() => parseSbrConfig(new ConfigObject(values))).toThrow(message);
 });
 
-test("addresses of other interfaces are not the interface's; those of none are", () => {
+test("uses addresses of the interface and of no interface, and ignores those of other interfaces", () => {
   const ips = [
     { ...ip("10.9.0.2/24"), interface: 1 },
     { ...ip("10.9.1.2/24"), interface: 0 },

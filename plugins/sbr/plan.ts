@@ -1,6 +1,6 @@
 /**
- * Source based routing, thought through: rules that send each address's packets to a table of its own, the interface's
- * routes in these tables, and what becomes of the main one. Pure.
+ * Plans source-based routing: rules that send each address's packets to its own table, the interface's routes in these
+ * tables, and changes of the main table. Pure.
  */
 
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
@@ -13,7 +13,7 @@ import { RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN } from "../../pkg/netli
 import { hasDefaultMetric } from "../../pkg/reconcile/route-plan.ts";
 import type { SbrConfig } from "./config.ts";
 
-/** fe80::/10: hosts on the link speak by these addresses whatever is routed. */
+/** fe80::/10. Hosts on the link use these addresses regardless of routing. */
 const LINK_LOCAL: Prefix = { address: { family: 6, value: 0xfe80n << 112n }, length: 10 };
 
 export interface ObservedPod {
@@ -24,15 +24,15 @@ export interface ObservedPod {
 
 export interface SbrPlan {
   readonly rules: readonly SourceRule[];
-  /** New in their tables, in an order in which each gateway is reachable before it is needed. */
+  /** New routes in their tables. The order makes each gateway reachable before it is needed. */
   readonly added: readonly Route[];
-  /** Gone from the main table, gateways before the links that lead to them. */
+  /** Routes to remove from the main table, with routes through gateways before the links to them. */
   readonly removed: readonly ObservedRoute[];
-  /** In the main table, in place of those to the same networks: with the address to send from. */
+  /** Routes of the main table with the address to send from. They replace routes to the same networks. */
   readonly hints: readonly Route[];
 }
 
-/** The addresses of `previous` on the interface `ifName`; one that names no interface counts. */
+/** Returns the addresses of `previous` on the interface `ifName`, including addresses without an interface. */
 export function addressesOf(previous: Result, ifName: string): ResultAddress[] {
   return previous.ips.filter(({ interface: at }) => {
     const told = at === undefined ? undefined : previous.interfaces[at];
@@ -62,12 +62,12 @@ export function planSbr(
   };
 }
 
-/** True for tables that may be ADD's; 253 to 255 are the kernel's own. */
+/** True for tables that ADD may use. 253 to 255 are the kernel's. */
 export function isTakeable(table: number): boolean {
   return table >= FIRST_SBR_TABLE && (table < RT_TABLE_DEFAULT || table > RT_TABLE_LOCAL);
 }
 
-/** As many as needed, which neither rules lead to nor routes stand in. */
+/** Returns `count` tables that no rule refers to and no route is in. */
 function freeTables(count: number, { rules, routes }: ObservedPod): number[] {
   const taken = new Set([...rules, ...routes].map(({ table }) => table));
   const free: number[] = [];
@@ -84,7 +84,7 @@ function isLinkLocal({ destination }: Route): boolean {
   return destination.address.family === 6 && contains(LINK_LOCAL, destination.address);
 }
 
-/** What of the main table's routes serves `ip`, and a default route where there is none among them. */
+/** Returns the main table's routes for `ip`, and a default route if there is none among them. */
 function routesOf(config: SbrConfig, ip: ResultAddress, index: number, own: readonly ObservedRoute[]): Route[] {
   const { family } = ip.address.address;
   const copied: Route[] = own.filter(
@@ -98,7 +98,10 @@ function routesOf(config: SbrConfig, ip: ResultAddress, index: number, own: read
   return linksFirst([{ destination, gateway, outputIndex: index }, ...kept]);
 }
 
-/** As the reference has it: a route that names neither a source nor a gateway serves every address. */
+/**
+ * True if the route serves the address. A route with neither a source nor a gateway serves every address, as with the
+ * reference.
+ */
 function isFor({ preferredSource, gateway }: Route, address: Prefix): boolean {
   const isOnNetwork = (named: Address | undefined) => named !== undefined && contains(networkOf(address), named);
   return (
@@ -106,12 +109,12 @@ function isFor({ preferredSource, gateway }: Route, address: Prefix): boolean {
   );
 }
 
-/** A default route in whose place another cannot stand. */
+/** True for a default route that conflicts with another one. */
 function isDefault(route: Route): boolean {
   return route.destination.length === 0 && hasDefaultMetric(route);
 }
 
-/** A gateway is reachable only by what leads to its network. */
+/** Sorts routes so that the routes to a gateway's network come before routes through the gateway. */
 function linksFirst<T extends Route>(routes: readonly T[]): T[] {
   return [
     ...routes.filter(({ gateway }) => gateway === undefined),
@@ -119,7 +122,7 @@ function linksFirst<T extends Route>(routes: readonly T[]): T[] {
   ];
 }
 
-/** IPv4's networks have their source from the kernel. */
+/** Returns a route with the source hint. The kernel sets the source of IPv4's networks itself. */
 function hintFor(address: Prefix, index: number, own: readonly ObservedRoute[]): Route[] {
   const destination = networkOf(address);
   const held = own.find((route) => route.gateway === undefined && isSamePrefix(route.destination, destination));

@@ -1,6 +1,6 @@
 /**
- * Which addresses `static` gives: those that the configuration lists, with those of CNI_ARGS behind them; or, in place of
- * all these, what `args.cni.ips` asks for; or, in place of that too, the runtime's `ips`. Pure.
+ * Reads the addresses that `static` assigns: the configuration's, followed by those of CNI_ARGS. `args.cni.ips`
+ * replaces all these, and the runtime's `ips` replaces that, too. Pure.
  */
 import { parseArgument } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
@@ -36,7 +36,7 @@ function readAddress(entry: ConfigObject): ResultAddress {
   return gateway === undefined ? { address } : { address, gateway };
 }
 
-/** A gateway of CNI_ARGS is that of the addresses of CNI_ARGS whose network it is in. */
+/** Adds the gateway of CNI_ARGS that is in the address's network. */
 function withGateway(entry: ResultAddress, gateways: readonly Address[]): ResultAddress {
   const gateway = gateways.findLast((candidate) => isInNetwork(candidate, entry.address));
   return gateway === undefined ? entry : { ...entry, gateway };
@@ -46,7 +46,7 @@ function isInNetwork(address: Address, prefix: Prefix): boolean {
   return address.family === prefix.address.family && contains(networkOf(prefix), address);
 }
 
-/** Results before 0.3.0 have room for one address of each family. */
+/** Checks the number of addresses: results before 0.3.0 can have only one address of each family. */
 function assertTold(request: CniRequest, addresses: readonly ResultAddress[]): void {
   const { version } = request.call.config;
   if (isAtLeast(version, "0.3.0")) return;

@@ -18,27 +18,27 @@ function call(verb: string, ipam: object | undefined, more: object = {}, args = 
 }
 
 const ips = (answer: { readonly ips: { address: string; gateway?: string }[] }) =>
-  answer.ips.map(({ address, gateway }) => (gateway === undefined ? address : `${address} by ${gateway}`));
+  answer.ips.map(({ address, gateway }) => (gateway === undefined ? address : `${address} via ${gateway}`));
 
 describe("the addresses", () => {
   const args = { args: { cni: { ips: ["10.3.0.5/24"] } } };
   const runtime = { runtimeConfig: { ips: ["10.4.0.5/24", "fd01::1/64"] } };
   test.each([
-    ["of the configuration", {}, "", ["10.1.0.2/24 by 10.1.0.1", "fd00::2/64"]],
+    ["of the configuration", {}, "", ["10.1.0.2/24 via 10.1.0.1", "fd00::2/64"]],
     [
-      "of CNI_ARGS, behind them",
+      "of CNI_ARGS, after those of the configuration",
       {},
       "IP=10.2.0.5/24, 10.2.0.6/24",
-      ["10.1.0.2/24 by 10.1.0.1", "fd00::2/64", "10.2.0.5/24", "10.2.0.6/24"],
+      ["10.1.0.2/24 via 10.1.0.1", "fd00::2/64", "10.2.0.5/24", "10.2.0.6/24"],
     ],
     [
-      "of CNI_ARGS with their gateways, each in its network",
+      "of CNI_ARGS, with the gateways in their networks",
       {},
       "IP=10.2.0.5/24,fd02::5/64;GATEWAY=10.2.0.1,fd02::1,fd00::1,192.0.2.1",
-      ["10.1.0.2/24 by 10.1.0.1", "fd00::2/64", "10.2.0.5/24 by 10.2.0.1", "fd02::5/64 by fd02::1"],
+      ["10.1.0.2/24 via 10.1.0.1", "fd00::2/64", "10.2.0.5/24 via 10.2.0.1", "fd02::5/64 via fd02::1"],
     ],
-    ["of args.cni.ips, in place of them", args, "IP=10.2.0.5/24", ["10.3.0.5/24"]],
-    ["of the runtime, in place of all", { ...args, ...runtime }, "IP=10.2.0.5/24", ["10.4.0.5/24", "fd01::1/64"]],
+    ["of args.cni.ips, instead of these", args, "IP=10.2.0.5/24", ["10.3.0.5/24"]],
+    ["of the runtime, instead of all others", { ...args, ...runtime }, "IP=10.2.0.5/24", ["10.4.0.5/24", "fd01::1/64"]],
   ])("%s", (_name, more, cniArgs, expected) => {
     const { status, answer } = call("ADD", { type: "static", addresses: ADDRESSES }, more, cniArgs);
     expect(status).toBe(0);
@@ -46,7 +46,7 @@ describe("the addresses", () => {
   });
 });
 
-test("routes and DNS are passed on; without addresses the result has none", () => {
+test("passes on routes and DNS; the result may have no addresses", () => {
   const routes = [{ dst: "0.0.0.0/0", gw: "10.1.0.9" }];
   const dns = { nameservers: ["10.1.0.53"], search: ["a.test"] };
   expect(call("ADD", { routes, dns }).answer).toEqual({ cniVersion: "1.1.0", routes, dns });
@@ -60,25 +60,17 @@ test.each([
   ["ADD", "no ipam", undefined, {}, "", 7, /ipam/],
   [
     "ADD",
-    "an address without length",
+    "an address without a length",
     { addresses: [{ address: "10.1.0.2" }] },
     {},
     "",
     7,
     /ipam\.addresses\[0\]\.address/,
   ],
-  ["ADD", "an address that is missing", { addresses: [{ gateway: "10.1.0.1" }] }, {}, "", 7, /addresses\[0\]\.address/],
-  [
-    "ADD",
-    "a gateway that is none",
-    { addresses: [{ address: "10.1.0.2/24", gateway: "x" }] },
-    {},
-    "",
-    7,
-    /gateway.*"x"/,
-  ],
-  ["ADD", "an IP in CNI_ARGS without length", {}, {}, "IP=10.2.0.5", 4, /CNI_ARGS: IP.*10\.2\.0\.5/],
-  ["ADD", "a GATEWAY that is none", {}, {}, "GATEWAY=x", 4, /CNI_ARGS: GATEWAY.*"x"/],
+  ["ADD", "a missing address", { addresses: [{ gateway: "10.1.0.1" }] }, {}, "", 7, /addresses\[0\]\.address/],
+  ["ADD", "an invalid gateway", { addresses: [{ address: "10.1.0.2/24", gateway: "x" }] }, {}, "", 7, /gateway.*"x"/],
+  ["ADD", "an IP in CNI_ARGS without a length", {}, {}, "IP=10.2.0.5", 4, /CNI_ARGS: IP.*10\.2\.0\.5/],
+  ["ADD", "an invalid GATEWAY", {}, {}, "GATEWAY=x", 4, /CNI_ARGS: GATEWAY.*"x"/],
   [
     "ADD",
     "two addresses of a family in 0.2.0",
@@ -96,7 +88,7 @@ test.each([
     told(),
     "",
     999,
-    /lacks.*10\.1\.0\.3/,
+    /does not have.*10\.1\.0\.3/,
   ],
   [
     "CHECK",
@@ -108,14 +100,14 @@ test.each([
     /10\.1\.0\.7.*expected 10\.1\.0\.1/,
   ],
   ["STATUS", "no ipam", undefined, {}, "", 7, /ipam/],
-] as const)("%s with %s is refused", (verb, _name, ipam, more, args, code, message) => {
+] as const)("%s rejects %s", (verb, _name, ipam, more, args, code, message) => {
   expect(call(verb, ipam, more, args)).toMatchObject({
     status: 1,
     answer: { code, msg: expect.stringMatching(message) },
   });
 });
 
-test("CHECK of what ADD gave, DEL of anything, STATUS", () => {
+test("CHECK, DEL and STATUS succeed", () => {
   expect(call("CHECK", { addresses: ADDRESSES }, told("10.1.0.1"))).toEqual({ status: 0, answer: undefined });
   expect(call("DEL", undefined)).toEqual({ status: 0, answer: undefined });
   expect(call("STATUS", {})).toEqual({ status: 0, answer: undefined });

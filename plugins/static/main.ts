@@ -1,6 +1,6 @@
 /**
- * `static`: gives a container the addresses that its configuration states. It keeps no state, so there is nothing to
- * free, and nobody else is kept from using the same addresses.
+ * `static`: assigns the addresses of its configuration to a container. It keeps no state, so there is nothing to free,
+ * and other pods are not prevented from using the same addresses.
  */
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
@@ -12,7 +12,7 @@ import { readAddresses } from "./addresses.ts";
 
 export const plugin: Plugin = {
   name: "static",
-  about: "gives a container the addresses that its configuration states",
+  about: "assigns the addresses of its configuration to a container",
   usesNamespace: false,
   add(request) {
     const ipam = ipamOf(request);
@@ -32,17 +32,17 @@ export const plugin: Plugin = {
 
 function ipamOf(request: CniRequest): ConfigObject {
   const ipam = request.config.optionalObject("ipam");
-  if (ipam === undefined) throw request.config.invalid("ipam", "an object that says which addresses to give");
+  if (ipam === undefined) throw request.config.invalid("ipam", "an object with the addresses to assign");
   return ipam;
 }
 
-/** Each address is in the result of the last ADD, with the gateway that is stated. */
+/** Checks that each address is in the result of the last ADD, with the configured gateway. */
 function check(request: CniRequest): void {
   const previous = request.requirePrevResult().ips;
   for (const { address, gateway } of readAddresses(request, ipamOf(request))) {
     const found = previous.find((entry) => isSamePrefix(entry.address, address));
     const wanted = `${formatPrefix(address)} of ${request.containerId} ${request.ifName}`;
-    if (found === undefined) throw wrong(`prevResult lacks the address ${wanted}`);
+    if (found === undefined) throw wrong(`prevResult does not have the address ${wanted}`);
     if (gateway === undefined || (found.gateway !== undefined && isSameAddress(found.gateway, gateway))) continue;
     const told = found.gateway === undefined ? "none" : formatAddress(found.gateway);
     throw wrong(`the gateway of ${wanted} is ${told} in prevResult: expected ${formatAddress(gateway)}`);

@@ -1,6 +1,6 @@
 /**
- * `tap`: gives a container a tap device, which a program there (a virtual machine's, say) opens. Takes the reference
- * plugin's configuration.
+ * `tap`: gives a container a tap device, which a program in the container opens, for example a virtual machine. Takes
+ * the reference plugin's configuration.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { type AttachContext, type Checked, interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
@@ -17,16 +17,16 @@ import type { TapOptions } from "../../pkg/sys/system.ts";
 interface TapConfig extends TapOptions {
   readonly mac: string | undefined;
   readonly mtu: number | undefined;
-  /** A bridge in the pod that the device becomes a port of. */
+  /** A bridge in the pod to which the device is attached. */
   readonly bridge: string | undefined;
 }
 
-/** Where tun and tap devices are made (drivers/net/tun.c), and what may bring it. */
+/** The file with which tun and tap devices are created (drivers/net/tun.c). */
 const TUN = "/dev/net/tun";
-const ADVICE = '"modprobe tun" may load what is missing';
+const ADVICE = '"modprobe tun" may load the missing module';
 /** IFLA_TUN_TYPE of a tap device (include/uapi/linux/if_tun.h). */
 const IFF_TAP = 2;
-/** (uid_t) -1 and (gid_t) -1 stand for nobody. */
+/** (uid_t) -1 and (gid_t) -1 mean no owner. */
 const LARGEST_ID = 2 ** 32 - 2;
 
 export const plugin = interfacePlugin<TapConfig>({
@@ -52,7 +52,7 @@ export const plugin = interfacePlugin<TapConfig>({
   check,
   status({ system }) {
     if (system.status(TUN) !== undefined) return;
-    throw new CniError(ErrorCode.notAvailable, `${TUN} is missing, by which tap devices are made: ${ADVICE}`);
+    throw new CniError(ErrorCode.notAvailable, `${TUN} is missing, which is needed to create tap devices: ${ADVICE}`);
   },
 });
 
@@ -60,7 +60,7 @@ function check({ sockets, link }: Checked, config: TapConfig): void {
   const where = `${link.name} in ${sockets.pod.where}`;
   const device = readDevice(sockets.pod, link.index);
   const data = device?.kind === "tun" ? device.data : undefined;
-  if (data?.type !== IFF_TAP) throw wrong(`the interface ${where} is no tap device`);
+  if (data?.type !== IFF_TAP) throw wrong(`the interface ${where} is not a tap device`);
   const expect = (key: string, is: unknown, expected: unknown) => {
     if (is !== expected) throw wrong(`the ${key} of ${where} is ${is ?? "not set"}: expected ${expected ?? "none"}`);
   };
@@ -69,19 +69,19 @@ function check({ sockets, link }: Checked, config: TapConfig): void {
   if (config.group !== undefined) expect("group", data.group, config.group);
   if (config.bridge === undefined) return;
   if (link.masterIndex !== findBridge(sockets.pod, config.bridge))
-    throw wrong(`${where} is no port of ${config.bridge}`);
+    throw wrong(`${where} is not a port of ${config.bridge}`);
 }
 
 /**
- * The kernel gives a tap the context of the process that makes it (selinux_tun_dev_alloc_security), and there is no way
- * to name another; the reference starts ip(8) in that context.
+ * Rejects `selinuxContext`. The kernel gives a tap the context of the process that creates it
+ * (selinux_tun_dev_alloc_security), and no other can be set. The reference starts ip(8) in that context.
  */
 function refuseContext({ config }: CniRequest): void {
   const context = config.optionalString("selinuxContext");
   if (context === undefined || context === "") return;
   throw new CniError(
     ErrorCode.unsupportedField,
-    `selinuxContext: "${context}" is not supported: the device gets the context that this plugin runs in`,
+    `selinuxContext: "${context}" is not supported: the device gets the context of this plugin`,
   );
 }
 
@@ -112,6 +112,7 @@ function make(
 function findBridge(pod: AttachContext["sockets"]["pod"], name: string): number {
   const bridge = findLink(pod, name);
   if (bridge?.kind === "bridge") return bridge.index;
-  const found = bridge === undefined ? "there is none of this name" : `it is ${bridge.kind || "a physical device"}`;
+  const found =
+    bridge === undefined ? "there is no device of this name" : `it is ${bridge.kind || "a physical device"}`;
   throw new CniError(ErrorCode.invalidConfig, `bridge: expected ${name} to be a bridge in ${pod.where}: ${found}`);
 }

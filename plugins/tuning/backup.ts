@@ -1,6 +1,6 @@
 /**
- * An interface's attributes from before ADD, for DEL: `<dataDir>/<container id>_<interface>.json`, as the reference writes
- * and reads it. `owner` is ours, for GC; the reference passes it over.
+ * Keeps an interface's attributes from before ADD for DEL, in `<dataDir>/<container id>_<interface>.json`, in the
+ * reference's format. `owner` is our own key, for GC. The reference ignores it.
  */
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
@@ -13,7 +13,7 @@ const DIRECTORY_MODE = 0o700;
 const FILE_MODE = 0o600;
 const SUFFIX = ".json";
 
-/** What DEL puts back; what is left out was never changed. */
+/** The attributes that DEL restores. Absent attributes were not changed. */
 export type Original = Pick<LinkChange, "mac" | "mtu" | "promiscuous" | "allMulticast" | "txQueueLength">;
 
 export class Backup {
@@ -27,7 +27,7 @@ export class Backup {
     this.path = `${directory}/${containerId}_${ifName}${SUFFIX}`;
   }
 
-  /** Replaces what was kept, in one step. Throws `SystemError`. */
+  /** Replaces the kept attributes atomically. Throws `SystemError`. */
   keep(original: Original, owner: string): void {
     const { mac, promiscuous: promisc, mtu, allMulticast: allmulti, txQueueLength: txQLen } = original;
     const text = JSON.stringify({ mac, promisc, mtu, allmulti, txQLen, owner }, null, 1);
@@ -37,7 +37,7 @@ export class Backup {
     this.#files.rename(unfinished, this.path);
   }
 
-  /** `undefined` where nothing is kept, or a crash left half a file. */
+  /** Undefined if nothing is kept, or a crash left an incomplete file. */
   read(): Original | undefined {
     const object = readObject(this.#files, this.path);
     if (object === undefined) return undefined;
@@ -50,13 +50,13 @@ export class Backup {
     };
   }
 
-  /** Silent where nothing is kept. */
+  /** Succeeds if nothing is kept. */
   forget(): void {
     remove(this.#files, this.path);
   }
 }
 
-/** Throws `SystemError` when nothing could be kept in `directory`. */
+/** Throws `SystemError` if files cannot be kept in `directory`. */
 export function assertWritable(files: Files, directory: string): void {
   files.makeDirectory(directory, DIRECTORY_MODE);
   const probe = `${directory}/.probe`;
@@ -64,7 +64,7 @@ export function assertWritable(files: Files, directory: string): void {
   remove(files, probe);
 }
 
-/** Removes what is kept for the attachments whose marks `isGarbage` names. Files without a mark are not ours to judge. */
+/** Removes the files of the attachments whose marks `isGarbage` selects. Files without a mark are not weft's. */
 export function removeBackups(files: Files, directory: string, isGarbage: (mark: string) => boolean): void {
   for (const name of listDirectory(files, directory)) {
     const path = `${directory}/${name}`;

@@ -1,38 +1,38 @@
-/** What of an interface and of its namespace is to be changed. */
+/** Parses the changes of an interface and of its namespace. */
 
 import { assertUnicast, environmentMac, mtuOption } from "../../pkg/attachment/options.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { DEFAULT_TUNING_DIR } from "../../pkg/footprint.ts";
 
-/** Attributes of the interface; what is left out stays as it is. */
+/** Attributes of the interface. Absent attributes are not changed. */
 export interface Attributes {
   readonly mac: string | undefined;
   readonly mtu: number | undefined;
-  /** Never false: nothing is switched off that the configuration does not want. */
+  /** Never false: the plugin does not switch the mode off. */
   readonly promiscuous: true | undefined;
   readonly allMulticast: boolean | undefined;
-  /** In packets. */
+  /** The length in packets. */
   readonly txQueueLength: number | undefined;
 }
 
 export interface Tuning {
   readonly attributes: Attributes;
-  /** Keys as the configuration spells them. */
+  /** Keys in the spelling of the configuration. */
   readonly sysctls: ReadonlyMap<string, string>;
 }
 
-/** A queue's length is told in 32 bits, and the kernel keeps less than 31 of them (dev_change_tx_queue_len). */
+/** The length has 32 bits, and the kernel accepts less than 31 of them (dev_change_tx_queue_len). */
 const QUEUE_LIMITS = { min: 0, max: 2 ** 31 - 1 };
 
-/** Where the values from before ADD are kept. */
+/** The directory for the values from before ADD. */
 export function dataDirectory(config: ConfigObject): string {
   return config.optionalString("dataDir") || DEFAULT_TUNING_DIR;
 }
 
 /**
- * As with the reference, `args.cni` beats everything (also by saying 0, "" or false), then for `mac` the runtime's
- * capability, then CNI_ARGS, then the configuration. Throws `CniError` 7.
+ * Parses the configuration. As with the reference, `args.cni` overrides everything (also with 0, "" or false). For
+ * `mac`, the order after that is the runtime's capability, CNI_ARGS, the configuration. Throws `CniError` 7.
  */
 export function parseTuning({ config, configArgs, runtimeConfig, args }: CniRequest): Tuning {
   const stating = (key: string) => (configArgs.has(key) ? configArgs : config);
@@ -51,7 +51,7 @@ export function parseTuning({ config, configArgs, runtimeConfig, args }: CniRequ
   };
 }
 
-/** True when there is something that the kernel holds for the interface itself. */
+/** True if there are attributes of the interface to change. */
 export function hasAttributes(attributes: Attributes): boolean {
   return Object.values(attributes).some((value) => value !== undefined);
 }

@@ -1,6 +1,6 @@
 /**
- * `tuning`: changes attributes of an interface and kernel settings of its namespace. DEL puts the attributes back; the
- * settings go with the namespace.
+ * `tuning`: changes attributes of an interface and kernel settings of its namespace. DEL restores the attributes. The
+ * settings are gone with the namespace.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
@@ -41,7 +41,7 @@ export const plugin: Plugin = {
     if (!hasAttributes(attributes)) return;
     inPod(request, (pod) => {
       const link = requireInterface(pod, request);
-      // A plugin behind this one in the chain may have set another, and says so.
+      // A later plugin of the chain may have set another address, which is in its result.
       const isTold = link.mac === toldMac(request, previous);
       checkAttributes(link, isTold ? { ...attributes, mac: undefined } : attributes, pod);
     });
@@ -72,7 +72,7 @@ function tune(request: CniRequest, pod: BlockingNetlink, { attributes, sysctls }
   pod.run(changeLink(link.index, attributes));
 }
 
-/** Only what will be changed is of interest. */
+/** Returns the current values of the attributes that will be changed. */
 function originalOf(link: Link, attributes: Attributes): Original {
   return {
     mac: attributes.mac === undefined ? undefined : link.mac,
@@ -83,7 +83,10 @@ function originalOf(link: Link, attributes: Attributes): Original {
   };
 }
 
-/** What an earlier entry of the chain, or an ADD without its DEL, has kept is older and stays. */
+/**
+ * Keeps the original attributes. Values kept by an earlier plugin of the chain, or by an ADD without a DEL, are older
+ * and take precedence.
+ */
 function keep(request: CniRequest, original: Original, undo: Undo): void {
   const backup = backupOf(request);
   const owner = ownerOf(request);
@@ -107,7 +110,7 @@ function defined(original: Original): Original {
   return Object.fromEntries(Object.entries(original).filter(([, value]) => value !== undefined));
 }
 
-/** The interface under its new hardware address, for the plugins that follow. */
+/** Returns the result with the new hardware address, for the following plugins. */
 function withMac(result: Result, ifName: string, mac: string | undefined): Result {
   if (mac === undefined) return result;
   return {
@@ -116,14 +119,14 @@ function withMac(result: Result, ifName: string, mac: string | undefined): Resul
   };
 }
 
-/** The interface's hardware address by the last plugin of the chain that told one. */
+/** Returns the hardware address in the result of the last plugin that set one. */
 function toldMac({ ifName, netnsPath }: CniRequest, { interfaces }: Result): string | undefined {
   return interfaces.find(({ name, sandbox }) => name === ifName && sandbox === netnsPath)?.mac?.toLowerCase();
 }
 
 /**
- * Puts back what it can. A refusal is told but fails no DEL: the pod could never be removed for an attribute of an
- * interface that is about to go.
+ * Restores as many attributes as possible. A refusal is reported but does not fail DEL: otherwise the pod could not be
+ * removed because of an attribute of an interface that is about to be deleted.
  */
 function restoreInPod(request: CniRequest, backup: Backup): void {
   const warn = (text: string) => request.system.writeErrorOutput(new TextEncoder().encode(`tuning: ${text}\n`));
@@ -132,7 +135,7 @@ function restoreInPod(request: CniRequest, backup: Backup): void {
     original = backup.read();
   } catch (error) {
     if (!isCniError(error)) throw error;
-    warn(`${backup.path}: ${error.message}: nothing is put back`);
+    warn(`${backup.path}: ${error.message}: nothing is restored`);
   }
   if (original === undefined) return;
   const { mac, mtu, promiscuous, allMulticast, txQueueLength } = original;
@@ -142,7 +145,7 @@ function restoreInPod(request: CniRequest, backup: Backup): void {
   inOwnPod(request, (pod) => {
     const replies = pod.exchange(changes.map((change) => changeLink(request.ifName, change)));
     for (const { error } of replies) {
-      if (error !== undefined && !isGone(error)) warn(`cannot put back: ${messageOf(error)}`);
+      if (error !== undefined && !isGone(error)) warn(`cannot restore: ${messageOf(error)}`);
     }
   });
 }

@@ -7,15 +7,15 @@ test.each([
   ["net/ipv4/conf/IFNAME/arp_filter", "net/ipv4/conf/eth0.5/arp_filter"],
   [".net.ipv4.ip_forward", "net/ipv4/ip_forward"],
   ["net.ipv4.conf.IFNAME.IFNAME", "net/ipv4/conf/eth0.5/IFNAME"],
-])("%s is %s", (key, path) => {
+])("converts %s to %s", (key, path) => {
   expect(sysctlName(key, "eth0.5").join("/")).toBe(path);
 });
 
-test.each(["kernel.shm_rmid_forced", "net", "", ".", "netx.ipv4", "net.a\0b", "fs.net"])("%j is refused", (key) => {
+test.each(["kernel.shm_rmid_forced", "net", "", ".", "netx.ipv4", "net.a\0b", "fs.net"])("rejects %j", (key) => {
   expect(() => sysctlName(key, "eth0")).toThrow(expect.objectContaining({ code: 7 }));
 });
 
-test("no part of a key leads upwards: dots are separators", () => {
+test("no part of a key is a parent directory, since dots are separators", () => {
   expect(sysctlName("net/../kernel/core_pattern", "eth0").join("/")).toBe("net/kernel/core_pattern");
 });
 
@@ -26,11 +26,11 @@ const filesWith = (text: string): FakeFiles => {
   return files;
 };
 
-test("without a list everything is allowed", () => {
+test("allows every key without a list", () => {
   expect(() => assertAllowed(new FakeFiles(), ["net.ipv4.ip_forward"])).not.toThrow();
 });
 
-test("a list allows what one of its lines matches, anywhere in the key", () => {
+test("allows keys that a line of the list matches anywhere", () => {
   const files = filesWith("\n  ^net\\.ipv4\\.conf\\.IFNAME\\.[a-z_]+$  \nsomaxconn\n");
   expect(() => assertAllowed(files, ["net.ipv4.conf.IFNAME.arp_filter", "net.core.somaxconn"])).not.toThrow();
   expect(() => assertAllowed(files, ["net.core.somaxconn", "net.ipv4.ip_forward"])).toThrow(
@@ -38,18 +38,18 @@ test("a list allows what one of its lines matches, anywhere in the key", () => {
   );
 });
 
-test("an empty list allows nothing, and needs nothing where nothing is set", () => {
+test("an empty list allows no keys, and accepts a configuration without keys", () => {
   expect(() => assertAllowed(filesWith(""), ["net.ipv4.ip_forward"])).toThrow(/which allows: nothing/);
   expect(() => assertAllowed(filesWith(""), [])).not.toThrow();
 });
 
-test("a line that is no regular expression is told by its number", () => {
+test("reports the number of a line that is not a regular expression", () => {
   expect(() => assertAllowed(filesWith("ok\nnet.(\n"), ["net.ipv4.ip_forward"])).toThrow(
-    /line 2: "net.\(" is no regular/,
+    /line 2: "net.\(" is not a regular/,
   );
 });
 
-test("several numbers are the same with tabs or spaces between them", () => {
+test("compares lists of numbers without regard to tabs and spaces", () => {
   expect(isSameValue("4096\t5000\t6000", " 4096 5000  6000\n")).toBe(true);
   expect(isSameValue("4096\t5000\t6000", "4096 5000")).toBe(false);
   expect(isSameValue("10", "1 0")).toBe(false);

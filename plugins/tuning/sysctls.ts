@@ -1,5 +1,6 @@
 /**
- * Settings of the pod's namespace under /proc/sys/net, which shows each process those of its own namespace.
+ * Kernel settings of the pod's namespace under /proc/sys/net, which shows each process the settings of its own
+ * namespace.
  */
 
 import { wrong } from "../../pkg/attachment/check.ts";
@@ -11,20 +12,23 @@ import { readSysctl, type SysctlName, setSysctl } from "../../pkg/kernel/sysctl.
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { Files } from "../../pkg/sys/system.ts";
 
-/** The part of a key that stands for the interface's name. */
+/** The placeholder for the interface's name in a key. */
 const INTERFACE = "IFNAME";
 
-/** `net.ipv4.conf.IFNAME.arp_filter`, with dots or slashes between its parts. Throws `CniError` 7 outside of `net`. */
+/**
+ * Parses a key such as `net.ipv4.conf.IFNAME.arp_filter`, separated by dots or slashes. Throws `CniError` 7 for
+ * settings outside `net`.
+ */
 export function sysctlName(key: string, ifName: string): SysctlName {
   const parts = key.replaceAll(".", "/").replace(INTERFACE, ifName).split("/");
   const name = parts.filter((part) => part !== "");
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a name with a NUL would name another file
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a NUL would end the name early, and name another file
   const isNet = name.length > 1 && name[0] === "net" && !/[\0-\x1f]/.test(key);
   if (isNet) return name;
   throw new CniError(ErrorCode.invalidConfig, `sysctl: expected a setting below net, got "${key}"`);
 }
 
-/** Throws `CniError` 7 for a key that the operator's list does not name. */
+/** Throws `CniError` 7 for a key that the operator's list does not allow. */
 export function assertAllowed(files: Files, keys: Iterable<string>): void {
   const patterns = readAllowList(files);
   if (patterns === undefined) return;
@@ -48,18 +52,22 @@ function readAllowList(files: Files): RegExp[] | undefined {
       return [new RegExp(text, "u")];
     } catch (error) {
       const where = `${TUNING_ALLOW_LIST}, line ${at + 1}`;
-      throw new CniError(ErrorCode.invalidConfig, `${where}: "${text}" is no regular expression: ${messageOf(error)}`, {
-        cause: error,
-      });
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        `${where}: "${text}" is not a regular expression: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
     }
   });
 }
 
-/** Sets all of them; on failure those that were set get their old values back. */
+/** Sets all keys. On failure, restores the old values of those already set. */
 export function applySysctls(request: CniRequest, sysctls: ReadonlyMap<string, string>, undo: Undo): void {
   const { system, ifName } = request;
   const namespace = request.requireNamespace();
-  // All names are looked at before the first value is set.
+  // All names are validated before the first value is set.
   const settings = [...sysctls].map(([key, value]) => ({ key, value, name: sysctlName(key, ifName) }));
   for (const { key, value, name } of settings) {
     try {
@@ -82,7 +90,7 @@ export function applySysctls(request: CniRequest, sysctls: ReadonlyMap<string, s
   }
 }
 
-/** CHECK: settings that can only be written are not looked at. */
+/** CHECK: compares the settings. Write-only settings are skipped. */
 export function checkSysctls(request: CniRequest, sysctls: ReadonlyMap<string, string>): void {
   const { system, ifName } = request;
   const namespace = request.requireNamespace();
@@ -95,7 +103,7 @@ export function checkSysctls(request: CniRequest, sysctls: ReadonlyMap<string, s
   }
 }
 
-/** No setting's value: one that can only be written, as net.ipv4.route.flush. */
+/** The result for a write-only setting, such as net.ipv4.route.flush. */
 const WRITE_ONLY = Symbol("write-only");
 
 function readSetting(files: Files, name: SysctlName): string | typeof WRITE_ONLY | undefined {
@@ -107,7 +115,7 @@ function readSetting(files: Files, name: SysctlName): string | typeof WRITE_ONLY
   }
 }
 
-/** The kernel shows several numbers with tabs between them, whatever stood there when they were written. */
+/** The kernel prints several numbers separated by tabs, regardless of how they were written. */
 export function isSameValue(held: string, wanted: string): boolean {
   const words = (text: string) => text.trim().split(/\s+/).join(" ");
   return words(held) === words(wanted);

@@ -1,6 +1,4 @@
-/**
- * `vlan`: gives a container one VLAN of one of the host's links. Takes the reference plugin's configuration.
- */
+/** `vlan`: gives a container a VLAN of one of the host's links. Takes the reference plugin's configuration. */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
 import {
@@ -21,7 +19,7 @@ const LARGEST_ID = 4094;
 
 export const plugin = interfacePlugin<VlanConfig>({
   name: "vlan",
-  about: "gives a container one VLAN of one of the host's links",
+  about: "gives a container a VLAN of one of the host's links",
   needsAddresses: true,
   parse(request) {
     const { config } = request;

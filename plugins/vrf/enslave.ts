@@ -1,6 +1,6 @@
 /**
- * An interface's way into a VRF and back. The kernel takes it down for a moment, and with that IPv6 addresses go, unless a
- * setting keeps them, and every route but those to the interface's own networks: both are put back.
+ * Moves an interface into a VRF and back. The kernel takes it down for a moment. This removes its IPv6 addresses,
+ * unless a setting keeps them, and every route except those to the interface's own networks. Both are restored.
  */
 import { isSamePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, type LinkAddress } from "../../pkg/kernel/address.ts";
@@ -10,10 +10,10 @@ import { type ObservedRoute, replaceRoute } from "../../pkg/kernel/route.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 
-/** What an interface has besides what the kernel gives it. */
+/** Addresses and routes of an interface that the kernel did not add itself. */
 export interface Possessions {
   readonly addresses: readonly LinkAddress[];
-  /** Those of the main table. */
+  /** Routes of the main table. */
   readonly routes: readonly ObservedRoute[];
 }
 
@@ -26,7 +26,7 @@ export function readPossessions(pod: BlockingNetlink, index: number): Possession
   };
 }
 
-/** Makes the VRF `masterIndex` the interface's master, or none (0); `table` is where its routes then belong. */
+/** Makes the VRF `masterIndex` the interface's master, or none (0). Restores its routes in `table`. */
 export function moveInterface(
   pod: BlockingNetlink,
   index: number,

@@ -1,6 +1,6 @@
 /**
- * `vrf`: puts a pod's interface into a VRF of the pod's namespace, with a routing table of its own. Follows a plugin that
- * made the interface; the VRF goes with its last interface.
+ * `vrf`: moves a pod's interface into a VRF of the pod's namespace, which has its own routing table. Follows the plugin
+ * that creates the interface. The VRF is removed with its last interface.
  */
 
 import { wrong } from "../../pkg/attachment/check.ts";
@@ -24,11 +24,11 @@ import { moveInterface, readPossessions } from "./enslave.ts";
 
 interface VrfConfig {
   readonly name: string;
-  /** Undefined: that of the VRF where there is one, else a free one. */
+  /** Undefined: the existing VRF's table, or a free one. */
   readonly table: number | undefined;
 }
 
-/** A VRF that exists. */
+/** An existing VRF. */
 interface Vrf {
   readonly index: number;
   readonly table: number;
@@ -37,7 +37,7 @@ interface Vrf {
 
 export const plugin: Plugin = {
   name: "vrf",
-  about: "puts a container's interface into a VRF",
+  about: "moves a container's interface into a VRF",
   versions: versionsFrom("0.3.1"),
   add(request) {
     const config = parseConfig(request.config);
@@ -79,7 +79,7 @@ function attach(request: CniRequest, pod: BlockingNetlink, config: VrfConfig, un
     const master = findLink(pod, link.masterIndex)?.name ?? `index ${link.masterIndex}`;
     throw new CniError(
       ErrorCode.invalidConfig,
-      `the interface ${link.name} in ${pod.where} has a master already, ${master}: a VRF would take it away`,
+      `the interface ${link.name} in ${pod.where} has a master already, ${master}, which a VRF would replace`,
     );
   }
   const { index, table } = findVrf(pod, config) ?? makeVrf(pod, config, undo);
@@ -88,7 +88,7 @@ function attach(request: CniRequest, pod: BlockingNetlink, config: VrfConfig, un
   moveInterface(pod, link.index, possessions, index, table);
 }
 
-/** Throws `CniError` 7 for a device that is no VRF, and for one with another table. */
+/** Throws `CniError` 7 for a device that is not a VRF, and for a VRF with another table. */
 function findVrf(pod: BlockingNetlink, { name, table }: VrfConfig): Vrf | undefined {
   const link = findLink(pod, name);
   if (link === undefined) return undefined;
@@ -96,13 +96,13 @@ function findVrf(pod: BlockingNetlink, { name, table }: VrfConfig): Vrf | undefi
   if (held === undefined) {
     throw new CniError(
       ErrorCode.invalidConfig,
-      `vrfname: the device ${name} in ${pod.where} is no VRF but ${link.kind || "a physical device"}: choose another name`,
+      `vrfname: the device ${name} in ${pod.where} is not a VRF but ${link.kind || "a physical device"}; choose another name`,
     );
   }
   if (table !== undefined && table !== held) {
     throw new CniError(
       ErrorCode.invalidConfig,
-      `table: the VRF ${name} in ${pod.where} exists with table ${held}, not ${table}: leave the key out, or choose another name`,
+      `table: the VRF ${name} in ${pod.where} exists with table ${held}, not ${table}; remove the key, or choose another name`,
     );
   }
   return { index: link.index, table: held, isUp: link.isUp };
@@ -123,7 +123,7 @@ function makeVrf(pod: BlockingNetlink, { name, table: wanted }: VrfConfig, undo:
   return made;
 }
 
-/** The first that no VRF has and no route stands in; 253 to 255 are the kernel's own. */
+/** Returns the first table that no VRF has and no route is in. 253 to 255 are the kernel's. */
 function freeTable(pod: BlockingNetlink): number {
   const vrfs = pod
     .dump(linkDump())
@@ -139,7 +139,7 @@ function freeTable(pod: BlockingNetlink): number {
   return table;
 }
 
-/** What is gone already is success. A device of the name that is no VRF is somebody else's. */
+/** Succeeds if interface or VRF are gone already. A device of the name that is not a VRF belongs to another program. */
 function detach(pod: BlockingNetlink, ifName: string, name: string): void {
   const vrf = findLink(pod, name);
   if (vrf === undefined || vrf.kind !== "vrf") return;

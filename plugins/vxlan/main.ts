@@ -1,5 +1,5 @@
 import { chainedPlugin } from "../../pkg/backend/chained.ts";
 import { vxlan } from "../../pkg/backend/registry.ts";
 
-/** `vxlan`: chained behind `bridge` where nodes are joined by VXLAN. */
-export const plugin = chainedPlugin(vxlan, "ties a pod to its node's VXLAN overlay");
+/** `vxlan`: runs after `bridge` if nodes are connected by VXLAN. */
+export const plugin = chainedPlugin(vxlan, "connects a pod to the VXLAN overlay");

@@ -63,15 +63,15 @@ test("bash offers subcommands, options, values and directories", async () => {
 });
 
 test("fish offers the same, with what each means", async () => {
-  expect(await fish("weft ins")).toEqual(["install\tput the plugins where the container runtime looks for them"]);
+  expect(await fish("weft ins")).toEqual(["install\tinstall the plugins for the container runtime"]);
   expect((await fish("weft ipam ")).map((line) => line.replace(/\t.*/, ""))).toEqual(["--help", "gc", "ls"]);
-  expect(await fish("weft install --dr")).toEqual(["--dry-run\tsay what would be done, and change nothing"]);
+  expect(await fish("weft install --dr")).toEqual(["--dry-run\tprint the changes, and change nothing"]);
   expect(await fish("weft completions ")).toEqual(["bash", "fish", "zsh"]);
   expect((await fish("weft install ")).map((line) => line.replace(/\t.*/, ""))).toEqual(["directory/"]);
 });
 
 test("zsh offers the same", async () => {
-  expect(await zsh("ins")).toEqual(["install:put the plugins where the container runtime looks for them"]);
+  expect(await zsh("ins")).toEqual(["install:install the plugins for the container runtime"]);
   expect(await zsh("install", "--only", "ptp,vl")).toEqual(["ptp,vlan"]);
   expect(await zsh("install", "")).toEqual(["files -/"]);
   expect(await zsh("completions", "z")).toEqual(["zsh"]);

@@ -17,6 +17,7 @@ import {
   podMasqueradeDumps,
   readPodMasquerade,
 } from "../../pkg/tables/pod-masquerade.ts";
+import { runs } from "../fuzz/samples.ts";
 import { answersTo } from "./answers.ts";
 
 const NFNL_MSG_BATCH_BEGIN = 16;
@@ -83,6 +84,6 @@ test("executables that run at the same time lose no entry and leave none", () =>
       const owners = new Set(readPodMasquerade(seen).map(({ owner }) => owner));
       expect([...owners].sort()).toEqual(attached.map(ownerOf).sort());
     }),
-    { numRuns: 100 },
+    { numRuns: runs(30, 1000) },
   );
 });

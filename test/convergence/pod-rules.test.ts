@@ -23,6 +23,7 @@ import { podMasquerade } from "../../pkg/tables/pod-masquerade.ts";
 import { planPodRules } from "../../pkg/tables/pod-rules.ts";
 import { portMapTable } from "../../pkg/tables/port-map-table.ts";
 import { EMPTY_PORT_MAP } from "../../pkg/tables/port-mapping.ts";
+import { runs } from "../fuzz/samples.ts";
 import { heardBases } from "./bases.ts";
 import { change } from "./change.ts";
 import { applyDamage, type Damage, damage } from "./damage.ts";
@@ -151,9 +152,7 @@ const pods = fc.uniqueArray(fc.integer({ min: 2, max: 6 }), { minLength: 1 });
 const isPassable = (one: Damage) => one.kind !== "arrival" || one.program !== "firewalld";
 const damages = fc.array(fc.tuple(fc.constantFrom(...TABLES), damage.filter(isPassable)), { maxLength: 4 });
 
-test("restores the rules of pods after any damage; the next comparison sends nothing", {
-  timeout: 60_000,
-}, async () => {
+test("restores the rules of pods after any damage; the next comparison sends nothing", async () => {
   await fc.assert(
     fc.asyncProperty(pods, damages, damages, async (running, before, between) => {
       const made = bench(running);
@@ -167,7 +166,7 @@ test("restores the rules of pods after any damage; the next comparison sends not
       expect(strangersIn(made)).toEqual(untouched);
       await assertRests(made);
     }),
-    { numRuns: 12 },
+    { numRuns: runs(3, 120) },
   );
 });
 

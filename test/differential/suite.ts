@@ -8,6 +8,9 @@ import { DIFFERENCES } from "./differences.ts";
 import { Side } from "./side.ts";
 import type { Case, Table } from "./table.ts";
 
+/** So many cases run at the same time, each with sides of its own: the reference waits for seconds if a device has no carrier. */
+const AT_ONCE = 4;
+
 const FOLDER = new URL("./cases/", import.meta.url);
 
 async function tables(): Promise<Table[]> {
@@ -20,20 +23,32 @@ async function tables(): Promise<Table[]> {
  * need not occur in these.
  */
 export async function compareTables(
-  isWanted: (theCase: Case) => boolean,
+  isWanted: (theCase: Case, at: number) => boolean,
   { isPartial = false }: { readonly isPartial?: boolean } = {},
 ): Promise<void> {
   const cleanup = new Cleanup();
-  let ours: Side;
-  let theirs: Side;
+  const free: (readonly [ours: Side, theirs: Side])[] = [];
+  const waiting: ((sides: readonly [ours: Side, theirs: Side]) => void)[] = [];
+  const take = () => free.pop() ?? new Promise<readonly [ours: Side, theirs: Side]>((resolve) => waiting.push(resolve));
+  function giveBack(sides: readonly [ours: Side, theirs: Side]): void {
+    const next = waiting.shift();
+    if (next === undefined) free.push(sides);
+    else next(sides);
+  }
   beforeAll(async () => {
-    [ours, theirs] = await Promise.all([Side.make(OURS, "ours", cleanup), Side.make(REFERENCE, "theirs", cleanup)]);
+    const sides = Array.from({ length: AT_ONCE }, () =>
+      Promise.all([Side.make(OURS, "ours", cleanup), Side.make(REFERENCE, "theirs", cleanup)]),
+    );
+    free.push(...(await Promise.all(sides)));
   });
   afterAll(() => cleanup.run());
 
   const every = await tables();
   const all = every.map(({ plugin, cases }) => ({ plugin, cases: cases.filter(isWanted) }));
-  const elsewhere = every.map(({ plugin, cases }) => ({ plugin, cases: cases.filter((one) => !isWanted(one)) }));
+  const elsewhere = every.map(({ plugin, cases }) => ({
+    plugin,
+    cases: cases.filter((one, at) => !isWanted(one, at)),
+  }));
   const seen = new Set<Difference>();
   let [wanted, compared] = [0, 0];
   describe.each(all.filter(({ cases }) => cases.length > 0))("$plugin", ({ plugin, cases }) => {
@@ -41,9 +56,11 @@ export async function compareTables(
       (theCase.versions ?? (["1.1.0"] as const)).map((version) => ({ name: theCase.name, version, theCase })),
     );
     wanted += rows.length;
-    test.each(rows)("$name, CNI $version", async ({ theCase, version }) => {
-      // Both end before the next case begins, also where one fails.
-      const told = await Promise.allSettled([ours, theirs].map((side) => side.tell(plugin, theCase, version)));
+    test.concurrent.each(rows)("$name, CNI $version", async ({ theCase, version }) => {
+      const sides = await take();
+      // Both end before these sides begin the next case, also where one fails.
+      const told = await Promise.allSettled(sides.map((side) => side.tell(plugin, theCase, version)));
+      giveBack(sides);
       const stories = told.map((outcome) => {
         if (outcome.status === "rejected") throw outcome.reason;
         return outcome.value;

@@ -1,4 +1,4 @@
-/** docs/command.md, made of the subcommands' declarations. */
+/** Generates docs/command.md from the declarations of the subcommands. */
 import { ABOUT, ENVIRONMENT } from "../../command/main.ts";
 import { EXIT_STATUS_MEANING } from "../../command/outcome.ts";
 import { type Argument, flagOf, GROUPS, type Option, type Subcommand } from "../../command/subcommand.ts";
@@ -12,10 +12,12 @@ export function commandText(): string {
   const variables = Object.entries(ENVIRONMENT).map(([name, meaning]) => [code(name), meaning]);
   return `# The weft command
 
-Made from the code (\`npm run docs\`). ${ABOUT} It is the plugins' own file: no Node.js is needed on the node.
-\`weft help SUBCOMMAND\` says the same as this page.
+${ABOUT} It is part of the same executable as the plugins, and needs no Node.js on the node.
+This page is generated from the code (\`npm run docs\`). \`weft help SUBCOMMAND\` prints the same text.
 
 ${table(["subcommand", "what it does"], rows)}
+
+[looking.md](looking.md) explains the output of \`doctor\`, \`status\`, \`services\` and \`explain\`.
 
 ${listed.map(subcommandText).join("\n\n")}
 
@@ -44,7 +46,7 @@ function subcommandText(subcommand: Subcommand): string {
       meaningOf(option.about, option),
     ]),
     ...(subcommand.printsData
-      ? [[code("-o, --output FORMAT"), code("table"), "a table for people, or `json` for machines"]]
+      ? [[code("-o, --output FORMAT"), code("table"), "print a table, or `json` for scripts"]]
       : []),
   ];
   const words = parameters.map(({ value, isOptional = false }) => (isOptional ? `[${value}]` : value));

@@ -1,4 +1,4 @@
-/** docs/configuration.md, made of what the code itself goes by. */
+/** Generates docs/configuration.md from the declarations that the code itself uses. */
 import { optionsCommand } from "../../daemon/options.ts";
 import type { NetConfKey } from "../../pkg/backend/contract.ts";
 import { backendKeys, networkKeys } from "../../pkg/backend/net-conf-keys.ts";
@@ -8,20 +8,21 @@ import { code, table } from "./markdown.ts";
 export function configurationText(): string {
   return `# Configuration
 
-Made from the code (\`npm run docs\`). The executables' keys are in [executables.md](executables.md), the chart's values in
-[its README](../conf/chart/README.md).
+Generated from the code (\`npm run docs\`). This page lists weftd's flags, the keys of net-conf.json, and the annotations of a Node.
+The keys of the plugins are in [executables.md](executables.md), the values of the chart in [its README](../conf/chart/README.md).
 
 ## weftd
 
-A flag beats its environment variable. \`weftd --help\` says the same, with examples.
+A flag overrides its environment variable. \`weftd --help\` prints the same list, with examples.
 
 ${flags()}
 
 ## net-conf.json
 
-The cluster's networks and its backend, in flannel's form; keys and the backend's type are matched without regard to case, host
-bits of a network are cleared with a warning. weftd follows the file: what is wrong with a new version stands in the log and in
-\`/readyz\`, and the last good one stays. An unknown key is named in a warning.
+This file defines the pod networks and the backend of the cluster, in flannel's format. Keys and the type of the backend match
+without regard to case. If a network has host bits, weftd clears them and warns. weftd warns about unknown keys.
+
+weftd watches the file. If a new version is invalid, weftd keeps the last valid one and reports the error in the log and in \`/readyz\`.
 
 ${keys(networkKeys())}
 
@@ -29,13 +30,13 @@ ${code("Backend")}:
 
 ${keys(backendKeys())}
 
-A cluster's backend, VNI or port is changed by changing this file, node by node or everywhere at once: each node receives both
-ways until nobody needs the old one.
+To change the backend, VNI or port of a cluster, change this file, node by node or on all nodes at once. Each node receives packets
+by the old and the new method until no peer needs the old one.
 
 ## Annotations of a Node
 
-weftd writes what flanneld writes, so that nodes of both kinds share a cluster. An administrator may set the two that end in
-\`overwrite\`.
+weftd writes the same annotations as flanneld, so nodes of both kinds can share a cluster. An administrator may set the two annotations
+that end in \`overwrite\`.
 
 ${annotations()}
 `;
@@ -46,7 +47,7 @@ function flags(): string {
     const { flags, envVar = "", description, defaultValue, defaultValueDescription, mandatory, argChoices } = option;
     const standard = defaultValueDescription ?? (defaultValue === undefined ? "" : code(String(defaultValue)));
     const choices = argChoices === undefined ? "" : `: ${argChoices.map(code).join(", ")}`;
-    return [code(flags), code(envVar), mandatory ? "must be given" : standard, `${description}${choices}`];
+    return [code(flags), code(envVar), mandatory ? "required" : standard, `${description}${choices}`];
   });
   return table(["flag", "environment", "default", "meaning"], rows);
 }
@@ -63,16 +64,16 @@ function keys(known: readonly NetConfKey[]): string {
 
 function annotations(): string {
   const meanings: Readonly<Record<keyof typeof ANNOTATION, string>> = {
-    subnetManager: 'always "true": the subnet is the Node\'s own podCIDR',
-    backendType: "`vxlan` (also for `auto`) or `host-gw`: how this node is to be sent to",
-    backendData: "VNI and hardware address of its VTEP over IPv4",
-    backendV6Data: "the same over IPv6",
+    subnetManager: 'always "true": the subnet is the podCIDR of the Node',
+    backendType: "`vxlan` (also for `auto`) or `host-gw`: how peers send packets to this node",
+    backendData: "VNI and hardware address of the node's VTEP over IPv4",
+    backendV6Data: "VNI and hardware address of the node's VTEP over IPv6",
     publicIp:
-      "the IPv4 address that peers reach it by; one that its Node's addresses do not have is refused by the others",
-    publicIpv6: "the same for IPv6",
-    vxlanPort: "UDP port of its VTEPs",
-    publicIpOverwrite: "set by you: the address to announce instead of the one found",
-    publicIpv6Overwrite: "the same for IPv6",
+      "the IPv4 address at which peers reach the node; peers refuse it if the Node's addresses do not contain it",
+    publicIpv6: "the IPv6 address at which peers reach the node, under the same condition",
+    vxlanPort: "UDP port of the node's VTEPs",
+    publicIpOverwrite: "set by an administrator: the IPv4 address that weftd announces instead of the one it finds",
+    publicIpv6Overwrite: "set by an administrator: the same for IPv6",
   };
   const rows = Object.entries(ANNOTATION).map(([name, key]) => [code(key), meanings[name as keyof typeof ANNOTATION]]);
   return table(["annotation", "meaning"], rows);

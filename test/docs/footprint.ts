@@ -1,4 +1,4 @@
-/** docs/footprint.md, made of the constants of pkg/footprint.ts and what is written above each. */
+/** Generates docs/footprint.md from the constants of pkg/footprint.ts and their docstrings. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as footprint from "../../pkg/footprint.ts";
@@ -9,9 +9,9 @@ const SOURCE = readFileSync(join(import.meta.dirname, "../../pkg/footprint.ts"),
 export function footprintText(): string {
   return `# What weft uses on a node
 
-Made from the code (\`npm run docs\`): names, paths, marks, priorities and numbers, as \`pkg/footprint.ts\` has them. A flag or
-a key of a configuration replaces what is called a default. Where a value only begins a name, the meaning says what follows.
-\`weft cleanup\` removes weft's part of it ([command.md](command.md)).
+Generated from \`pkg/footprint.ts\` (\`npm run docs\`). This page lists every name, path, mark, priority and number that weft uses on a
+node. If a value is called a default, a flag or a configuration key can replace it. If a value is only the beginning of a name, the
+meaning says what follows. \`weft cleanup\` removes weft's objects ([command.md](command.md#weft-cleanup)).
 
 ${groups()
   .map(({ heading, constants }) => `## ${heading}\n\n${table(["value", "meaning"], constants.map(rowOf))}`)
@@ -24,7 +24,7 @@ interface Constant {
   readonly meaning: string;
 }
 
-/** Constants by the heading that they stand under. Throws where one has no heading or docstring, so that none is left out. */
+/** Returns the constants by heading. Throws if a constant has no heading or docstring, so that the page omits none. */
 export function groups(source = SOURCE): { heading: string; constants: Constant[] }[] {
   const found: { heading: string; constants: Constant[] }[] = [];
   for (const [, heading, docstring, name] of source.matchAll(

@@ -1,6 +1,6 @@
-/** Tables of Markdown, as GitHub reads them. */
+/** Markdown tables in GitHub's dialect. */
 
-/** A cell's bar would end it. */
+/** Escapes bars, which would end a cell. */
 const cell = (text: string) => text.replaceAll("|", "\\|");
 
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -1,4 +1,4 @@
-/** docs/observation.md: what weftd tells, made of what the code itself goes by. */
+/** Generates docs/observation.md from the metrics, Events and other declarations that the code itself uses. */
 import { Registry } from "prom-client";
 import { registerConnectionCounters } from "../../daemon/controllers/service-health/connection-counters.ts";
 import { ProxyMetrics } from "../../daemon/controllers/service-health/proxy-metrics.ts";
@@ -9,19 +9,19 @@ import { EVENT_REASONS } from "../../daemon/sources/event-reasons.ts";
 import { code, table } from "./markdown.ts";
 
 export async function observationText(): Promise<string> {
-  return `# What weftd tells
+  return `# Health, metrics, Events and logs of weftd
 
-Made from the code (\`npm run docs\`). What to do about it is in [operations.md](operations.md).
+Generated from the code (\`npm run docs\`). [operations.md](operations.md) says what to do about a problem.
 
-## At --metrics-address
+## HTTP endpoints on --metrics-address
 
-| path | answer |
+| path | response |
 |---|---|
-| \`/healthz\` | 200 while all controllers' passes end; 503 with the reason when one hangs: a liveness probe |
-| \`/readyz\` | 200 while this node serves its pods, and a line for each warning and each controller; 503 with the reasons: a readiness probe |
+| \`/healthz\` | 200 while the passes of all controllers finish; 503 with the reason if one hangs. Use it as liveness probe |
+| \`/readyz\` | 200 while this node serves its pods, with a line for each warning and each controller; 503 with the reasons otherwise. Use it as readiness probe |
 | \`/metrics\` | the metrics below, for Prometheus |
-| \`/debug/state\` | for the node itself alone: peers, what the kernel should hold, what it holds, the difference, and each controller's state, as JSON |
-| \`/debug/services\` | for the node itself alone, with \`--service-proxy\`: each Service's frontends and endpoints here, and why others are not used, as JSON (\`weft services\` shows it); \`?service=NAMESPACE/NAME\` and \`?namespace=NAMESPACE\` choose |
+| \`/debug/state\` | as JSON: the peers, the desired state, the state of the kernel, the difference, and the state of each controller. Only the node itself may request it |
+| \`/debug/services\` | with \`--service-proxy\`, as JSON: the frontends and endpoints of each Service on this node, and why it does not use an endpoint (\`weft services\` shows it). \`?service=NAMESPACE/NAME\` and \`?namespace=NAMESPACE\` select Services. Only the node itself may request it |
 
 ## Metrics
 
@@ -33,14 +33,15 @@ With \`--service-proxy\`:
 
 ${metricsTable(await serviceMetrics())}
 
-## At --healthz-bind-address and --proxy-metrics-bind-address
+## HTTP endpoints of kube-proxy
 
-With \`--service-proxy\` weftd answers where kube-proxy does, as kube-proxy does: [services-operations.md](services-operations.md).
+With \`--service-proxy\`, weftd serves kube-proxy's endpoints on \`--healthz-bind-address\` and \`--proxy-metrics-bind-address\`.
+[services-operations.md](services-operations.md#health-and-metrics) describes the conditions.
 
-| path | answer |
+| address and path | response |
 |---|---|
-| \`:10256/healthz\` | 200 while the kernel follows the Services and the Node stays, else 503: for load balancers |
-| \`:10256/livez\` | the same without the Node |
+| \`:10256/healthz\` | 200 while the kernel is up to date with the Services and the Node is not being removed, else 503. For load balancers |
+| \`:10256/livez\` | 200 while the kernel is up to date with the Services, else 503 |
 | \`127.0.0.1:10249/metrics\` | kube-proxy's metrics, below |
 | \`127.0.0.1:10249/proxyMode\` | \`nftables\` |
 | \`127.0.0.1:10249/healthz\` | \`ok\` |
@@ -49,8 +50,8 @@ ${metricsTable(await new ProxyMetrics({ dateMs: () => 0 }).text())}
 
 ## Events
 
-About the Node (\`kubectl describe node\`, \`kubectl get events --field-selector involvedObject.kind=Node\`). What is said again
-is counted, not said again. Without Kubernetes they are lines of the log.
+weftd sends Events about its Node (\`kubectl describe node\`, \`kubectl get events --field-selector involvedObject.kind=Node\`). A
+repeated Event increments a count. Without Kubernetes, weftd logs its Events.
 
 ${table(
   ["reason", "meaning"],
@@ -59,17 +60,17 @@ ${table(
 
 ## Condition
 
-\`NetworkUnavailable\` becomes False, with the reason \`WeftIsUp\`, once the node serves pods. weftd never sets it True: pods that
-run keep their network while it is away.
+When the node serves pods, weftd sets \`NetworkUnavailable\` to False, with the reason \`WeftIsUp\`. weftd never sets it to True, because
+running pods keep their network while weftd is stopped.
 
 ## Log
 
-JSON, a line for each decision, on standard output; \`--log-level debug\` adds every request to the kernel, as the \`ip\`, \`bridge\`
-or \`nft\` command that does the same.
+weftd logs to standard output, in JSON, with one line for each decision. With \`--log-level debug\`, it also logs every request to the kernel, as
+the equivalent \`ip\`, \`bridge\` or \`nft\` command.
 `;
 }
 
-/** What controllers of Services register. */
+/** Returns the metrics that the controllers of Services register. */
 async function serviceMetrics(): Promise<string> {
   const registry = new Registry();
   const none = {

@@ -58,6 +58,7 @@ function kind(args: readonly string[], env: Readonly<Record<string, string>> = {
       PATH: `${folder}/bin:/usr/bin:/bin`,
       LOG: `${folder}/log`,
       REHEARSAL: `${REPOSITORY}/test/kind/rehearsal.ts`,
+      NODE_COMPILE_CACHE: `${REPOSITORY}/.cache/compiled-scripts`,
       ...env,
     },
   });

@@ -105,7 +105,10 @@ test("the network's subnets apply to the rates that the runtime states, and GC r
 
 test.each([
   [{ unshapedSubnets: ["10.0.0.0"] }, /unshapedSubnets\[0\]: "10\.0\.0\.0" is not a prefix/],
-  [{ unshapedSubnets: ["10.0.0.0/8"], shapedSubnets: ["10.9.0.0/16"] }, /unshapedSubnets: expected none beside/],
+  [
+    { unshapedSubnets: ["10.0.0.0/8"], shapedSubnets: ["10.9.0.0/16"] },
+    /unshapedSubnets: expected none if shapedSubnets/,
+  ],
 ])("%j is refused, and nothing is made", async (more, message) => {
   const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
   const rates = { egressRate: 80_000_000, egressBurst: 8_000_000 };

@@ -127,8 +127,8 @@ describe("CHECK finds", () => {
       /veth0 .*not limited as configured/,
     ],
     ["the bucket at the ifb gone", ["tc", "qdisc", "del", "dev", IFB, "root"], new RegExp(`${IFB} .*not limited`)],
-    ["the redirection gone", ["tc", "filter", "del", "dev", "veth0", "ingress"], /not sent through/],
-    ["the place for filters gone", ["tc", "qdisc", "del", "dev", "veth0", "ingress"], /not sent through/],
+    ["the redirection gone", ["tc", "filter", "del", "dev", "veth0", "ingress"], /not redirected to/],
+    ["the place for filters gone", ["tc", "qdisc", "del", "dev", "veth0", "ingress"], /not redirected to/],
     ["the ifb down", ["ip", "link", "set", IFB, "down"], new RegExp(`${IFB} .*is down`)],
     ["the ifb gone", ["ip", "link", "del", IFB], new RegExp(`${IFB} is missing`)],
   ])("%s", async (_name, [file = "", ...args], message) => {

@@ -170,7 +170,9 @@ test.each([
   await weftd.says(/"msg":"Nodes listed"/);
   console.log(`Nodes listed ${Date.now() - started} ms after weftd's start`);
   expect(await metric()).toBe(`weft_api_server{server="https://${alive}:6443",origin="known"} 1`);
-  expect(weftd.output).toContain(`"server":"https://${alive}:6443","origin":"known","msg":"the API server answers"`);
+  expect(weftd.output).toContain(
+    `"server":"https://${alive}:6443","origin":"known","msg":"connected to an API server"`,
+  );
   // weftd's rules then lead the ClusterIP there, for all other programs of the node.
   const ask = () => node.inside.ask(`https://${CLUSTER_IP}/api/v1/nodes`, { ca: `${TLS}/kubernetes-ca.crt` });
   await eventually(async () => expect(await ask()).toMatchObject({ status: 401 }), 20_000);

@@ -121,7 +121,7 @@ describe("macspoofchk", () => {
     ]);
     expect(await bridge("CHECK", first.configuration, first.options)).toMatchObject({
       status: 1,
-      json: { msg: expect.stringContaining(`${first.port} are not held to the source ${first.mac}`) },
+      json: { msg: expect.stringContaining(`${first.port} are not restricted to the source ${first.mac}`) },
     });
     expect(await bridge("DEL", first.configuration, first.options)).toMatchObject({ status: 0, output: "" });
     expect(await ruleset()).not.toContain(first.port);

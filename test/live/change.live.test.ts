@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Mode, type Node } from "./harness/cluster.ts";
+import { inOrder } from "./harness/in-order.ts";
 import { eventually } from "./harness/process.ts";
 import { Pings } from "./harness/roll.ts";
 import { measureReach } from "./harness/traffic.ts";
@@ -15,7 +16,8 @@ interface Device {
   readonly linkinfo: { readonly info_data: { readonly local: string; readonly link: string } };
 }
 
-describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
+describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
+  inOrder();
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let first: Node;

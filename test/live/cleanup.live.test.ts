@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Families, type Machine, type Mode, type Node } from "./harness/cluster.ts";
 import { shell } from "./harness/flannel.ts";
+import { inOrder } from "./harness/in-order.ts";
 import { OURS, REFERENCE } from "./harness/plugin-bed.ts";
 
 const FOREIGN_CONFLIST = "99-other.conflist";
@@ -80,10 +81,11 @@ async function dump(machine: Machine): Promise<unknown> {
   };
 }
 
-describe.each<[Mode, Families]>([
+describe.concurrent.each<[Mode, Families]>([
   ["vxlan", "dual"],
   ["host-gw", "ipv4"],
 ])("%s, %s", (mode, families) => {
+  inOrder();
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;
@@ -111,12 +113,16 @@ describe.each<[Mode, Families]>([
   test("while weftd lives, and while pods hang on weft, nothing is touched", async () => {
     const whole = await dump(node);
     const alive = await weft("--pods");
-    expect(alive).toMatchObject({ status: 3, stdout: "", stderr: expect.stringContaining("cleanup: a weftd lives") });
+    expect(alive).toMatchObject({
+      status: 3,
+      stdout: "",
+      stderr: expect.stringContaining("cleanup: weftd is running"),
+    });
     await node.weftd.stop("SIGTERM");
     const withPods = await weft();
     expect(withPods).toMatchObject({
       status: 3,
-      stderr: expect.stringMatching(/2 pods hang on weft \(veth\w+, veth\w+\)\n/),
+      stderr: expect.stringMatching(/2 pods use weft \(veth\w+, veth\w+\)\n/),
     });
     expect(withPods.stderr).toContain("Nothing was changed. Drain the node first");
     const dry = await weft("--pods", "--dry-run");
@@ -133,7 +139,7 @@ describe.each<[Mode, Families]>([
     }
     expect(dry.stdout).toMatch(/\n {2}nft delete rule ip filter CNI-FORWARD handle \d+/);
     expect(dry.stdout).toMatch(/\n {2}nft delete rule inet stranger forward handle \d+/);
-    expect(dry.stdout).toMatch(/\nStays:\n(?: {2}.*\n)* {2}kernel settings .*net\.ipv4\.ip_forward=1/);
+    expect(dry.stdout).toMatch(/\nLeft in place:\n(?: {2}.*\n)* {2}kernel settings .*net\.ipv4\.ip_forward=1/);
     const sockless = (seen: unknown) => JSON.parse(JSON.stringify(seen).replace("weftd.sock\\n", ""));
     expect(sockless(await dump(node))).toEqual(sockless(whole));
   });
@@ -146,7 +152,7 @@ describe.each<[Mode, Families]>([
     const again = await weft();
     expect(again.status).toBe(0);
     expect(again.stdout).toMatch(
-      /^Nothing of weft's was found on this node\.\nStays:\n {2}[24] reserved addresses in .*\n {2}kernel settings/,
+      /^Found no objects of weft on this node\.\nLeft in place:\n {2}[24] reserved addresses in .*\n {2}kernel settings/,
     );
   });
 
@@ -189,7 +195,7 @@ test("a cleanup that failed in part is finished by the next, in the places that 
 
     const weftd = createServer().listen(`${runDir}/weftd.sock`);
     await once(weftd, "listening");
-    expect(await weft()).toMatchObject({ status: 3, stderr: expect.stringContaining(`it answers in ${runDir}`) });
+    expect(await weft()).toMatchObject({ status: 3, stderr: expect.stringContaining(`its socket is in ${runDir}`) });
     expect(readdirSync(machine.confDir)).toEqual(["05-weft.conflist"]);
     weftd.close();
 
@@ -200,7 +206,7 @@ test("a cleanup that failed in part is finished by the next, in the places that 
     rmdirSync(`${runDir}/stamp.json`);
     const second = await weft();
     expect(second).toMatchObject({ status: 0, stdout: expect.stringContaining("\n  ip link del br-own\n") });
-    expect(second.stdout).toContain("vxlan flannel.1: another program's routes lead through it, such as 10.244.7.0/24");
+    expect(second.stdout).toContain("vxlan flannel.1: another program's routes use it, such as 10.244.7.0/24");
     expect(readdirSync(machine.confDir)).toEqual([]);
     expect(readdirSync(machine.stateDir)).not.toContain("elsewhere");
     expect(readdirSync(`${dataDir}`)).toEqual([]);
@@ -208,7 +214,7 @@ test("a cleanup that failed in part is finished by the next, in the places that 
     const links = await machine.inside.succeed("ip", ["-br", "link"]);
     expect(links).toContain("flannel.1");
     expect(links).not.toContain("br-own");
-    expect((await weft()).stdout).toMatch(/^Nothing of weft's was found/);
+    expect((await weft()).stdout).toMatch(/^Found no objects of weft/);
   } finally {
     await cleanup.run();
   }
@@ -233,11 +239,11 @@ test("what weftd put out of use comes back with --restore, and its rules in ipta
     const words = ["cleanup", "--run-dir", machine.runDir, "--cni-conf-dir", machine.confDir];
     const weft = (...more: string[]) => machine.inside.succeed(`${OURS}/weft`, [...words, ...more]);
     expect(await weft("--dry-run")).toContain(
-      "10-flannel.conflist.weft-disabled: out of use for weft's sake; --restore puts it back",
+      "10-flannel.conflist.weft-disabled: weftd disabled it; --restore restores it",
     );
     const said = await weft("--restore");
-    expect(said).toContain("20-b.conf.weft-disabled: there is a 20-b.conf again");
-    expect(said).toContain("notes.txt: not weft's");
+    expect(said).toContain("20-b.conf.weft-disabled: 20-b.conf exists again");
+    expect(said).toContain("notes.txt: not a file of weft");
     expect(readdirSync(machine.confDir).sort()).toEqual([
       "10-flannel.conflist",
       "20-b.conf",

@@ -67,7 +67,8 @@ test("auto: strict reverse path filtering is told with its remedy, which helps",
   cluster.restartWeftd(node);
   await cluster.ready(node);
   const { body } = await cluster.readyz(node);
-  const [, remedy = ""] = /\[!\] rp_filter: eth0 filters .*; run: sysctl -w (\S+)/.exec(body) ?? [];
+  const [, remedy = ""] =
+    /\[!\] rp_filter: eth0 has strict reverse path filtering.*; run: sysctl -w (\S+)/.exec(body) ?? [];
   await node.inside.succeed("sysctl", ["-qw", remedy]);
   await cluster.configure(node, { Type: "auto", VNI: 1 });
   await eventually(async () => expect((await cluster.readyz(node)).body).not.toContain("rp_filter"));

@@ -70,7 +70,7 @@ test("each is shown with its state", async () => {
   expect(await get("/metrics")).toContain('weft_controller_state{controller="throwing",state="failing"} 1');
   await eventually(
     async () =>
-      expect(await get("/readyz")).toMatch(/^\[!\] controller hanging: hanging: a pass is under way for 3\d\./m),
+      expect(await get("/readyz")).toMatch(/^\[!\] controller hanging: hanging: a pass has been running for 3\d\./m),
     40_000,
     500,
   );
@@ -90,6 +90,6 @@ test("a process that a plan names runs, comes back, and ends with weftd", async 
   await eventually(() => expect(pids()).toHaveLength(2));
   expect(pids().map(isAlive)).toEqual([false, true]);
   await weftd.stop("SIGTERM");
-  expect(weftd.output).toContain("a pass does not end: weftd stops without it");
+  expect(weftd.output).toContain("a pass does not end; stopping without waiting for it");
   expect(pids().map(isAlive)).toEqual([false, false]);
 });

@@ -1,20 +1,14 @@
 /** Pods of each family over an underlay of each, by every backend: all reached, and the largest packet goes through. */
-import { afterEach, expect, test } from "vitest";
-import { Cleanup } from "./harness/cleanup.ts";
+import { expect, test } from "vitest";
 import { Cluster, type ClusterOptions, type Mode } from "./harness/cluster.ts";
 import { eventually } from "./harness/process.ts";
 import { measureReach, podPairs } from "./harness/traffic.ts";
-
-let cleanup = new Cleanup();
-afterEach(async () => {
-  await cleanup.run();
-  cleanup = new Cleanup();
-});
+import { withCleanup } from "./harness/with-cleanup.ts";
 
 /** Sizes of an IP and an ICMP echo header together. */
 const ECHO_HEADERS = { 4: 28, 6: 48 };
 
-test.each<[Mode, ClusterOptions, number, readonly string[]]>([
+const ROWS: readonly [Mode, ClusterOptions, number, readonly string[]][] = [
   ["vxlan", { families: "dual" }, 1430, ["flannel-v6.1", "flannel.1"]],
   ["vxlan", { families: "ipv6", attach: "ptp" }, 1430, ["flannel-v6.1"]],
   ["vxlan", { families: "dual", underlay: "ipv4" }, 1450, ["flannel.1"]],
@@ -27,7 +21,8 @@ test.each<[Mode, ClusterOptions, number, readonly string[]]>([
   ["host-gw", { families: "ipv4", underlay: "ipv6" }, 1500, []],
   ["host-gw", { families: "dual", underlay: "ipv6" }, 1500, []],
   ["auto", { families: "dual" }, 1430, ["flannel-v6.1", "flannel.1"]],
-])("%s, %o", async (mode, options, mtu, devices) => {
+];
+const reaches = withCleanup<(typeof ROWS)[number]>(async (cleanup, mode, options, mtu, devices) => {
   const cluster = await Cluster.start(mode, cleanup, options);
   const [first, second] = [await cluster.addNode(1), await cluster.addNode(2)];
   for (const [node, peer] of [
@@ -57,6 +52,7 @@ test.each<[Mode, ClusterOptions, number, readonly string[]]>([
   }
   for (const node of cluster.nodes) expect((await cluster.readyz(node)).body).not.toContain("[!]");
 });
+test.concurrent.each(ROWS)("%s, %o", reaches);
 
 /** A router's advertisement (RFC 4861 section 4.2) to all nodes on eth0: it is there for half an hour. */
 const ADVERTISEMENT = `
@@ -68,7 +64,7 @@ my $text = pack("CCnCCnNN", 134, 0, 0, 64, 0, 1800, 0, 0);
 send($socket, $text, 0, pack_sockaddr_in6(0, inet_pton(AF_INET6, "ff02::1"), $ARGV[0])) or die $!;
 `;
 
-test("a node that lives by router advertisements keeps on hearing them when it begins to forward", async () => {
+const hearsRouters = withCleanup(async (cleanup) => {
   const cluster = await Cluster.start("vxlan", cleanup, { families: "ipv6" });
   const router = await cluster.addNode(1);
   const node = await cluster.addNode(2, async ({ inside }) => {
@@ -83,8 +79,10 @@ test("a node that lives by router advertisements keeps on hearing them when it b
     expect(routes).toMatchObject([{ protocol: "ra", dev: "eth0" }]);
   });
 });
+test.concurrent("a node that lives by router advertisements keeps on hearing them when it begins to forward", () =>
+  hearsRouters());
 
-test("all podCIDRs of a Node are served: its pods have addresses of each, and peers routes to each", async () => {
+const servesAll = withCleanup(async (cleanup) => {
   const cluster = await Cluster.start("vxlan", cleanup);
   const peer = await cluster.addNode(1);
   const node = await cluster.startUnassigned("many", 9);
@@ -103,3 +101,5 @@ test("all podCIDRs of a Node are served: its pods have addresses of each, and pe
   expect([first.address, second.address]).toEqual(["10.244.9.2", "10.244.9.66"]);
   expect((await measureReach(cluster)).failures).toEqual([]);
 });
+test.concurrent("all podCIDRs of a Node are served: its pods have addresses of each, and peers routes to each", () =>
+  servesAll());

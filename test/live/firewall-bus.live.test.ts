@@ -100,6 +100,6 @@ test("where firewalld's table is in the kernel, a broken bus is no sign that it 
   const before = await rules();
   const { status, msg } = await call("ADD");
   expect([status, await rules()]).toEqual([1, before]);
-  expect(msg).toMatch(/firewalld, whose table is in the kernel: D-Bus at .*set backend to "nftables"/);
+  expect(msg).toMatch(/firewalld, which has a table in the kernel: D-Bus at .*set backend to "nftables"/);
   expect(await call("ADD", { backend: "nftables" })).toMatchObject({ status: 0 });
 });

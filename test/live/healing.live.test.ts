@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Families, type Mode, type Node, type Pod } from "./harness/cluster.ts";
+import { inOrder } from "./harness/in-order.ts";
 import {
   BRIDGE,
   BRIDGE_FILTER,
@@ -158,12 +159,13 @@ const PTP_ROWS: readonly Row[] = [
   ["both gone", "ip address flush dev PORT scope global; ip route flush dev PORT", POD_ROUTES, POD_GATEWAYS],
 ];
 
-describe.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]>([
+describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]>([
   ["vxlan", "ipv4", "bridge", VXLAN_ROWS, HARMLESS],
   ["vxlan", "ipv6", "bridge", IPV6_ROWS, []],
   ["host-gw", "ipv4", "bridge", HOST_GW_ROWS, []],
   ["host-gw", "ipv4", "ptp", PTP_ROWS, []],
 ])("%s, %s, %s", (mode, families, attach, rows, harmless) => {
+  inOrder();
   const isIpv4 = families === "ipv4";
   const peer = isIpv4 ? PEER : PEER6;
   const nowhere = isIpv4 ? "192.0.2.77" : "2001:db8::77";
@@ -214,7 +216,10 @@ describe.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]
         .replaceAll("IPV6_OFF", "/proc/sys/net/ipv6/conf/flannel-v6.1/disable_ipv6"),
     ]);
   /** How many times weftd has said that it changed something. */
-  const repairs = () => node.weftd.output.match(/"changes":[1-9]|that another program removed are back/g)?.length ?? 0;
+  const repairs = () =>
+    node.weftd.output.match(
+      /"changes":[1-9]|rules removed by another program restored|that another program had removed/g,
+    )?.length ?? 0;
 
   test(
     "every damage is put back, within the time promised",
@@ -260,7 +265,7 @@ describe.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]
   test("a stranger's route in the place of ours is named and left alone; once it is gone ours is back", async () => {
     const before = await look(node.inside, [routes]);
     await shell(`ip route replace ${peer} via ${nowhere} dev eth0 proto static ${metric}`);
-    await node.weftd.says(/is not weft's and stands where/);
+    await node.weftd.says(/is not weft's and conflicts with/);
     expect(await shell(`ip -${isIpv4 ? 4 : 6} route show ${peer}`)).toContain(`via ${nowhere}`);
     await shell(`ip route del ${peer} proto static`);
     await eventually(async () => expect(await look(node.inside, [routes])).toEqual(before));
@@ -273,11 +278,11 @@ describe.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]
       const told = async () => {
         const { items } = (await cluster.api("GET", "/api/v1/events")) as { items: { message: string }[] };
         expect(items.map(({ message }) => message).join("\n")).toMatch(
-          /undoes again and again.*ip route add (10\.244\.2|fd00:10:244:2)/,
+          /keeps undoing.*ip route add (10\.244\.2|fd00:10:244:2)/,
         );
       };
       // It goes on for as long as it takes to be told, which on a busy machine is not soon, and for a moment after that.
-      const [stop, began] = [`/tmp/${node.name}-${process.pid}-peace`, repairs()];
+      const [stop, began] = [`${node.runDir}/../peace`, repairs()];
       const undoing = shell(
         `while [ ! -e ${stop} ]; do ip route del ${peer} 2>/dev/null; sleep 0.01; done; rm ${stop}`,
       );

@@ -104,7 +104,7 @@ describe("what stays as it was", () => {
     await bed.node.succeed("ip", ["link", "add", "dev0", "type", "veth", "peer", "name", "dev1"]);
     expect(await hostDevice("DEL")).toMatchObject({
       status: 1,
-      json: { code: 999, msg: expect.stringMatching(/cannot go back to the host: it has another link dev0/) },
+      json: { code: 999, msg: expect.stringMatching(/cannot be moved back to the host, which has another link dev0/) },
     });
     expect(await links(bed.pod)).toMatchObject([{ ifname: "eth0", ifalias: "dev0" }]);
     expect((await links(bed.pod))[0]?.flags).toContain("UP");

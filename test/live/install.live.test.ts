@@ -68,7 +68,7 @@ test("the reference's files give way, whatever the umask, and a second call chan
       return { name, ino, mode, mtimeMs, ctimeMs };
     });
   const before = listing();
-  expect(await succeed(`${bin}/weft`, ["install", bin])).toMatch(/already: nothing to do\.\n$/);
+  expect(await succeed(`${bin}/weft`, ["install", bin])).toMatch(/already; nothing to do\.\n$/);
   expect(listing()).toEqual(before);
 });
 
@@ -145,8 +145,8 @@ test("a full disk is told, and the directory stays as it was; with room it works
     ${older} install ${folder}/small || echo "status $?"`;
   const { stdout, stderr, status } = await run("unshare", ["--mount", "sh", "-c", script]);
   expect({ status, stderr }).toMatchObject({ status: 0 });
-  expect(stderr).toMatch(/weft install: cannot install into \S+: write \S+: no space left \(ENOSPC\)\nMake room/);
-  expect(stderr).toMatch(/read-only file system \(EROFS\)\nSome systems have/);
+  expect(stderr).toMatch(/weft install: cannot install into \S+: write \S+: no space left \(ENOSPC\)\nFree some space/);
+  expect(stderr).toMatch(/read-only file system \(EROFS\)\nOn some systems/);
   expect(stdout).toMatch(/^status 1\n[\s\S]*nothing to do\.\nstatus 1\n$/);
 });
 

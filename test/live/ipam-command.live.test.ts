@@ -128,7 +128,7 @@ test("what nobody has is found and freed, and nothing else", async () => {
   expect(dry.stdout).toMatch(
     /net +\S+ +forgotten +would be freed .*results\/net-forgotten-eth0 names \/run\/netns\/weft-nobody, which is gone/,
   );
-  expect(dry.stdout).toMatch(/Nothing was changed: --yes frees them\.\n$/);
+  expect(dry.stdout).toMatch(/Nothing was changed. Use --yes to free these addresses\.\n$/);
   expect(await bed.reservations()).toBe(before);
 
   const { status, stdout } = await weft("ipam", "gc", "--yes", "--grace-seconds", "0", "-o", "json");
@@ -189,7 +189,7 @@ test("in a chroot of another container, what lives is seen, and so is what the r
   for (const cover of ["", "mount -t tmpfs none /run && "]) {
     const { stdout, stderr } = await gc(cover);
     expect({ stdout, stderr }).toEqual({
-      stdout: expect.stringMatching(/: 2 reserved, \d+ network namesp/),
+      stdout: expect.stringMatching(/: 2 reserved, read \d+ network namesp/),
       stderr: "",
     });
   }
@@ -209,7 +209,7 @@ test("what an earlier boot reserved is freed, and said to be", async () => {
     ...{ changed: true, kept: 0 },
     addresses: [
       { containerId: "ipam1", done: "freed" },
-      { containerId: "ipam2", done: "freed", reason: "reserved before this machine was last started" },
+      { containerId: "ipam2", done: "freed", reason: "reserved before the last boot" },
     ],
   });
   expect(await states()).toEqual([]);
@@ -222,7 +222,7 @@ test("a link's mark counts wherever weft is called", async () => {
   await bed.node.succeed("ip", ["-n", pod.name, "address", "flush", "dev", "eth0"]);
   const elsewhere = ["--net", `${OURS}/weft`, "ipam", "ls", "--network", "net"];
   expect((await bed.node.run("unshare", elsewhere)).stdout).toMatch(
-    /marked +eth0 +\d+s +used +link \S+ in \S+ carries/,
+    /marked +eth0 +\d+s +used +link \S+ in \S+ has its mark/,
   );
 });
 
@@ -245,7 +245,7 @@ test.each(["ls", "gc"])("ipam %s says that there is no such network, or director
   expect(await ask("--network", "net")).toEqual([0, ""]);
   expect(await ask("--network", "nET")).toEqual([2, 'there is no network "nET" in /var/lib/cni/networks']);
   for (const path of ["/var/lib/cni/absent", "/etc/passwd"]) {
-    expect(await ask("--data-dir", path)).toEqual([2, `${path} is no directory`]);
+    expect(await ask("--data-dir", path)).toEqual([2, `${path} is not a directory`]);
   }
 });
 
@@ -273,7 +273,7 @@ test("of a node that is itself a container, the machine that holds it sees all",
     ...["ipam", "gc", "--yes", "--grace-seconds", "0", "--network", "net"],
     ...["--data-dir", `${below}/networks`, "--cache-dir", `${below}/results`],
   ]);
-  expect(stdout).toMatch(/gone +freed[\s\S]*2 other reserved addresses stay/);
+  expect(stdout).toMatch(/gone +freed[\s\S]*Kept 2 other reserved addresses/);
   expect(await states()).toEqual(["net alive used"]);
 });
 
@@ -296,7 +296,7 @@ test("an unprivileged container's view is not enough", async () => {
   expect({ status, stderr }).toEqual({
     status: 3,
     stderr: expect.stringContaining(
-      "weft ipam gc: from here not all of the node's network namespaces can be seen: weft runs in a container that sees its own processes alone\nNothing was changed.",
+      "weft ipam gc: some of the node's network namespaces cannot be read from here: weft runs in a container that sees only its own processes\nNothing was changed.",
     ),
   });
   expect(await states()).toEqual(["net ipam1 young"]);

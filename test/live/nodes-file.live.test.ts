@@ -80,7 +80,7 @@ test("pods of both hosts reach each other, by hardware addresses that nobody ann
   const [near, far] = [await addPod(first, "a"), await addPod(second, "b")];
   await eventually(async () => expect(await near.inside.pings(far.address)).toBe(true));
   expect(await routes(first)).toEqual(["10.244.2.0/24"]);
-  for (const { weftd } of hosts) expect(weftd.output).not.toMatch(/something else of this node/);
+  for (const { weftd } of hosts) expect(weftd.output).not.toMatch(/the nodes file is wrong about this node/);
 });
 
 test("the interface is found by an alternative name longer than a name can be", async () => {
@@ -95,7 +95,7 @@ test("a new version is taken up, a broken one is told by its line and changes no
   writeNodes(entry(1), entry(2), entry(3));
   await eventually(async () => expect(await routes(first)).toEqual(["10.244.2.0/24", "10.244.3.0/24"]));
   writeNodes(entry(1), entry(2).replace("10.244.2.0/24", "10.244.2.0"));
-  await first.weftd.says(/nodes\.yaml: line 6: nodes\[1\]\.podCIDRs\[0\]: .*the data path stays as it is/);
+  await first.weftd.says(/nodes\.yaml: line 6: nodes\[1\]\.podCIDRs\[0\]: .*the data path stays in place/);
   expect(await routes(first)).toEqual(["10.244.2.0/24", "10.244.3.0/24"]);
   writeNodes(entry(1), entry(2));
   await eventually(async () => expect(await routes(first)).toEqual(["10.244.2.0/24"]));
@@ -128,7 +128,7 @@ test("Services of the file are served on each host, and follow it", async () => 
 test("a file that says something else of a host than is so, is told", async () => {
   const [first] = hosts as [Host, Host];
   writeNodes(`${entry(1)}    vtepMAC: 0a:00:00:00:00:01\n`, entry(2));
-  await first.weftd.says(/the nodes file says something else of this node than is so/);
+  await first.weftd.says(/the nodes file is wrong about this node/);
   expect(first.weftd.isRunning).toBe(true);
   writeNodes(entry(1), entry(2));
 });

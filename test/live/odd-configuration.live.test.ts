@@ -63,8 +63,8 @@ test("a directory and a FIFO of a conflist's name are passed over, with a warnin
   });
   await eventually(async () => expect(await readyz()).toMatch(/^ready/));
   expect(readdirSync(confDir)).toContain("05-weft.conflist");
-  await weftd.says(/10-flannel\.conflist is a directory, no file: it is passed over/);
-  await weftd.says(/00-fifo\.conf is a FIFO, no file: some runtimes load no network then/);
+  await weftd.says(/10-flannel\.conflist is a directory, not a file; it is ignored/);
+  await weftd.says(/00-fifo\.conf is a FIFO, not a file; some runtimes then load no network/);
   const pod = await makeNamespace("odd-pod", cleanup);
   expect((await runtime.add("pod", pod.path)).result.ips).toHaveLength(1);
 });
@@ -96,7 +96,7 @@ test("a podCIDR inside another is left out, and pods start", async () => {
   });
   await eventually(async () =>
     expect(await readyz()).toMatch(
-      /^ready\n\[\+\] subnet: 10\.244\.0\.0\/23$[\s\S]*^\[!\] subnet: 10\.244\.1\.0\/24 lies in/m,
+      /^ready\n\[\+\] subnet: 10\.244\.0\.0\/23$[\s\S]*^\[!\] subnet: 10\.244\.1\.0\/24 is contained in/m,
     ),
   );
   expect(readFileSync(`${confDir}/05-weft.conflist`, "utf8")).not.toContain("10.244.1.0/24");

@@ -142,7 +142,7 @@ test("elsewhere, by the node that forwards, which gives the host's connections i
   const alone = startWeftd(host, "alone");
   await eventually(async () =>
     expect((await readyz(host)).body).toContain(
-      "node n2 (192.0.2.2, 2001:db8::2) is on none of this host's links: its pods in 10.244.2.0/24 are not reached; name a node that forwards to it by --via",
+      "node n2 (192.0.2.2, 2001:db8::2) is on none of this host's links: its pods in 10.244.2.0/24 are unreachable; set --via to a node that forwards to it",
     ),
   );
   expect(await routes(host)).toEqual([]);
@@ -164,7 +164,9 @@ test("a host that has the name of a Node says so, and changes nothing", async ()
   const host = await makeHost("node", "192.0.2.101", ["outside2", "netns", `${OWN_PREFIX}vxlan-link`]);
   await cluster.link("ip", ["link", "set", "outside2", "master", "br0", "up"]);
   startWeftd(host, "node", "--node-name", second.name);
-  await eventually(async () => expect((await readyz(host)).body).toContain("there is a Node n2, and --no-pods is for"));
+  await eventually(async () =>
+    expect((await readyz(host)).body).toContain("there is a Node n2, but --no-pods is only for"),
+  );
   expect(await routes(host)).toEqual([]);
 });
 

@@ -204,7 +204,7 @@ describe("with weftd", () => {
     await flush();
     await isBack(before);
     for (const pod of [a, b]) await expectTraffic(pod);
-    await weftd?.says(/"attachments":2,.*rules of running pods that another program removed are back/);
+    await weftd?.says(/"attachments":2,.*restored rules of running pods that another program had removed/);
     const { body } = await ask("/metrics");
     expect(body).toContain('weft_repairs_total{kind="attachment"} 2');
     expect((await ask("/readyz")).body).not.toContain("pods' rules");
@@ -249,7 +249,7 @@ describe("with weftd", () => {
     expect(await ask()).toBe(OUTSIDE[4]);
     started.signal("SIGCONT");
     await isBack(before);
-    await started.says(/rules of running pods that another program removed are back/);
+    await started.says(/restored rules of running pods that another program had removed/);
     await expect(ask()).rejects.toThrow();
     await a.inside.listen(LATER, "udp");
     expect(await ask(3000)).toBe(OUTSIDE[4]);

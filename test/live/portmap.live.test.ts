@@ -408,7 +408,7 @@ describe("verbs", () => {
         /tcp \. 8080 .* is missing/,
       ],
       [() => nft("flush", "map", ...table, "masquerade6"), /masquerade6 is missing/],
-      [() => nft("flush", "chain", ...table, "loopback"), /rules of the table inet weft_portmap were changed/],
+      [() => nft("flush", "chain", ...table, "loopback"), /rules of the table inet weft_portmap have been changed/],
       [() => nft("delete", "table", ...table), /table inet weft_portmap is missing/],
       [() => bed.node.succeed("sh", ["-c", "echo 0 >/proc/sys/net/ipv4/conf/cni0/route_localnet"]), /route_localnet/],
     ];

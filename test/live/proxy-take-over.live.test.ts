@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Machine, type Node, type Pod } from "./harness/cluster.ts";
 import { succeed } from "./harness/command.ts";
+import { inOrder } from "./harness/in-order.ts";
 import type { Inside } from "./harness/inside.ts";
 import { OURS } from "./harness/plugin-bed.ts";
 import { eventually, Running } from "./harness/process.ts";
@@ -89,7 +90,8 @@ function connecting(inside: Inside, host: string): () => Promise<number> {
   };
 }
 
-describe.each(Object.keys(PLAYED))("%s", (mode) => {
+describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
+  inOrder();
   const { load, left } = PLAYED[mode] as Played;
   const cleanup = new Cleanup();
   let cluster: Cluster;
@@ -166,7 +168,7 @@ describe.each(Object.keys(PLAYED))("%s", (mode) => {
     expect(await left(node)).toEqual(recorded);
     expect((await ask(10256, "/healthz")).body).toBe("kube-proxy");
     expect((await events()).match(/"reason":"KubeProxyRuns"/g)).toHaveLength(1);
-    expect((await cluster.readyz(node)).body).toContain("[+] services: another program has the turn");
+    expect((await cluster.readyz(node)).body).toContain("[+] services: another program serves Services");
   });
 
   test("when it ends, weftd takes over: its rules stand, kube-proxy's go, and no connection is lost", async () => {
@@ -188,7 +190,7 @@ describe.each(Object.keys(PLAYED))("%s", (mode) => {
       expect(saved).toContain("-A INPUT -j KUBE-FIREWALL");
       expect(saved).toContain("block incoming localnet connections");
     }
-    expect(node.weftd.output).toMatch(/kube-proxy's rules are removed/);
+    expect(node.weftd.output).toMatch(/kube-proxy's rules removed/);
   });
 
   test("kube-proxy's ports are weftd's then", async () => {
@@ -232,12 +234,14 @@ describe.each(Object.keys(PLAYED))("%s", (mode) => {
     proxy = await startProxy(node, cleanup);
     cluster.restartWeftd(node);
     await eventually(async () =>
-      expect((await cluster.readyz(node)).body).toContain("[+] services: another program has the turn"),
+      expect((await cluster.readyz(node)).body).toContain("[+] services: another program serves Services"),
     );
     expect(await servicesTable(node)).toEqual(whole);
     const paths = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
     const doctor = await node.inside.run(`${OURS}/weft`, ["doctor", "--only", "stale-services", ...paths]);
-    expect(doctor.stdout).toMatch(/error \(stale-services\): the table inet weft-services stands, and weftd waits/);
+    expect(doctor.stdout).toMatch(
+      /error \(stale-services\): the table inet weft-services exists, but weftd is waiting/,
+    );
     await proxy.stop("SIGKILL");
     await eventually(async () =>
       expect(JSON.parse((await ask(10256, "/healthz")).body)).toMatchObject({ healthy: true }),

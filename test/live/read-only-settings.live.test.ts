@@ -53,7 +53,7 @@ test.each([
     status: 1,
     json: {
       code: 999,
-      msg: expect.stringMatching(`${setting} is 0, has to be 1.*EROFS.*set ${setting}=1 for the container`),
+      msg: expect.stringMatching(`${setting} is 0 and must be 1.*EROFS.*set ${setting}=1 for this container`),
     },
   });
   expect(await bed.reservations()).toBe("");
@@ -80,7 +80,7 @@ describe("portmap", () => {
     const { json } = await call("ADD", conf("bridge", V4, BRIDGE));
     expect(await call("ADD", ports(json))).toMatchObject({
       status: 1,
-      json: { msg: expect.stringContaining("set net.ipv4.conf.all.route_localnet=1 for the container") },
+      json: { msg: expect.stringContaining("set net.ipv4.conf.all.route_localnet=1 for this container") },
     });
     expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toContain("8080");
   });

@@ -141,7 +141,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
       await change();
       await eventually(async () =>
         expect((await explain(at(vip, 80), client.addresses[index])).hops.map(({ text }) => text).join("\n")).toContain(
-          `leads it to ${at(pod.addresses[index] ?? "", ECHO_PORT)}`,
+          `sends it to ${at(pod.addresses[index] ?? "", ECHO_PORT)}`,
         ),
       );
       for (const [who, from, seen, address, port] of senders) {
@@ -210,7 +210,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     await eventually(async () => expect(await prerouting(client)).toMatch(/50 %.*50 %/));
     await client.inside.seenBy(vip, 80);
     const { status, hops } = await explain(at(vip, 80), client.addresses[index]);
-    expect(hops.find((hop) => hop.at === "prerouting")?.text).toMatch(/leads it to \S+:7007$/);
+    expect(hops.find((hop) => hop.at === "prerouting")?.text).toMatch(/sends it to \S+:7007$/);
     expect({ status, notes: hops.filter(({ state }) => state !== "goes" && state !== "arrives") }).toEqual({
       ...{ status: DONE, notes: [] },
     });
@@ -229,7 +229,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     expect(status).toBe(FAULTS);
     expect(hopAt("compared")).toMatchObject({
       state: "astray",
-      text: expect.stringMatching(/weftd means it to go to/),
+      text: expect.stringMatching(/weftd expects it to go to/),
     });
     expect((await explain(at(vip, 80), client.addresses[index])).status).toBe(DONE);
   });
@@ -306,7 +306,7 @@ describe("without weftd", () => {
       }),
     );
     const { stdout } = await first.inside.run(`${BIN}/weft`, ["services"]);
-    expect(stdout).toMatch(/^No weftd answers .* this is what the kernel's table inet weft-services tells/);
+    expect(stdout).toMatch(/^weftd does not answer .* the kernel's table inet weft-services/);
   });
 
   test("explain follows the kernel's rules as before", async () => {

@@ -162,7 +162,7 @@ describe("a weftd that is stopped, killed or started again", () => {
       await eventually(() => client.inside.converse(VIP, 80, 100, 20));
       cluster.restartWeftd(first);
       await cluster.ready(first);
-      await first.weftd.says(/Services: the kernel was compared/);
+      await first.weftd.says(/Services compared with the kernel/);
       for (const { sent, echoed } of await Promise.all(streams)) {
         expect(sent).toBeGreaterThan(10);
         expect(echoed).toBe(sent);

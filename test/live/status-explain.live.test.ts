@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { BIN, Cluster, type Families, type Mode, type Node, type Pod } from "./harness/cluster.ts";
+import { inOrder } from "./harness/in-order.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
 
 interface Hop {
@@ -29,11 +30,12 @@ interface Status {
 const DONE = 0;
 const FAULTS = 5;
 
-describe.each<[Mode, Families]>([
+describe.concurrent.each<[Mode, Families]>([
   ["vxlan", "ipv4"],
   ["vxlan", "ipv6"],
   ["host-gw", "ipv4"],
 ])("%s, %s", (mode, families) => {
+  inOrder();
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;
@@ -125,7 +127,7 @@ describe.each<[Mode, Families]>([
       const { exit, hops, last } = await explain(remote.address, from);
       const ways = isTunnel ? ["device", "neighbour", "fdb", "underlay", "leaves"] : ["device", "neighbour", "leaves"];
       expect({ exit, at: places(hops) }).toEqual({ exit: DONE, at: ["address", "from", "route", ...ways] });
-      expect(last).toMatchObject({ state: "arrives", text: expect.stringContaining("n2's") });
+      expect(last).toMatchObject({ state: "arrives", text: expect.stringContaining("on n2") });
       for (const { show } of hops) if (show !== undefined) await shell(show);
     }
     await reaches(remote.address);
@@ -198,16 +200,16 @@ describe.each<[Mode, Families]>([
     const unsure = await explain(outside, own.address);
     expect(unsure.hops.find(({ at }) => at === "prerouting")).toMatchObject({
       state: "note",
-      text: expect.stringContaining("may give it another destination"),
+      text: expect.stringContaining("may translate its destination"),
     });
     const sure = await explain(outside, own.address, "--protocol", "tcp", "--port", "80");
     expect(sure.hops.find(({ at }) => at === "prerouting")).toMatchObject({
       state: "goes",
-      text: expect.stringContaining(`leads it to ${remote.address}`),
+      text: expect.stringContaining(`sends it to ${remote.address}`),
     });
     expect({ exit: sure.exit, at: sure.last.at, text: sure.last.text }).toEqual({
       ...{ exit: DONE, at: "leaves" },
-      text: expect.stringContaining("n2's"),
+      text: expect.stringContaining("on n2"),
     });
     expect(await own.inside.seenBy(outside, 80).catch(String)).toMatch(/ECONNREFUSED/);
     await shell("nft delete table inet site");

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Families, type Machine, type Mode, type Node } from "./harness/cluster.ts";
 import { annotate, FLANNEL_CONFLIST, flannelBin, runFlanneld, shell, waysOf } from "./harness/flannel.ts";
+import { inOrder } from "./harness/in-order.ts";
 import { Inside } from "./harness/inside.ts";
 import { makeNamespace, type Namespace } from "./harness/namespace.ts";
 import { OURS } from "./harness/plugin-bed.ts";
@@ -40,11 +41,12 @@ const state = (machine: Machine, folder: string) =>
     `cd /var/lib/cni/${folder} 2>/dev/null && find . -type f ! -name lock ! -name 'last_reserved*' | sort || true`,
   );
 
-describe.each<[Mode, Families]>([
+describe.concurrent.each<[Mode, Families]>([
   ["vxlan", "ipv4"],
   ["host-gw", "ipv4"],
   ["vxlan", "dual"],
 ])("%s, %s", (mode, families) => {
+  inOrder();
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;
@@ -182,7 +184,7 @@ describe.each<[Mode, Families]>([
       const words = ["cleanup", "--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
       const said = await node.inside.succeed(`${OURS}/weft`, words);
       for (const { device } of mode === "vxlan" ? waysOf(cluster) : [])
-        expect(said).toContain(`vxlan ${device}: another program's routes lead through it`);
+        expect(said).toContain(`vxlan ${device}: another program's routes use it`);
       expect(await links("vxlan")).toEqual(devices);
       expect(await links("bridge")).toEqual(bridges);
       expect(existsSync(node.runDir)).toBe(false);

@@ -66,7 +66,7 @@ test.each([
   ["another owner", { owner: 1001 }, /owner/],
   ["another group", { group: 7 }, /group/],
   ["one queue", { multiQueue: false }, /multiQueue/],
-  ["a bridge", { bridge: "br0" }, /no port of br0/],
+  ["a bridge", { bridge: "br0" }, /not a port of br0/],
 ])("CHECK sees that it has not %s", async (_name, more, message) => {
   const input = conf({ owner: 1000, group: 1000, multiQueue: true, mtu: 1400 });
   await bed.pod.succeed("ip", ["link", "add", "br0", "type", "bridge"]);

@@ -274,7 +274,7 @@ describe.each<Backend>(["iptables", "nftables"])("with %s", (backend) => {
       done = await undo();
     }, [8081, 8082]);
     expect(done).toMatchObject({ status: 0, stderr: "" });
-    expect(done.stdout).not.toMatch(/^(Failed|Stays):/m);
+    expect(done.stdout).not.toMatch(/^(Failed|Left in place):/m);
     expect(answered).toBeGreaterThan(4);
     for (const { sent, echoed } of await Promise.all(talks)) {
       expect(sent).toBeGreaterThan(50);
@@ -311,7 +311,7 @@ test("without the runtime's cache the tables tell enough", async () => {
   const pods = [await attach("iptables", "lost1", ports, false), await attach("iptables", "lost2", [tcp(8082)], false)];
   const done = await undo();
   expect(done).toMatchObject({ status: 0, stderr: "" });
-  expect(done.stdout).toMatch(/^Stays:\n {2}portmap of container lost1.*order of its ports is not known.*\n$/m);
+  expect(done.stdout).toMatch(/^Left in place:\n {2}portmap of container lost1.*order of its ports is not known.*\n$/m);
   expect(await weftTables()).toEqual([]);
   await expectTraffic(pods);
   await expectReference(pods);
@@ -370,7 +370,7 @@ test("plugins that configurations name and that replaced no file stay, with the 
   const { kept, removed, left } = JSON.parse(done.stdout) as { kept: string[]; removed: string[]; left: string[] };
   expect(kept.sort()).toEqual(["portmap", "vxlan", "weft"]);
   expect(removed).toContain("host-gw");
-  expect(left.join("\n")).toMatch(/portmap of container one.*no other program's portmap takes the place of weft's/);
+  expect(left.join("\n")).toMatch(/portmap of container one.*no other program's portmap replaces weft's/);
   expect(await weftTables()).toEqual(["table inet weft_portmap"]);
   await expectTraffic([pod]);
   await expectReference([pod]);
@@ -412,8 +412,8 @@ test("where the host's iptables is the legacy one, the rules go into its tables"
 });
 
 test.each([
-  [["--only", "bridge"], 2, /--undo goes without --only/],
-  [["--keep-existing"], 2, /--undo goes without/],
+  [["--only", "bridge"], 2, /--undo cannot be combined with --only/],
+  [["--keep-existing"], 2, /--undo cannot be combined/],
 ])("%j beside --undo is refused", async (words, status, message) => {
   const done = await undo(...words);
   expect(done).toMatchObject({ status, stdout: "", stderr: expect.stringMatching(message) });
@@ -496,7 +496,7 @@ test("rules in another program's chain that drops what it does not know stay, an
   const done = await undo();
   expect(done).toMatchObject({ status: 0, stderr: "" });
   expect(done.stdout).toMatch(
-    /^Stays:\n {2}the rule of container one, interface eth0, network net-iptables in inet site gate.*nft delete rule inet site gate handle \d+$/m,
+    /^Left in place:\n {2}the rule of container one, interface eth0, network net-iptables in inet site gate.*nft delete rule inet site gate handle \d+$/m,
   );
   await expectReference([pod]);
 });

@@ -25,7 +25,7 @@ describeWhere(previous !== undefined)("under a TCP stream and 1,000 pings a seco
 
   afterAll(() => cleanup.run());
 
-  test.each<Mode>(["vxlan", "host-gw"])(
+  test.concurrent.each<Mode>(["vxlan", "host-gw"])(
     "%s: restart, crash, downgrade and upgrade lose nothing",
     async (mode) => {
       const own = new Cleanup();

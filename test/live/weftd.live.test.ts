@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Mode, type Node, type Pod } from "./harness/cluster.ts";
+import { inOrder } from "./harness/in-order.ts";
 import { eventually, Running } from "./harness/process.ts";
 import { measureReach } from "./harness/traffic.ts";
 
@@ -9,7 +10,8 @@ import { measureReach } from "./harness/traffic.ts";
 const QUIET_MS = 1500;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
+describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
+  inOrder();
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let first: Node;

@@ -103,7 +103,7 @@ describe("a node's status", () => {
     [
       "a foreign annotation",
       annotated({ "example.com/x": "1" }),
-      /annotations weftd may change these alone: .*weft\/vxlan-port/,
+      /weftd may change only these annotations of a Node: .*weft\/vxlan-port/,
     ],
     [
       "a foreign annotation's removal",
@@ -125,7 +125,7 @@ describe("a node's status", () => {
     [
       "another condition",
       strategicMergePatch(NODE, { status: { conditions: [{ type: "Ready", status: "False" }] } }),
-      /NetworkUnavailable alone/,
+      /only the condition NetworkUnavailable/,
     ],
     [
       "a condition that is new",
@@ -135,9 +135,9 @@ describe("a node's status", () => {
     [
       "another condition's removal",
       merged({ status: { conditions: [{ type: "NetworkUnavailable", status: "False" }] } }),
-      /NetworkUnavailable alone/,
+      /only the condition NetworkUnavailable/,
     ],
-    ["all conditions' removal", merged({ status: { conditions: null } }), /NetworkUnavailable alone/],
+    ["all conditions' removal", merged({ status: { conditions: null } }), /only the condition NetworkUnavailable/],
     ["the whole status's removal", merged({ status: null }), /cannot be evaluated|spec/],
   ])("may not be given %s", (_what, object, reason) => {
     expect(judge(object)).toMatch(reason);
@@ -193,7 +193,7 @@ describe("an Event", () => {
     ["that is another's, made its own", update(accountOn("n1"), event("n1"), event("n1", "kubelet"))],
     ["that is of another node's weftd", update(accountOn("n1"), event("n1"), event("n2"))],
   ])("%s is not", (_what, admission) => {
-    expect(refusal(EVENTS, admission)).toMatch(/about that node alone|not of weftd on node|cannot be evaluated/);
+    expect(refusal(EVENTS, admission)).toMatch(/about that node only|not written by weftd of node|cannot be evaluated/);
   });
 });
 

@@ -1,4 +1,7 @@
-/** The Helm chart renders what kustomize makes: with its defaults the base, with each example the overlay of that name. */
+/**
+ * The Helm chart renders what kustomize makes: with its defaults the base, with each example the overlay of that name. Its
+ * templates repeat the manifests, because a chart cannot read files outside its folder.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
@@ -162,8 +165,8 @@ describe("the schema", () => {
 
   test("is shown in the chart's README (vitest -u writes it anew)", async () => {
     const values = parse(readFileSync(`${CHART}/values.yaml`, "utf8")) as Record<string, unknown>;
-    const heading = "# The chart's values\n\nMade from `values.schema.json` and `values.yaml`; ";
-    const readme = `${heading}[docs/install.md](../../docs/install.md) is the way through it.\n\n${formatValuesTable(SCHEMA, values)}`;
+    const heading = "# Values of the chart\n\nGenerated from `values.schema.json` and `values.yaml`. ";
+    const readme = `${heading}[docs/install.md](../../docs/install.md) describes the installation.\n\n${formatValuesTable(SCHEMA, values)}`;
     await expect(readme).toMatchFileSnapshot(`${CHART}/README.md`);
   });
 });

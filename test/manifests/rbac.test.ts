@@ -174,7 +174,7 @@ test("another node is not written to, and no Event said about it", async () => {
   );
   const event = { node: "n2", uid: undefined, type: "Normal", reason: "R", message: "m", count: 1 } as const;
   await expect(api.createEvent({ ...event, firstTimestamp: TIME, lastTimestamp: TIME })).rejects.toThrow(
-    /'weftd-events' denied request: weftd of node "n1" writes Events about that node alone/,
+    /'weftd-events' denied request: weftd of node "n1" may write Events about that node only/,
   );
   expect(server.store.get("n2").metadata.annotations).toBeUndefined();
 });

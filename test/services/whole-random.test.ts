@@ -13,6 +13,7 @@ import { type HeldFrontend, lookAtFrontends } from "../../pkg/services/nftables/
 import { servicesTable } from "../../pkg/services/nftables/layout.ts";
 import { NftablesMode } from "../../pkg/services/nftables/nftables-mode.ts";
 import { applyDamage, type Damage, damage } from "../convergence/damage.ts";
+import { runs } from "../fuzz/samples.ts";
 import { formatEndpoints } from "./core-bed.ts";
 import { arbitraryEvents, arbitraryPopulation, arbitrarySettings, type ServiceEvent } from "./random-events.ts";
 import { WholeBed } from "./whole-bed.ts";
@@ -136,7 +137,7 @@ function wantedText(frontend: Frontend, isClusterIp: boolean): string {
   });
 }
 
-test("after each step the table is as new, and a comparison finds nothing to do", { timeout: 300_000 }, () => {
+test("after each step the table is as new, and a comparison finds nothing to do", () => {
   fc.assert(
     fc.property(
       arbitrarySettings,
@@ -151,6 +152,6 @@ test("after each step the table is as new, and a comparison finds nothing to do"
         }
       },
     ),
-    { numRuns: 20 },
+    { numRuns: runs(4, 200) },
   );
 });

@@ -1,4 +1,4 @@
-/** Addresses: reservations without pods, and subnets that are nearly used up. */
+/** Checks of addresses: reservations without pods, and subnets that are nearly used up. */
 
 import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { formatAddress } from "../../../pkg/ip/address.ts";
@@ -8,7 +8,7 @@ import type { Check } from "../finding.ts";
 export const leakedAddresses: Check = {
   name: "leaked-addresses",
   group: "addresses",
-  about: "every reserved address has a pod",
+  about: "every reserved address belongs to a pod",
   judge({ leases, command }) {
     const { leaked, dataDir } = leases;
     if (leaked.length === 0) return [];
@@ -18,7 +18,7 @@ export const leakedAddresses: Check = {
       {
         severity: "warning",
         seen: `${leaked.length} reserved address${leaked.length === 1 ? " has" : "es have"} no pod: ${shown.join(", ")}${others > 0 ? `, and ${others} more` : ""}`,
-        why: "they are given to nobody; in the end no pod can be started",
+        why: "host-local does not assign these addresses again; once a subnet has no free address, no pod can start",
         run: `${command} ipam gc --yes --data-dir ${dataDir}`,
       },
     ];
@@ -30,7 +30,7 @@ const OUTSIDE_SHOWN = 16;
 export const outsidePods: Check = {
   name: "outside-pods",
   group: "addresses",
-  about: "every pod's address is in one of this node's subnets",
+  about: "every pod's address is in a subnet of this node",
   judge({ renumbering, table, attachment, command }) {
     if (renumbering === undefined || table === undefined || renumbering.outside.length === 0) return [];
     const addresses = renumbering.outside.map(({ address }) => formatAddress(address));
@@ -43,12 +43,12 @@ export const outsidePods: Check = {
         seen:
           `pods run with addresses outside this node's subnets (${table.node.subnets.map(formatPrefix).join(", ")}): ` +
           `${addresses.slice(0, OUTSIDE_SHOWN).join(", ")}${others > 0 ? `, and ${others} more (${command} ipam ls)` : ""}`,
-        why: "the Node was registered anew with other podCIDRs: other nodes do not reach these pods",
+        why: "the Node was registered again with other podCIDRs, so other nodes cannot reach these pods",
         advice:
-          "delete these pods so that they start anew (kubectl get pods -A -o wide names them)" +
+          "delete these pods, so that their controllers create them again (find them with kubectl get pods -A -o wide)" +
           (kept.length === 0
             ? ""
-            : `; leave ${gateways} on ${attachment.bridge} until then: it is their gateway, and weftd removes it with the last of them`),
+            : `; until then, leave ${gateways} on ${attachment.bridge}: it is their gateway, and weftd removes it with the last of these pods`),
       },
     ];
   },
@@ -59,15 +59,15 @@ const NEARLY = 0.9;
 export const addressUse: Check = {
   name: "address-use",
   group: "addresses",
-  about: "this node's subnets have addresses left",
+  about: "this node's subnets have free addresses",
   judge({ leases }) {
     return leases.uses
       .filter(({ used, capacity }) => used >= Number(capacity) * NEARLY)
       .map(
         ({ subnet, used, capacity }): Finding => ({
           severity: BigInt(used) >= capacity ? "error" : "warning",
-          seen: `pods have ${used} of the ${capacity} addresses of ${subnet}`,
-          why: "without a free one no pod can be started here",
+          seen: `pods use ${used} of the ${capacity} addresses of ${subnet}`,
+          why: "if no address is free, no pod can start on this node",
           advice: "move pods to other nodes, lower kubelet's maxPods, or give nodes larger podCIDRs",
         }),
       );

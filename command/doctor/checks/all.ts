@@ -1,4 +1,4 @@
-/** All checks, group by group. */
+/** All checks, by group. */
 import { CHECK_GROUPS, type Check } from "../finding.ts";
 import { addressUse, leakedAddresses, outsidePods } from "./addresses.ts";
 import { backendChecks } from "./backends.ts";

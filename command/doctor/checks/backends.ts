@@ -1,4 +1,4 @@
-/** The backends' own checks (pkg/backend/<name>), on what doctor knows of the node. */
+/** Adapts the checks of the backends (pkg/backend/<name>) to doctor's facts. */
 import { BACKENDS } from "../../../pkg/backend/backends.ts";
 import type { BackendCheck } from "../../../pkg/backend/inspection.ts";
 import type { Check } from "../finding.ts";

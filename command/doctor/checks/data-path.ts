@@ -1,4 +1,7 @@
-/** The way to other nodes' pods: what the kernel holds against what it should, MTUs, others in the way, probes. */
+/**
+ * Checks of the data path to other nodes' pods: the kernel's state against the desired state, MTUs, other programs'
+ * routes, probes.
+ */
 
 import { backendNamed } from "../../../pkg/backend/backends.ts";
 import type { Finding } from "../../../pkg/backend/inspection.ts";
@@ -25,10 +28,10 @@ import { backendChecks } from "./backends.ts";
 import { deviceNames } from "./kernel.ts";
 import { leftPodBridge } from "./pod-kinds.ts";
 
-/** More than these are not for a person's hand. */
+/** More commands than these are too many to run by hand. */
 const MOST_COMMANDS = 20;
 
-/** One finding for what `commands` would put right. */
+/** Returns one finding for all of `commands`, which would repair `what`. */
 function different(what: string, commands: readonly string[], facts: Facts): Finding[] {
   if (commands.length === 0) return [];
   const named = commands.map((command) => withNames(command, facts.observed));
@@ -36,11 +39,11 @@ function different(what: string, commands: readonly string[], facts: Facts): Fin
   return [
     {
       severity: "error",
-      seen: `${what} is not as it should be; what is missing: ${named.slice(0, 3).join("; ")}${others}`,
-      why: "pods here and on other nodes do not reach each other, or only some; a weftd that lives puts this back at once",
+      seen: `${what} differs from the desired state; missing: ${named.slice(0, 3).join("; ")}${others}`,
+      why: "pods on this node and on other nodes cannot reach each other, or only some of them can; a running weftd repairs this at once",
       ...(named.length <= MOST_COMMANDS
         ? { run: named.join(" && ") }
-        : { advice: "start weftd, or restart it where it lives: it puts all of this back" }),
+        : { advice: "start weftd, or restart it if it runs: it programs all of this again" }),
     },
   ];
 }
@@ -48,26 +51,26 @@ function different(what: string, commands: readonly string[], facts: Facts): Fin
 export const dataPath: Check = {
   name: "data-path",
   group: "data path",
-  about: "devices, routes, neighbours and forwarding entries are there as the node table says",
+  about: "the kernel has the devices, routes, neighbours and forwarding entries that the node table requires",
   judge(facts) {
     if (facts.desired === undefined) return [];
     const { commands, conflicts } = wholePlan(facts.desired.dataPath, facts.observed);
     return [
-      ...different("the way to other nodes", commands, facts),
+      ...different("the data path to other nodes", commands, facts),
       ...conflicts.map(
         (conflict): Finding => ({
           severity: "error",
           seen: withNames(conflict, facts.observed),
-          why: "packets for that subnet go another way",
+          why: "packets for that subnet take another route",
           run: conflictRemedy(conflict, facts),
-          advice: "remove what stands there",
+          advice: "remove the conflicting object",
         }),
       ),
     ];
   },
 };
 
-/** All that is missing: where a device has to be made first, what it is to hold then as well. */
+/** Returns all missing objects. If a device has to be created first, includes the entries that it needs then. */
 function wholePlan(wanted: DataPath, observed: KernelSnapshot) {
   const first = planDataPath(wanted, observed);
   if (first.isComplete) return { commands: first.requests.map(({ text }) => text), conflicts: first.conflicts };
@@ -96,10 +99,10 @@ function wholePlan(wanted: DataPath, observed: KernelSnapshot) {
   return { commands: [...first.requests, ...then.requests].map(({ text }) => naming(text)), conflicts: then.conflicts };
 }
 
-/** Indexes of devices that are not there yet: beyond any that the kernel gives. */
+/** The first index for devices that do not exist yet: greater than any index that the kernel assigns. */
 const NOT_YET = 0x7000_0000;
 
-/** A route is quoted as `ip route` writes it. */
+/** A conflict quotes the route in the format of `ip route`. */
 function conflictRemedy(conflict: string, { observed }: Facts): string | undefined {
   const route = /^the route "([^"]+)"/.exec(conflict)?.[1];
   return route === undefined ? undefined : `ip route del ${withNames(route, observed)}`;
@@ -108,7 +111,7 @@ function conflictRemedy(conflict: string, { observed }: Facts): string | undefin
 export const podBridge: Check = {
   name: "pod-bridge",
   group: "data path",
-  about: "the pods' bridge has its address and its ports",
+  about: "the pods' bridge has its addresses and its ports",
   judge(facts) {
     const { attachment, ends, table, observed, desired, renumbering } = facts;
     if (attachment.bridge === undefined || table === undefined || desired === undefined) return [];
@@ -122,7 +125,7 @@ export const podBridge: Check = {
       hairpin: false,
       former: renumbering?.retained,
     };
-    // A bridge that is missing has no hardware address to put back: the next pod's ADD makes it.
+    // A missing bridge has no hardware address to restore: the next pod's ADD creates the bridge.
     if (link === undefined) return [];
     const { requests, conflicts } = planPodBridge(wanted, observed);
     return [
@@ -132,7 +135,7 @@ export const podBridge: Check = {
         facts,
       ),
       ...conflicts.map((seen): Finding => {
-        const why = "no pod can be started on this node";
+        const why = "no pod can start on this node";
         return { severity: "error", seen, why, run: `ip link del ${link.name}` };
       }),
     ];
@@ -146,12 +149,13 @@ export function gatewaysOf(subnets: readonly Prefix[]): Prefix[] {
 export const bridgeAddress: Check = {
   name: "bridge-address",
   group: "data path",
-  about: "the pods' bridge has no addresses but the gateways of this node's pods",
+  about: "the pods' bridge has no addresses except the gateways of this node's pods",
   judge({ attachment, table, observed, renumbering }) {
     const link = observed.links.find(({ name }) => name === attachment.bridge);
     if (link === undefined || table === undefined) return [];
     const gateways = gatewaysOf(table.node.subnets);
-    // The check "outside-pods" names what weftd keeps for pods outside the subnets and removes with them.
+    // The check "outside-pods" reports the gateways that weftd keeps for pods outside the subnets. weftd removes them
+    // with those pods.
     const former = renumbering?.retained.gateways ?? [];
     const isKept = ({ address }: Prefix) => former.some(({ gateway }) => isSameAddress(gateway.address, address));
     return observed.addresses
@@ -159,21 +163,21 @@ export const bridgeAddress: Check = {
       .filter(({ prefix }) => !gateways.some((gateway) => isSamePrefix(gateway, prefix)) && !isKept(prefix))
       .map(({ prefix }) => ({
         severity: "warning",
-        seen: `${link.name} has the address ${formatPrefix(prefix)}, which is no gateway of this node's pods`,
-        why: "an earlier subnet or another program left it: packets to that network stay on this node",
+        seen: `${link.name} has the address ${formatPrefix(prefix)}, which is not a gateway of this node's pods`,
+        why: "packets to that network stay on this node; the address is left from an earlier subnet, or set by another program",
         run: `ip address del ${formatPrefix(prefix)} dev ${link.name}`,
       }));
   },
 };
 
-/** BR_MAX_PORTS (net/bridge/br_private.h): the bits of a port's number, less the one that is none. */
+/** BR_MAX_PORTS (net/bridge/br_private.h), less the port number 0, which is not used. */
 const MOST_PORTS = 1023;
 const FULL = 0.9;
 
 export const bridgePorts: Check = {
   name: "bridge-ports",
   group: "data path",
-  about: "the pods' bridge has ports left",
+  about: "the pods' bridge has free ports",
   judge({ attachment, observed }) {
     const link = observed.links.find(({ name }) => name === attachment.bridge);
     const ports = observed.links.filter(({ masterIndex }) => link !== undefined && masterIndex === link.index).length;
@@ -181,9 +185,9 @@ export const bridgePorts: Check = {
     return [
       {
         severity: ports >= MOST_PORTS ? "error" : "warning",
-        seen: `${attachment.bridge} has ${ports} ports, and a bridge ends at ${MOST_PORTS}`,
-        why: "no further pod can be attached then",
-        advice: "have weftd attach pods without a bridge (--attach ptp), and start the pods anew",
+        seen: `${attachment.bridge} has ${ports} of at most ${MOST_PORTS} ports`,
+        why: "once all ports are used, no more pods can be attached",
+        advice: "run weftd with --attach ptp, which attaches pods without a bridge, then restart the pods",
       },
     ];
   },
@@ -192,10 +196,10 @@ export const bridgePorts: Check = {
 export const mtu: Check = {
   name: "mtu",
   group: "data path",
-  about: "pods' packets fit the devices to other nodes and the underlay",
+  about: "pods' MTU is not larger than the MTU of the data path to other nodes",
   judge({ attachment, desired, observed, own }) {
     if (desired === undefined) return [];
-    const why = "larger packets between nodes are cut or lost: small requests work, large answers hang";
+    const why = "larger packets between nodes are fragmented or lost: small requests work, large responses hang";
     const findings: Finding[] = [];
     const links = observed.links;
     const bridge = links.find(({ name }) => name === attachment.bridge);
@@ -205,25 +209,30 @@ export const mtu: Check = {
       if (link.mtu <= desired.podMtu) continue;
       findings.push({
         severity: "warning",
-        seen: `${link.name} has an MTU of ${link.mtu}, and the way to other nodes carries ${desired.podMtu}`,
+        seen: `${link.name} has an MTU of ${link.mtu}, but the data path to other nodes carries ${desired.podMtu}`,
         why,
         run: `ip link set ${link.name} mtu ${desired.podMtu}`,
-        ...(link === bridge ? {} : { advice: "the pod's own end has it, too: start the pod anew" }),
+        ...(link === bridge ? {} : { advice: "the interface in the pod has the same MTU: restart the pod" }),
       });
     }
     if (own !== undefined && attachment.mtu !== undefined && attachment.mtu > desired.podMtu) {
-      const seen = `${own.name} gives pods an MTU of ${attachment.mtu}, and the way to other nodes carries ${desired.podMtu}`;
-      findings.push({ severity: "warning", seen, why, advice: "weftd rewrites it when it is ready: read its log" });
+      const seen = `${own.name} gives pods an MTU of ${attachment.mtu}, but the data path to other nodes carries ${desired.podMtu}`;
+      findings.push({
+        severity: "warning",
+        seen,
+        why,
+        advice: "weftd rewrites the file once it is ready; see its log",
+      });
     }
     return findings;
   },
 };
 
-/** Where packets for pods are led by somebody else. */
+/** Finds routes of other programs that take packets for pods. */
 export const foreignRoutes: Check = {
   name: "foreign-routes",
   group: "data path",
-  about: "no other program's route takes pods' addresses",
+  about: "no other program has routes to pods' addresses",
   judge(facts) {
     const { table, observed, desired, attachment } = facts;
     if (table === undefined || desired === undefined) return [];
@@ -247,18 +256,18 @@ export const foreignRoutes: Check = {
       table.conf.networks.some(
         (network) => contains(networkOf(network), destination.address) && destination.length >= network.length,
       ) &&
-      // One in the very place of ours is the data path's.
+      // The check "data-path" reports a route with the same destination as one of ours.
       !desired.dataPath.routes.some((route) => isSamePrefix(route.destination, destination));
     return observed.routes.filter(isForeign).map((route) => {
       const text = withNames(describeRoute(route), observed);
       const subnet = used.find((one) => overlaps(one, route.destination));
       return {
         severity: subnet === undefined ? "warning" : "error",
-        seen: `the route "${text}" is not weft's and leads into the pods' network`,
+        seen: `the route "${text}" is not weft's, and its destination is in the pods' network`,
         why:
           subnet === undefined
-            ? "a node that gets this subnet is not reached"
-            : `packets for pods of ${formatPrefix(subnet)} go there instead`,
+            ? "a node that gets this subnet cannot be reached"
+            : `packets for pods of ${formatPrefix(subnet)} take this route`,
         run: `ip ${route.destination.address.family === 6 ? "-6 " : ""}route del ${text.replace(/^-6 /, "")}`,
       };
     });
@@ -268,7 +277,7 @@ export const foreignRoutes: Check = {
 export const subnetOverlap: Check = {
   name: "subnet-overlap",
   group: "data path",
-  about: "the pods' networks and the underlay's are apart",
+  about: "the pods' networks do not overlap the underlay's",
   judge({ table }) {
     if (table === undefined) return [];
     const { networks } = table.node.underlay;
@@ -279,8 +288,8 @@ export const subnetOverlap: Check = {
           (pods): Finding => ({
             severity: "error",
             seen: `the pods' network ${formatPrefix(pods)} overlaps the underlay's ${formatPrefix(networkOf(network))}`,
-            why: "an address belongs to a pod and to a host: one of them is not reached",
-            advice: "give the pods another network in net-conf.json, and the nodes other podCIDRs",
+            why: "a pod and a host may have the same address, and only one of them can be reached",
+            advice: "configure another network for pods in net-conf.json, and other podCIDRs for the nodes",
           }),
         ),
     );
@@ -290,17 +299,17 @@ export const subnetOverlap: Check = {
 export const pathMtu: Check = {
   name: "path-mtu",
   group: "data path",
-  about: "packets as large as the underlay's MTU reach a few peers whole",
+  about: "packets as large as the underlay's MTU reach a few peers without fragmentation",
   judge({ probes }) {
     return probes
       .filter(({ isFullAnswered, isAnswered }) => !isFullAnswered && isAnswered)
       .map(({ peer, address, fullBytes, largestBytes }) => ({
         severity: "error",
-        seen: `${peer} (${address}) gets no packet of ${fullBytes} bytes, ${
-          largestBytes === undefined ? "though it gets small ones" : `and gets one of ${largestBytes}`
+        seen: `packets of ${fullBytes} bytes do not reach ${peer} (${address}), ${
+          largestBytes === undefined ? "but small ones do" : `but packets of ${largestBytes} bytes do`
         }`,
-        why: "something between the nodes carries less than the interface says: large packets of pods vanish",
-        advice: `give the links between the nodes one MTU, or say what they carry: "Backend": { "MTU": ${largestBytes ?? 1280} } in net-conf.json`,
+        why: "a link between the nodes has a smaller MTU than this node's interface, so large packets of pods are lost",
+        advice: `set the same MTU on all links between the nodes, or configure the smaller one in net-conf.json: "Backend": { "MTU": ${largestBytes ?? 1280} }`,
       }));
   },
 };
@@ -308,17 +317,17 @@ export const pathMtu: Check = {
 export const tunnel: Check = {
   name: "tunnel",
   group: "data path",
-  about: "a few peers answer through the device that leads to them: nothing on the way drops or spoils its packets",
+  about: "a few peers answer through the tunnel device, so nothing on the path drops or corrupts its packets",
   judge(facts) {
-    // What is wrong on this node is told by its own name.
+    // A fault on this node has a finding of its own.
     if ([dataPath, ...backendChecks].some((check) => check.judge(facts).length > 0)) return [];
     return facts.probes
       .filter(({ isAnswered, tunnel: way }) => isAnswered && way?.isAnswered === false)
       .map(({ peer, address, tunnel: way }) => ({
         severity: "error",
-        seen: `${peer} answers at ${address}, and not through ${way?.device} (${way?.address})`,
-        why: "pods of the two nodes do not reach each other: a firewall drops what the device sends, the peer knows this node by other values, or a driver spoils checksums",
-        advice: `on ${peer} run weft doctor; try: ethtool -K ${way?.device} tx-checksum-ip-generic off`,
+        seen: `${peer} answers at ${address}, but not through ${way?.device} (${way?.address})`,
+        why: "pods of the two nodes cannot reach each other; possible causes: a firewall drops the packets of the device, the peer has other values for this node, or a driver corrupts checksums",
+        advice: `run weft doctor on ${peer}; to rule out the driver: ethtool -K ${way?.device} tx-checksum-ip-generic off`,
       }));
   },
 };
@@ -326,7 +335,7 @@ export const tunnel: Check = {
 export const silentPeers: Check = {
   name: "silent-peers",
   group: "data path",
-  about: "a few peers answer at all",
+  about: "a few peers answer",
   judge({ probes }) {
     const silent = probes.filter(({ isAnswered }) => !isAnswered);
     if (silent.length === 0) return [];
@@ -334,9 +343,9 @@ export const silentPeers: Check = {
     return [
       {
         severity: silent.length === probes.length ? "warning" : "note",
-        seen: `no answer from ${names}, of ${probes.length} peers that were asked`,
-        why: "they are down, or not reached, or a firewall there keeps quiet about closed ports",
-        advice: "look whether they are Ready; weft status asks all of them",
+        seen: `no answer from ${names} (${probes.length} peers were probed)`,
+        why: "these nodes are down or cannot be reached, or their firewalls drop packets to closed ports",
+        advice: "check that these nodes are Ready; weft status probes all peers",
       },
     ];
   },
@@ -345,16 +354,16 @@ export const silentPeers: Check = {
 export const checksumOffload: Check = {
   name: "checksum-offload",
   group: "data path",
-  about: "the hardware fills in the checksums of packets that go through a device",
+  about: "checksum offload of the devices to other nodes is on",
   judge({ offloads }) {
     return offloads
       .filter(({ isOn }) => !isOn)
       .map(({ device }) => ({
         severity: "note",
         seen: `checksum offload of ${device} is off`,
-        why: "weftd switches it off where a driver spoils checksums inside such packets; it costs processor time",
+        why: "weftd switches it off if a driver corrupts checksums of encapsulated packets; computing checksums in software costs CPU time",
         run: `ethtool -K ${device} tx-checksum-ip-generic on`,
-        advice: "with a newer driver or firmware; weftd tries again when it starts",
+        advice: "update the driver or the firmware first; weftd tests the offload again when it starts",
       }));
   },
 };

@@ -1,4 +1,4 @@
-/** Rules: the node's own, and those of others that stand in pods' way. */
+/** Checks of rules: the node's own, and rules of other programs that drop pods' packets. */
 
 import type { Finding, Incoming, Obstacle } from "../../../pkg/backend/inspection.ts";
 import { type Address, parseAddress } from "../../../pkg/ip/address.ts";
@@ -15,7 +15,7 @@ import { underlayName } from "./kernel.ts";
 export const nodeRules: Check = {
   name: "node-rules",
   group: "firewall",
-  about: "weftd's table inet weft masquerades what pods send to the outside",
+  about: "weftd's table inet weft masquerades pods' packets to addresses outside the cluster",
   judge({ table, rules }) {
     if (table === undefined) return [];
     return table.node.subnets.flatMap((subnet): Finding[] => {
@@ -28,20 +28,20 @@ export const nodeRules: Check = {
       return [
         {
           severity: "error",
-          seen: `no rule masquerades what pods of ${formatPrefix(subnet)} send to the outside`,
-          why: "others see pods' own addresses, and their answers find no way back",
+          seen: `no rule masquerades packets from pods of ${formatPrefix(subnet)} to addresses outside the cluster`,
+          why: "hosts outside the cluster see pods' addresses, and cannot send replies to them",
           advice:
-            "restart weftd: it makes its table inet weft anew (none is needed where --non-masquerade-cidrs covers everything)",
+            "restart weftd, which creates its table inet weft again (ignore this if --non-masquerade-cidrs covers all addresses)",
         },
       ];
     });
   },
 };
 
-/** For documentation (RFC 5737, RFC 3849): nobody's. */
+/** Addresses for documentation (RFC 5737, RFC 3849), which no host has. */
 const OUTSIDE = { 4: parseAddress("198.51.100.1"), 6: parseAddress("2001:db8:ffff::1") } as const;
 
-/** The second host: the first one is the gateway. */
+/** The second host of the subnet. The first is the gateway. */
 function podOf(subnet: Prefix): Address {
   const first = firstHost(subnet);
   return { family: first.family, value: first.value + 1n };
@@ -54,13 +54,13 @@ export const forwardDrop: Check = {
   judge(facts) {
     const { rules, table } = facts;
     if (table === undefined) return [];
-    const why = "pods do not reach other nodes' pods, or the outside";
+    const why = "pods cannot reach other nodes' pods, or addresses outside the cluster";
     if (rules.missingAccepts.length > 0) {
       return [
         {
           severity: "error",
-          seen: "a forward chain drops what it does not know, and lets no pods through",
-          why: `${why}; a weftd that lives puts rules for pods there`,
+          seen: "a forward chain drops unknown packets, and has no rule that accepts pods' packets",
+          why: `${why}; a running weftd adds rules for pods to the chain`,
           run: rules.missingAccepts.map(asCommand).join(" && "),
         },
       ];
@@ -78,7 +78,7 @@ export const forwardDrop: Check = {
   },
 };
 
-/** From a pod of this node to one of each of two peers and back, and to the outside. */
+/** Packets from a pod of this node to a pod of each of two peers, and back. */
 function ways(facts: Facts): { readonly packet: Packet; readonly text: string }[] {
   const { table, observed, desired } = facts;
   if (table === undefined || desired === undefined) return [];
@@ -118,15 +118,17 @@ function distinct<T extends { readonly ending: Ending }>(found: readonly T[]): T
 export const legacyForward: Check = {
   name: "legacy-forward",
   group: "firewall",
-  about: "iptables-legacy's chain FORWARD lets pods through",
+  about: "iptables-legacy's chain FORWARD accepts pods' packets",
   judge({ rules, table }) {
     if (table === undefined) return [];
     return rules.legacy.flatMap(({ family, program, forward }): Finding[] => {
-      const why = "pods do not reach other nodes' pods, or the outside";
+      const why = "pods cannot reach other nodes' pods, or addresses outside the cluster";
       const ranges = table.conf.networks.filter(({ address }) => address.family === family).map(formatPrefix);
       if (forward === undefined) {
-        const seen = `${program}'s table filter is in use, and there is no ${program} here to look into it`;
-        return [{ severity: "note", seen, why: `it may drop: ${why}`, advice: `install ${program}` }];
+        const seen = `${program}'s table filter is in use, but ${program} is not installed, so its rules cannot be read`;
+        return [
+          { severity: "note", seen, why: `if its rules drop pods' packets, ${why}`, advice: `install ${program}` },
+        ];
       }
       const lines = forward.split("\n");
       const drops = lines.some((line) => /^-P FORWARD DROP$/.test(line) || /^-A FORWARD -j (DROP|REJECT)\b/.test(line));
@@ -142,7 +144,7 @@ export const legacyForward: Check = {
       return [
         {
           severity: "error",
-          seen: `${program}'s chain FORWARD drops what it does not know`,
+          seen: `${program}'s chain FORWARD drops unknown packets, and does not accept all pods' packets`,
           why,
           run: missing.join(" && "),
         },
@@ -151,7 +153,10 @@ export const legacyForward: Check = {
   },
 };
 
-/** What of the rules drops a packet that comes in by the underlay; `accept` is the match of a rule that lets it in. */
+/**
+ * Returns the rule or policy that drops a packet which arrives from the underlay. `accept` is the match of a rule that
+ * accepts the packet.
+ */
 export function obstacleTo(
   { rules, observed, ...facts }: Facts,
   packet: Incoming,
@@ -168,66 +173,69 @@ export function obstacleTo(
 function acceptInput(ending: Ending, accept: string): Obstacle["remedy"] {
   if (ending.rule !== undefined) return remedyOf(ending);
   const command = `nft insert rule ${placeText(ending.chain)} ${accept} accept`;
-  return { run: command, advice: "and tell the firewall that made the chain, or it is gone with its next reload" };
+  return {
+    run: command,
+    advice: "add the rule to the configuration of the firewall, which removes it at its next reload otherwise",
+  };
 }
 
-/** "the rule (handle 7) of ip filter FORWARD", or its policy. */
+/** Describes the place that ends a packet: "a rule of ip filter FORWARD (handle 7)", or the chain's policy. */
 export function placeOf({ chain, rule }: Ending): string {
   const place = placeText(chain);
   return rule === undefined ? `the policy of ${place}` : `a rule of ${place} (handle ${rule.handle})`;
 }
 
 function remedyOf({ chain, rule }: Ending): Pick<Finding, "run" | "advice"> {
-  const advice = "and tell the program that made it, or it comes back";
+  const advice = "remove it from the configuration of the program that created it, or it returns";
   if (rule === undefined) return { run: `nft chain ${placeText(chain)} '{ policy accept; }'`, advice };
   return { run: `nft delete rule ${placeText(chain)} handle ${rule.handle}`, advice };
 }
 
-/** nft's own notation has characters that mean something to a shell. */
+/** Quotes an nft command: nft's notation has characters that are special to a shell. */
 function asCommand(text: string): string {
   return text.startsWith("nft ") ? `nft '${text.slice("nft ".length)}'` : text;
 }
 
-/** Chains of other networks' names. */
+/** Names of chains that other network plugins create. */
 const LEFT_CHAIN = /^(FLANNEL-|cali[-_]|CILIUM_|OLD_CILIUM_|KUBE-ROUTER|WEAVE)/;
 const LEFT_TABLE = /^(flannel-ipv[46]|cilium|kube-router|calico)/;
 
 export const leftChains: Check = {
   name: "left-chains",
   group: "other programs",
-  about: "no rules of another network plugin are left",
+  about: "no rules of other network plugins are left",
   judge({ rules }) {
     const { chains, ruleset } = rules;
     const tables = new Map(chains.filter(({ table }) => LEFT_TABLE.test(table)).map((one) => [tableText(one), one]));
     const left = chains.filter((chain) => LEFT_CHAIN.test(chain.chain) && !tables.has(tableText(chain)));
     const byTable = new Map<string, ChainPlace[]>();
     for (const chain of left) byTable.set(tableText(chain), [...(byTable.get(tableText(chain)) ?? []), chain]);
-    const why = "they treat pods' packets as their network would: some are masqueraded, marked or dropped";
+    const why = "the rules may masquerade, mark or drop pods' packets";
     return [
       ...[...tables.keys()].map(
         (text): Finding => ({
           severity: "warning",
-          seen: `the table ${text} is another network plugin's`,
+          seen: `the table ${text} belongs to another network plugin`,
           why,
           run: `nft delete table ${text}`,
-          advice: "if that plugin no longer runs here",
+          advice: "only if that plugin no longer runs on this node",
         }),
       ),
       ...[...byTable].map(([text, places]): Finding => {
         const names = places.map(({ chain }) => chain);
         return {
           severity: "warning",
-          seen: `${text} has chains of another network plugin: ${names.slice(0, 5).join(", ")}${names.length > 5 ? `, and ${names.length - 5} more` : ""}`,
+          seen: `${text} contains chains of another network plugin: ${names.slice(0, 5).join(", ")}${names.length > 5 ? `, and ${names.length - 5} more` : ""}`,
           why,
           run: `nft '${removal(ruleset, chains, places).join("; ")}'`,
-          advice: "if that plugin no longer runs here",
+          advice: "only if that plugin no longer runs on this node",
         };
       }),
     ];
   },
 };
 
-/** First what leads there from chains that stay, then what is in them, then they themselves. */
+/** Deletes rules of remaining chains that jump to `places`, then the rules in `places`, then the chains. */
 function removal(ruleset: Ruleset, all: readonly ChainPlace[], places: readonly ChainPlace[]): string[] {
   const [first] = places;
   const names = new Set(places.map(({ chain }) => chain));

@@ -1,4 +1,4 @@
-/** The kernel: its version, what it can do, its settings and limits. */
+/** Checks of the kernel: version, features, settings and limits. */
 import { BACKENDS, backendOf } from "../../../pkg/backend/backends.ts";
 import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { BRIDGE_CALLS, FORWARDING, SETTING_ACCEPT_RA, SETTING_FORWARDING } from "../../../pkg/footprint.ts";
@@ -22,7 +22,7 @@ export const kernelVersion: Check = {
       {
         severity: "error",
         seen: `the kernel is ${release}`,
-        why: `weft needs ${OLDEST.join(".")} or newer: nf_tables and netlink know less before`,
+        why: `weft needs ${OLDEST.join(".")} or newer: older kernels lack functions of nf_tables and netlink`,
         advice: "upgrade the node's kernel",
       },
     ];
@@ -32,7 +32,7 @@ export const kernelVersion: Check = {
 export const kernelFeatures: Check = {
   name: "kernel-features",
   group: "kernel",
-  about: "the kernel makes the devices and rules that weft needs",
+  about: "the kernel supports the devices and rules that weft needs",
   judge({ kernel: { missingKinds, hasNetfilter }, table, attachment }) {
     const backend = table === undefined ? BACKENDS[0] : backendOf(table.conf.backend);
     const needed = [
@@ -43,8 +43,11 @@ export const kernelFeatures: Check = {
     const modules = [...needed.filter((kind) => missingKinds.includes(kind)), ...(hasNetfilter ? [] : ["nf_tables"])];
     return modules.map((module) => ({
       severity: "error",
-      seen: `the kernel has no ${module}`,
-      why: module === "nf_tables" ? "weft's rules are nf_tables'" : "pods are attached and connected by such devices",
+      seen: `the kernel does not support ${module}`,
+      why:
+        module === "nf_tables"
+          ? "weft programs its rules with nf_tables"
+          : "weft needs such devices to attach pods and to connect nodes",
       run: `modprobe ${module}`,
     }));
   },
@@ -53,10 +56,10 @@ export const kernelFeatures: Check = {
 export const bridgeFilter: Check = {
   name: "bridge-filter",
   group: "kernel",
-  about: "packets between pods on one bridge meet the IP rules (br_netfilter)",
+  about: "packets between pods on the bridge pass the IP rules (br_netfilter)",
   judge({ sysctl, families, attachment }) {
     if (attachment.bridge === undefined) return [];
-    const why = "a pod does not reach a Service whose pod is on its own bridge";
+    const why = "a pod cannot reach a Service if the endpoint is a pod on the same bridge";
     return [...families].flatMap((family): Finding[] => {
       const name = BRIDGE_CALLS[family];
       const value = sysctl(name);
@@ -72,7 +75,7 @@ export const bridgeFilter: Check = {
 export const ipForwarding: Check = {
   name: "ip-forwarding",
   group: "kernel",
-  about: "packets are forwarded between pods and other nodes",
+  about: "the kernel forwards packets between pods and other nodes",
   judge(facts) {
     const { sysctl, families } = facts;
     const devices = [underlayName(facts), facts.attachment.bridge, ...deviceNames(facts)].filter(
@@ -84,9 +87,9 @@ export const ipForwarding: Check = {
       ...(families.has(6) ? [FORWARDING[6]] : []),
     ];
     const off = names.filter((name) => sysctl(name) === "0");
-    // The switch for all of them sets each: once it is mended they are, too.
+    // The general switch sets all devices, so setting it repairs their settings, too.
     const general = off.filter((name) => Object.values(FORWARDING).includes(name));
-    const why = "no packet gets from a pod to another node";
+    const why = "the kernel does not forward packets from pods to other nodes";
     const isGeneral = (name: SysctlName) => general.some((other) => other[1] === name[1]);
     return [...general, ...off.filter((name) => !isGeneral(name))].map((name) => wrong(name, "0", "1", why));
   },
@@ -95,7 +98,7 @@ export const ipForwarding: Check = {
 export const routerAdvertisements: Check = {
   name: "router-advertisements",
   group: "kernel",
-  about: "a node that forwards IPv6 still takes its router's advertisements",
+  about: "a node that forwards IPv6 accepts its router's advertisements",
   judge({ sysctl, observed, families }) {
     if (!families.has(6) || sysctl(FORWARDING[6]) !== "1") return [];
     const advertised = new Set(
@@ -107,19 +110,22 @@ export const routerAdvertisements: Check = {
       .filter((name) => sysctl(name) === "1")
       .map((name) => {
         const why =
-          "a kernel that forwards takes advertisements no more, and loses the route when the last one runs out";
+          "a kernel that forwards ignores router advertisements, and loses the route when the last advertisement expires";
         return wrong(name, "1", "2", why);
       });
   },
 };
 
-/** 0 is off, 1 strict, 2 loose; the larger of the device's and "all"'s counts (Documentation/networking/ip-sysctl.rst). */
+/**
+ * 0 is off, 1 strict, 2 loose. The kernel uses the larger of the device's value and the value of "all"
+ * (Documentation/networking/ip-sysctl.rst).
+ */
 const STRICT = 1;
 
 export const reversePath: Check = {
   name: "reverse-path",
   group: "kernel",
-  about: "packets that come by another way than answers leave are not dropped (rp_filter)",
+  about: "the kernel accepts packets that arrive on another device than replies leave by (rp_filter)",
   judge(facts) {
     const { sysctl, desired, families } = facts;
     if (desired === undefined || !families.has(4)) return [];
@@ -131,28 +137,28 @@ export const reversePath: Check = {
       .filter((device) => Math.max(everywhere, strictness(device)) === STRICT)
       .map((device) => {
         const why = desired.isAsymmetric
-          ? "packets of peers that send another way than they are sent to are dropped"
-          : "while the cluster changes its backend, packets of some peers would be dropped";
+          ? "the kernel drops packets of peers that send by another device than this node sends to them"
+          : "while the cluster changes its backend, the kernel would drop packets of some peers";
         return {
           ...wrong(nameOf(device), "1", "2", why),
           severity: desired.isAsymmetric ? "warning" : "note",
-          seen: `${device} filters by reverse path strictly (rp_filter is 1)`,
+          seen: `reverse path filtering of ${device} is strict (rp_filter is 1)`,
         };
       });
   },
 };
 
-/** Of a table's limit so much may be used before it is told. */
+/** The used part of a table's limit from which on a check reports it. */
 const FULL = 0.9;
 
 export const neighbourLimits: Check = {
   name: "neighbour-limits",
   group: "kernel",
-  about: "the neighbour tables have room for the node's pods and peers (gc_thresh3)",
+  about: "the neighbour tables are large enough for the node's pods and peers (gc_thresh3)",
   judge({ sysctl, observed, table, families }) {
     return [...families].flatMap((family): Finding[] => {
       const name = ["net", `ipv${family}`, "neigh", "default", "gc_thresh3"];
-      // Settings of the machine, which only its first network namespace shows.
+      // Limits of the machine: only the initial network namespace shows them.
       const limit = Number(sysctl(name));
       if (!(limit > 0)) return [];
       const held = observed.neighbours.filter(({ address, isPermanent }) => address.family === family && !isPermanent);
@@ -167,17 +173,17 @@ export const neighbourLimits: Check = {
             name,
             String(limit),
             String(wanted),
-            "beyond it the kernel drops packets to hosts that it has to look up",
+            "once the table is full, the kernel drops packets to hosts that have no entry",
           ),
           severity: needed >= limit ? "error" : "warning",
-          seen: `the IPv${family} neighbour table ends at ${limit} entries, and this node has ${what}`,
+          seen: `the IPv${family} neighbour table is limited to ${limit} entries, and this node has ${what}`,
         },
       ];
     });
   },
 };
 
-/** Each of them is a neighbour of the underlay's interface. */
+/** The number of peers that are neighbours on the underlay's interface. */
 function peersOnLink(table: Facts["table"], family: Family): number {
   if (table === undefined) return 0;
   const networks = table.node.underlay.networks.map(networkOf);
@@ -189,7 +195,7 @@ function peersOnLink(table: Facts["table"], family: Family): number {
 export const connectionTable: Check = {
   name: "connection-table",
   group: "kernel",
-  about: "the connection table has room (nf_conntrack_max)",
+  about: "the connection tracking table has free entries (nf_conntrack_max)",
   judge({ sysctl }) {
     const [count, max] = ["nf_conntrack_count", "nf_conntrack_max"].map((name) =>
       Number(sysctl(["net", "netfilter", name])),
@@ -201,16 +207,19 @@ export const connectionTable: Check = {
           ["net", "netfilter", "nf_conntrack_max"],
           String(max),
           String(max * 2),
-          "new connections are dropped once it is full",
+          "once the table is full, the kernel drops new connections",
         ),
         severity: count >= max ? "error" : "warning",
-        seen: `the kernel follows ${count} connections, and ends at ${max}`,
+        seen: `the kernel tracks ${count} connections of at most ${max}`,
       },
     ];
   },
 };
 
-/** A setting that has another value than it must. In sysctl's notation a dot within a name is a slash. */
+/**
+ * Returns the finding for a setting with a wrong value. In sysctl's notation, a dot inside a name is written as a
+ * slash.
+ */
 export function wrong(name: SysctlName, value: string, wanted: string, why: string): Finding {
   const dotted = name.map((part) => part.replaceAll(".", "/")).join(".");
   return { severity: "error", seen: `${dotted} is ${value}`, why, run: `sysctl -w ${dotted}=${wanted}` };

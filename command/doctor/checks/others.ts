@@ -1,11 +1,11 @@
-/** Other programs that have, or had, a hand in the node's network. */
+/** Checks of other programs that configure the node's network, or did. */
 
 import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { DAEMON_MARK } from "../../../pkg/footprint.ts";
 import type { Check } from "../finding.ts";
 import { deviceNames } from "./kernel.ts";
 
-/** Devices that other network plugins make, and whose they are. */
+/** Devices that other network plugins create, and the plugins' names. */
 const DEVICES: readonly (readonly [RegExp, string])[] = [
   [/^cali[0-9a-f]+$|^vxlan(-v6)?\.calico$/, "Calico"],
   [/^cilium_/, "Cilium"],
@@ -19,7 +19,7 @@ const DEVICES: readonly (readonly [RegExp, string])[] = [
 export const leftDevices: Check = {
   name: "left-devices",
   group: "other programs",
-  about: "no devices of another network plugin are left",
+  about: "no devices of other network plugins are left",
   judge(facts) {
     const own = deviceNames(facts);
     return facts.observed.links.flatMap(({ name, alias }): Finding[] => {
@@ -28,8 +28,8 @@ export const leftDevices: Check = {
       return [
         {
           severity: "warning",
-          seen: `the device ${name} is one that ${owner} makes`,
-          why: `its routes and rules may take pods' packets, if ${owner} no longer runs here; if it does, two programs attach pods`,
+          seen: `the device ${name} has a name that ${owner} uses`,
+          why: `if ${owner} no longer runs on this node, routes and rules for the device may take pods' packets; if it still runs, two programs attach pods`,
           run: `ip link del ${name}`,
         },
       ];
@@ -40,7 +40,7 @@ export const leftDevices: Check = {
 export const systemdNetworkd: Check = {
   name: "systemd-networkd",
   group: "other programs",
-  about: "systemd-networkd leaves others' routes and rules alone",
+  about: "systemd-networkd keeps routes and rules of other programs",
   judge({ networkd }) {
     const { isRunning, managesForeignRoutes, managesForeignRules } = networkd;
     const settings = [
@@ -54,7 +54,7 @@ export const systemdNetworkd: Check = {
       {
         severity: "warning",
         seen: `systemd-networkd runs with ${settings.join(" and ")}`,
-        why: "when it starts, or a link changes, it removes routes that are not its own: pods of other nodes are not reached until weftd has put them back",
+        why: "when it starts, or a link changes, systemd-networkd removes routes of other programs; pods of other nodes cannot be reached until weftd has restored the routes",
         run: `mkdir -p /etc/systemd/networkd.conf.d && printf '${content}' >${file} && systemctl restart systemd-networkd`,
       },
     ];
@@ -64,7 +64,7 @@ export const systemdNetworkd: Check = {
 export const networkManager: Check = {
   name: "network-manager",
   group: "other programs",
-  about: "NetworkManager leaves weft's devices alone",
+  about: "NetworkManager does not manage weft's devices",
   judge(facts) {
     const { isRunning, unmanaged } = facts.networkManager;
     if (!isRunning) return [];
@@ -78,15 +78,15 @@ export const networkManager: Check = {
     return [
       {
         severity: "warning",
-        seen: `NetworkManager runs and is told nothing of ${managed.join(", ")}`,
-        why: "it may set them down, or take their addresses and routes away",
+        seen: `NetworkManager runs, and its configuration does not exclude ${managed.join(", ")}`,
+        why: "it may set these devices down, or remove their addresses and routes",
         run: `mkdir -p /etc/NetworkManager/conf.d && printf '[keyfile]\\nunmanaged-devices+=${value}\\n' >${file} && nmcli general reload`,
       },
     ];
   },
 };
 
-/** Shell patterns, as NetworkManager takes them: * and ?. */
+/** Matches a shell pattern with * and ?, as NetworkManager does. */
 function isMatch(pattern: string, name: string): boolean {
   const expression = pattern
     .replace(/[.+^${}()|[\]\\]/g, "\\$&")
@@ -95,18 +95,18 @@ function isMatch(pattern: string, name: string): boolean {
   return new RegExp(`^${expression}$`).test(name);
 }
 
-/** Network configurations that are not in use and tell who was here. */
+/** Finds network configurations that are not in use. They show which programs ran on the node. */
 export const otherNetworks: Check = {
   name: "other-networks",
   group: "other programs",
-  about: "no other network configuration waits behind weft's",
+  about: "no other network configuration is installed",
   judge({ networks, own }) {
     return networks.files
       .filter(({ name, problem }) => own !== undefined && name > own.name && problem === undefined)
       .map(({ name, network }) => ({
         severity: "note",
-        seen: `${networks.path}/${name} (network ${network}) stands behind ${own?.name}`,
-        why: "where weft's is ever missing, the runtime attaches pods to that network",
+        seen: `${networks.path}/${name} (network ${network}) is installed, and sorts after ${own?.name}`,
+        why: "if weft's configuration is ever missing, the runtime attaches pods to that network",
         run: `mv ${networks.path}/${name} ${networks.path}/${name}.disabled`,
       }));
   },

@@ -1,4 +1,4 @@
-/** Pods that were attached by another plugin than new ones are: what they need, and what is left of them. */
+/** Checks of pods that were attached by another plugin than new pods are: their requirements, and leftovers. */
 import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { DEFAULT_BRIDGE } from "../../../pkg/footprint.ts";
 import { firstHost } from "../../../pkg/ip/prefix.ts";
@@ -11,7 +11,7 @@ import type { Facts } from "../facts.ts";
 import type { Check } from "../finding.ts";
 import { wrong } from "./kernel.ts";
 
-/** The pods' bridge where no pod uses it and no new one will. */
+/** Returns the pods' bridge if no pod uses it and no new pod will. */
 export function leftPodBridge({ attachment, table, observed }: Facts): Link | undefined {
   if (attachment.bridge !== undefined || table === undefined) return undefined;
   const gateways = table.node.subnets.map((subnet) => ({ address: firstHost(subnet), length: subnet.length }));
@@ -21,14 +21,14 @@ export function leftPodBridge({ attachment, table, observed }: Facts): Link | un
 export const podKinds: Check = {
   name: "pod-kinds",
   group: "data path",
-  about: "pods on the bridge and pods with links of their own reach each other",
+  about: "pods on the bridge can reach pods with their own links (ptp), and the reverse",
   judge(facts) {
     const { attachment, ends, families, observed, sysctl } = facts;
     const left = leftPodBridge(facts);
     if (left !== undefined) return [leftFinding(left)];
     const bridge = observed.links.find(({ name }) => name === attachment.bridge);
     if (bridge === undefined || ends.ports.size === 0 || ends.routed.size === 0) return [];
-    const why = `pods on ${bridge.name} ask there for pods that have links of their own, and get no answer`;
+    const why = `pods on ${bridge.name} get no ARP or neighbour replies for pods with their own links, and cannot reach them`;
     const settings = [...families].flatMap((family) => proxySettings(bridge.name, family));
     const isNeeded = ({ value }: { readonly value: string }) => value === "1";
     return [
@@ -39,9 +39,10 @@ export const podKinds: Check = {
       ...entriesFinding(missingEntries(facts, bridge), bridge, why),
       {
         severity: "note",
-        seen: `${count(ends.ports.size)} on ${bridge.name}, and ${count(ends.routed.size)} by a link of its own`,
-        why: `the way in which weftd attaches pods (--attach) was changed to ${attachment.plugin}, and running pods keep theirs`,
-        advice: "start the older ones anew when it suits; until then the node forwards between the two kinds",
+        seen: `${count(ends.ports.size)} to ${bridge.name}, and ${count(ends.routed.size)} by their own links`,
+        why: `weftd's --attach was changed to ${attachment.plugin}, and running pods keep their old attachment`,
+        advice:
+          "restart the older pods at a convenient time; until then, the node forwards packets between the two kinds",
       },
     ];
   },
@@ -50,17 +51,17 @@ export const podKinds: Check = {
 function leftFinding({ name }: Link): Finding {
   return {
     severity: "warning",
-    seen: `the bridge ${name} holds the gateway's address, and no pod is on it`,
-    why: "weftd attaches pods without a bridge now, and removes this one while it lives",
+    seen: `the bridge ${name} has the gateway's address, but no pod is attached to it`,
+    why: "weftd now attaches pods without a bridge; a running weftd removes this bridge",
     run: `ip link del ${name}`,
   };
 }
 
-/** One for all of them: a node may have hundreds. */
+/** Returns one finding for all entries, since a node may have hundreds. */
 function entriesFinding(missing: readonly string[], { name }: Link, why: string): Finding[] {
   if (missing.length === 0) return [];
   const others = missing.length > 1 ? `, and ${missing.length - 1} more` : "";
-  const seen = `${name} does not answer for pods' IPv6 addresses; what is missing: ${missing[0]}${others}`;
+  const seen = `${name} does not answer for pods' IPv6 addresses; missing: ${missing[0]}${others}`;
   return [{ severity: "error", seen, why, run: missing.join(" && ") }];
 }
 

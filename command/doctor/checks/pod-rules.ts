@@ -1,4 +1,4 @@
-/** Rules of single pods, which another program may have removed while the pods run. */
+/** Checks the rules of single pods, which another program may remove while the pods run. */
 
 import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { describeOwner } from "../../../pkg/kernel/owner.ts";
@@ -7,11 +7,11 @@ import { CNI_BIN_DIR } from "../../node/options.ts";
 import type { Facts } from "../facts.ts";
 import type { Check } from "../finding.ts";
 
-/** What a pod without them has lost. */
+/** The effect of missing rules, by part. */
 const MEANING: Readonly<Record<PodRulePart, string>> = {
   portmap: "host ports do not answer",
-  masquerade: "pods with ipMasq do not reach the outside",
-  macspoofchk: "pods may send under any hardware address",
+  masquerade: "pods with ipMasq cannot reach addresses outside the cluster",
+  macspoofchk: "pods can send from any hardware address",
   firewall: "other programs' chains may drop pods' packets",
 };
 const SHOWN = 5;
@@ -19,13 +19,13 @@ const SHOWN = 5;
 export const podRules: Check = {
   name: "pod-rules",
   group: "firewall",
-  about: "running pods have the rules that portmap, firewall, ipMasq and macspoofchk gave them",
+  about: "running pods have the rules of portmap, firewall, ipMasq and macspoofchk",
   judge({ podRules: { missing, obstacles, unchecked, unknown }, plugins, command }) {
     const uncheckable = unchecked.map(
       ({ owner, part, reason }): Finding => ({
         severity: "warning",
         seen: `rules of ${describeOwner(owner)} (${part}) cannot be checked: ${reason}`,
-        why: "where another program removes them, they do not come back",
+        why: "if another program removes these rules, weftd cannot restore them",
         advice: `if ${MEANING[part]}, restart the pod`,
       }),
     );
@@ -42,7 +42,7 @@ export const podRules: Check = {
         : [
             {
               severity: "error" as const,
-              seen: `another program has removed rules of running pods: ${listText(pods)}`,
+              seen: `another program removed rules of running pods: ${listText(pods)}`,
               why,
               run: [command, "restore", ...placeOf(plugins)].join(" "),
             },
@@ -50,7 +50,7 @@ export const podRules: Check = {
       ...obstacles.map(
         ({ owner, part, reason }): Finding => ({
           severity: "error",
-          seen: `rules of ${describeOwner(owner)} (${part}) are missing, and cannot be put back: ${reason}`,
+          seen: `rules of ${describeOwner(owner)} (${part}) are missing, and cannot be restored: ${reason}`,
           why: MEANING[part],
           advice: "restart the pod",
         }),
@@ -61,16 +61,16 @@ export const podRules: Check = {
         : [
             {
               severity: "warning" as const,
-              seen: `the runtime has no result of ${listText(unknown.map(describeOwner))}`,
-              why: "if rules of these pods were removed, too, nothing tells which",
-              advice: "restart these pods if they have host ports, ipMasq, macspoofchk or firewall",
+              seen: `the runtime has no cached result for ${listText(unknown.map(describeOwner))}`,
+              why: "if another program removed rules of these pods, too, they cannot be determined",
+              advice: "restart these pods if they use host ports, ipMasq, macspoofchk or firewall",
             },
           ]),
     ];
   },
 };
 
-/** The command has to look where doctor has looked. */
+/** Makes the command use the same directory as doctor. */
 function placeOf({ directory }: Facts["plugins"]): string[] {
   return directory === CNI_BIN_DIR.default ? [] : ["--cni-bin-dir", directory];
 }

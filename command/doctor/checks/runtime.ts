@@ -1,4 +1,4 @@
-/** What the container runtime finds: network configurations, plugins, and room for both. */
+/** Checks of what the container runtime uses: network configurations, plugins, and free space for both. */
 import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { CONFLIST_NAME } from "../../../pkg/footprint.ts";
 import { formatPrefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
@@ -8,7 +8,7 @@ import type { Check } from "../finding.ts";
 export const conflistFirst: Check = {
   name: "conflist-first",
   group: "runtime",
-  about: "weft's network configuration is there, and the first one: the runtime takes it",
+  about: "weft's network configuration exists and sorts first, so the runtime uses it",
   judge({ networks, own, run, hasWeftd }) {
     if (!hasWeftd) return [];
     const { path, files } = networks;
@@ -17,8 +17,10 @@ export const conflistFirst: Check = {
         {
           severity: "error",
           seen: `${path}/${CONFLIST_NAME} is missing`,
-          why: "the runtime starts no pods, or attaches them to another network",
-          advice: run.isAlive ? "weftd writes it when it is ready: read its log" : "start weftd, which writes it",
+          why: "the runtime cannot start pods, or attaches them to another network",
+          advice: run.isAlive
+            ? "weftd writes the file once it is ready; see its log"
+            : "start weftd, which writes the file",
         },
       ];
     }
@@ -27,7 +29,7 @@ export const conflistFirst: Check = {
       .map(({ name }) => ({
         severity: "error",
         seen: `${name} in ${path} sorts before ${own.name}`,
-        why: "the runtime takes the first: new pods get that network, and not weft's",
+        why: "the runtime uses the first file, so new pods are attached to that network instead of weft's",
         run: `mv ${path}/${name} ${path}/${name}.disabled`,
       }));
   },
@@ -36,7 +38,7 @@ export const conflistFirst: Check = {
 export const conflistValid: Check = {
   name: "conflist-valid",
   group: "runtime",
-  about: "network configurations can be read",
+  about: "network configurations are valid",
   judge({ networks, own }) {
     return networks.files.flatMap(({ name, problem }): Finding[] => {
       if (problem === undefined) return [];
@@ -46,9 +48,9 @@ export const conflistValid: Check = {
         {
           severity: isOwn ? "error" : "warning",
           seen: `${file}: ${problem}`,
-          why: isOwn ? "the runtime starts no pods" : "some runtimes load none of the files then",
+          why: isOwn ? "the runtime cannot start pods" : "some runtimes then load none of the files",
           ...(isOwn
-            ? { run: `rm ${file}`, advice: "a weftd that lives writes it anew within a minute" }
+            ? { run: `rm ${file}`, advice: "a running weftd writes the file again within a minute" }
             : { run: `mv ${file} ${file}.disabled` }),
         },
       ];
@@ -59,17 +61,17 @@ export const conflistValid: Check = {
 export const conflistAccepted: Check = {
   name: "conflist-accepted",
   group: "runtime",
-  about: "weft's plugins take what the network configurations say",
+  about: "weft's plugins accept the network configurations",
   judge({ networks, complaints }) {
     const [first] = networks.files.filter(({ problem }) => problem === undefined);
     return complaints.map(({ file, text }) => ({
       severity: file === first?.name ? "error" : "warning",
       seen: `${networks.path}/${file}: ${text}`,
-      why: "every start of a pod by this configuration fails",
+      why: "every start of a pod with this configuration fails",
       advice:
         file === CONFLIST_NAME
-          ? "correct flannel's file from which weftd made it (*.weft-disabled); where there is none, restart weftd"
-          : "correct it there",
+          ? "correct flannel's file from which weftd generated it (*.weft-disabled); if there is none, restart weftd"
+          : "correct the file",
     }));
   },
 };
@@ -77,7 +79,7 @@ export const conflistAccepted: Check = {
 export const conflistSubnets: Check = {
   name: "conflist-subnets",
   group: "runtime",
-  about: "pods get addresses of this node's own subnets (its Node's podCIDRs)",
+  about: "pods get addresses from this node's subnets (its Node's podCIDRs)",
   judge({ own, attachment, table }) {
     if (own?.problem !== undefined || own === undefined || table === undefined || attachment.subnets.length === 0)
       return [];
@@ -93,9 +95,9 @@ export const conflistSubnets: Check = {
     return [
       {
         severity: "error",
-        seen: `${own.name} gives pods addresses of ${given.join(", ")}, and this node's subnets are ${wanted.join(", ")}`,
-        why: "other nodes send packets for such pods elsewhere",
-        advice: "restart weftd, which writes the file anew; then start the pods anew that have foreign addresses",
+        seen: `${own.name} gives pods addresses from ${given.join(", ")}, but this node's subnets are ${wanted.join(", ")}`,
+        why: "other nodes do not send packets for such pods to this node",
+        advice: "restart weftd, which rewrites the file; then restart the pods with addresses outside the subnets",
       },
     ];
   },
@@ -104,7 +106,7 @@ export const conflistSubnets: Check = {
 export const plugins: Check = {
   name: "plugins",
   group: "runtime",
-  about: "every plugin that weft's network names is there, of this build",
+  about: "every plugin of weft's network is installed, and is of this build",
   judge({ own, plugins: { directory, files }, command }) {
     const types = [...new Set((own?.plugins ?? []).flatMap(typesOf))];
     const run = `${command} install ${directory}`;
@@ -116,8 +118,8 @@ export const plugins: Check = {
         : [
             {
               severity: "error" as const,
-              seen: `${directory} has no ${absent.join(", ")}`,
-              why: `${own?.name} names them: no pod can be started`,
+              seen: `plugins are missing in ${directory}: ${absent.join(", ")}`,
+              why: `${own?.name} needs them; no pod can start`,
               run,
             },
           ]),
@@ -126,7 +128,7 @@ export const plugins: Check = {
         : [
             {
               severity: "warning" as const,
-              seen: `${other.join(", ")} in ${directory} are not of this build`,
+              seen: `plugins in ${directory} are not of this build: ${other.join(", ")}`,
               why: "another version of weft, or another program, attaches pods",
               run,
             },
@@ -140,13 +142,13 @@ function typesOf(plugin: NonNullable<Facts["own"]>["plugins"][number]): string[]
   return [plugin.requiredString("type"), ...(typeof ipam === "string" ? [ipam] : [])];
 }
 
-/** Of a file system so much may be used. */
+/** The used part of a file system from which on the check reports it. */
 const FULL = 0.97;
 
 export const room: Check = {
   name: "room",
   group: "runtime",
-  about: "there is room for reservations and for weftd's files",
+  about: "there is free space for reservations and for weftd's files",
   judge({ rooms }) {
     return rooms.flatMap(({ path, room: { bytes, freeBytes, inodes, freeInodes } }): Finding[] => {
       const isOutOf = (all: number, free: number) => all > 0 && free <= all * (1 - FULL);
@@ -157,8 +159,8 @@ export const room: Check = {
         {
           severity: free === 0 ? "error" : "warning",
           seen: `the file system of ${path} has ${free} of ${all} ${what} left`,
-          why: "no address can be reserved once it is full, and no pod started",
-          advice: `make room: du -x${what === "inodes" ? " --inodes" : ""} ${path} | sort -n | tail`,
+          why: "once it is full, no address can be reserved, and no pod can start",
+          advice: `free some space; to find large directories: du -x${what === "inodes" ? " --inodes" : ""} ${path} | sort -n | tail`,
         },
       ];
     });

@@ -1,4 +1,4 @@
-/** Services: weftd in kube-proxy's place, and what stands in its way. */
+/** Checks of Services: weftd in place of kube-proxy, and conditions that prevent it. */
 
 import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { PROXY_HEALTH_PORT, SERVICES_TABLE } from "../../../pkg/footprint.ts";
@@ -9,7 +9,7 @@ import type { Check } from "../finding.ts";
 import { wrong } from "./kernel.ts";
 
 const TABLE = `inet ${SERVICES_TABLE}`;
-/** So many are named in one finding. */
+/** The number of Services that one finding lists. */
 const NAMED = 5;
 
 export const serviceKernel: Check = {
@@ -35,31 +35,41 @@ export const serviceKernel: Check = {
 export const servicesSync: Check = {
   name: "services-sync",
   group: "services",
-  about: "what the kernel holds for Services is what weftd wants",
+  about: "the kernel's rules for Services are up to date",
   judge({ services: { page, hasTable } }) {
     if (page === undefined || !page.state.isOurs) return [];
     const { isSynced, lastSync, warnings } = page.state;
-    const why = "endpoints that come or go are not followed";
+    const why = "changes of endpoints may not reach the kernel";
     const told = warnings.map((warning): Finding => {
-      return { severity: "warning", seen: `weftd says of Services: ${warning}`, why, advice: "mend what it names" };
+      return {
+        severity: "warning",
+        seen: `weftd warns about Services: ${warning}`,
+        why,
+        advice: "fix the cause that weftd names",
+      };
     });
     if (lastSync?.error !== undefined)
       return [
-        { severity: "error", seen: `weftd failed to program Services: ${lastSync.error}`, why, advice: "read its log" },
+        {
+          severity: "error",
+          seen: `weftd failed to program Services: ${lastSync.error}`,
+          why,
+          advice: "see weftd's log",
+        },
         ...told,
       ];
     if (!isSynced)
       return [
         {
           severity: "warning",
-          seen: "weftd waits for Services and EndpointSlices",
-          why: "nothing was programmed since it started",
-          advice: "look whether it reaches the API server",
+          seen: "weftd is waiting for the lists of Services and EndpointSlices",
+          why: "weftd has programmed no Services since it started",
+          advice: "check that weftd can reach the API server",
         },
         ...told,
       ];
     if (hasTable) return told;
-    const gone = "no Service is reached from this node and its pods";
+    const gone = "this node and its pods cannot reach any Service";
     return [{ severity: "error", seen: `the table ${TABLE} is missing`, why: gone, advice: "restart weftd" }, ...told];
   },
 };
@@ -67,15 +77,15 @@ export const servicesSync: Check = {
 export const staleServices: Check = {
   name: "stale-services",
   group: "services",
-  about: `the table ${TABLE} has a weftd that keeps it up to date`,
+  about: `the table ${TABLE} is kept up to date by a running weftd`,
   judge({ services, run, command }) {
     const keeper = keeperOf(services, run.isAlive);
     if (!services.hasTable || keeper === undefined) return [];
     return [
       {
         severity: "error",
-        seen: `the table ${TABLE} stands, and ${keeper.state}`,
-        why: "connections go to endpoints that may be gone, and its rules come before kube-proxy's",
+        seen: `the table ${TABLE} exists, but ${keeper.state}`,
+        why: "the table may send connections to endpoints that no longer exist, and its rules run before kube-proxy's",
         run: `${command} cleanup --services`,
         advice: keeper.advice,
       },
@@ -83,19 +93,18 @@ export const staleServices: Check = {
   },
 };
 
-/** Why nothing keeps the table up to date, and when to remove it; undefined: weftd keeps it. */
+/** Explains why no weftd updates the table, and when to remove it. Undefined if weftd updates it. */
 function keeperOf({ page, isOthers }: Facts["services"], isAlive: boolean) {
   if (!isAlive)
     return {
-      state: "no weftd lives",
-      advice: "only where weftd is not to come back: else start weftd, which takes the table over as it stands",
+      state: "weftd is not running",
+      advice: "only if weftd should not run here any more; otherwise start weftd, which adopts the table",
     };
-  if (isOthers) return { state: "weftd has --service-proxy none", advice: "once kube-proxy runs here again" };
+  if (isOthers) return { state: "weftd has --service-proxy none", advice: "only once kube-proxy runs here again" };
   if (page?.state.isOurs === false)
     return {
-      state: "weftd waits for the end of the process that has kube-proxy's health port",
-      advice:
-        "where kube-proxy is to serve this node: else stop kube-proxy, and weftd takes the table over as it stands",
+      state: "weftd is waiting for the process on kube-proxy's health port to end",
+      advice: "only if kube-proxy should serve this node; otherwise stop kube-proxy, and weftd adopts the table",
     };
   return undefined;
 }
@@ -108,14 +117,14 @@ export const kubeProxy: Check = {
     const { page, proxies, proxyRules, isHealthPortTaken } = services;
     if (page === undefined) return [];
     const remove =
-      "take kube-proxy off this node (its DaemonSet: kubectl -n kube-system patch ds kube-proxy, with a nodeSelector)";
+      "remove kube-proxy from this node (add a nodeSelector to its DaemonSet: kubectl -n kube-system patch ds kube-proxy)";
     if (proxies.length > 0)
       return [
         {
           severity: "error",
           seen: `kube-proxy runs (process ${proxies.join(", ")}), and weftd has --service-proxy ${page.state.mode}`,
           why: page.state.isOurs
-            ? "two programs translate the same connections: which one does depends on their priorities"
+            ? "both programs translate the same connections, and the priorities of their rules decide which takes effect"
             : "weftd programs no Services while kube-proxy runs",
           advice: remove,
         },
@@ -124,10 +133,10 @@ export const kubeProxy: Check = {
       return [
         {
           severity: "error",
-          seen: `127.0.0.1:${PROXY_HEALTH_PORT} is answered by another process`,
-          why: "weftd takes it for kube-proxy, and programs no Services",
+          seen: `127.0.0.1:${PROXY_HEALTH_PORT} is in use by another process`,
+          why: "weftd assumes that the process is kube-proxy, and programs no Services",
           run: `ss -ltnp sport = :${PROXY_HEALTH_PORT}`,
-          advice: "stop what it names",
+          advice: "stop the process that ss shows",
         },
       ];
     if (proxyRules.length === 0 || !page.state.isOurs) return [];
@@ -135,8 +144,8 @@ export const kubeProxy: Check = {
       {
         severity: "warning",
         seen: `kube-proxy's rules are left: ${proxyRules.join(", ")}`,
-        why: "connections that weftd has no frontend for go to endpoints that may be gone",
-        advice: "weftd removes them once its own stand: read its log, and restart it",
+        why: "connections to addresses unknown to weftd may go to endpoints that no longer exist",
+        advice: "weftd removes these rules once it has programmed its own; see its log, and restart it",
       },
     ];
   },
@@ -145,7 +154,7 @@ export const kubeProxy: Check = {
 export const serviceRanges: Check = {
   name: "service-ranges",
   group: "services",
-  about: "the ranges of ClusterIPs are apart from pods' networks and the underlay's",
+  about: "the ranges of ClusterIPs do not overlap the pods' networks or the underlay's",
   judge({ services: { page }, table }) {
     const ranges = (page?.node?.serviceRanges ?? []).map(parsePrefix);
     const others: [string, readonly Prefix[]][] = [
@@ -160,9 +169,9 @@ export const serviceRanges: Check = {
             (network): Finding => ({
               severity: "error",
               seen: `the range of ClusterIPs ${formatPrefix(range)} overlaps ${what} ${formatPrefix(network)}`,
-              why: "connections to addresses in both that no Service has are dropped",
+              why: "connections to an address in both ranges are dropped, unless a Service has the address",
               advice:
-                "give the cluster another range for Services (ServiceCIDR, or the API server's --service-cluster-ip-range)",
+                "configure another range for Services (ServiceCIDR, or the API server's --service-cluster-ip-range)",
             }),
           ),
       ),
@@ -170,21 +179,24 @@ export const serviceRanges: Check = {
   },
 };
 
-/** kube-proxy's own least, for each processor and in all (SERVICES: its defaults). */
+/**
+ * kube-proxy's minimum of entries, for each processor and in total (its defaults --conntrack-max-per-core and
+ * --conntrack-min).
+ */
 const ROOM_PER_PROCESSOR = 32_768;
 const LEAST_ROOM = 131_072;
 
 export const serviceRoom: Check = {
   name: "service-room",
   group: "services",
-  about: "the connection table is as large as kube-proxy would have made it (nf_conntrack_max)",
+  about: "the connection tracking table is at least as large as kube-proxy would make it (nf_conntrack_max)",
   judge({ services, sysctl }) {
     if (!isProxy(services)) return [];
     const name = ["net", "netfilter", "nf_conntrack_max"];
     const max = Number(sysctl(name));
     const wanted = Math.max(LEAST_ROOM, ROOM_PER_PROCESSOR * services.processors);
     if (!(max > 0) || max >= wanted) return [];
-    const why = "each connection to a Service takes an entry, and new ones are dropped once the table is full";
+    const why = "each connection to a Service takes an entry; once the table is full, the kernel drops new connections";
     return [{ ...wrong(name, String(max), String(wanted), why), severity: "note" }];
   },
 };
@@ -192,14 +204,14 @@ export const serviceRoom: Check = {
 export const serviceClaims: Check = {
   name: "service-claims",
   group: "services",
-  about: "every Service has the addresses that it asks for, and its objects fit together",
+  about: "every Service gets the addresses that it requests, and its objects are consistent",
   judge({ services: { page }, command }) {
     const all = page?.services ?? [];
     const lost = all.flatMap(({ service, lost: claims = [] }) =>
-      claims.map((claim) => `${service} has lost ${placeText(claim)} to ${claim.winner}`),
+      claims.map((claim) => `${service} does not get ${placeText(claim)}, which belongs to ${claim.winner}`),
     );
     const refused = all.flatMap(({ service, refused: claims = [] }) =>
-      claims.map((claim) => `${service} may not have ${placeText(claim)}: ${claim.reason}`),
+      claims.map((claim) => `${service} is not allowed to use ${placeText(claim)}: ${claim.reason}`),
     );
     const problems = all.flatMap(({ service, problems: told = [] }) => told.map((problem) => `${service}: ${problem}`));
     const found = [...lost, ...refused, ...problems];
@@ -209,9 +221,9 @@ export const serviceClaims: Check = {
       {
         severity: "warning",
         seen: `${found.slice(0, NAMED).join("; ")}${rest}`,
-        why: "connections there go to another Service, or nowhere",
+        why: "connections to these addresses go to another Service, or fail",
         run: `${command} services --no-endpoints`,
-        advice: "change the Service that is wrong",
+        advice: "correct the Service that is wrong",
       },
     ];
   },
@@ -220,7 +232,7 @@ export const serviceClaims: Check = {
 export const externalIps: Check = {
   name: "external-ips",
   group: "services",
-  about: "externalIPs of Services cannot take over addresses outside of the cluster (CVE-2020-8554)",
+  about: "externalIPs of Services cannot take over addresses outside the cluster (CVE-2020-8554)",
   judge({ services: { page } }) {
     if (page?.node?.externalIPs !== "all") return [];
     const users = page.services.filter(({ frontends = [] }) => frontends.some(({ kind }) => kind === "ExternalIP"));
@@ -229,15 +241,15 @@ export const externalIps: Check = {
       {
         severity: users.length > 0 ? "warning" : "note",
         seen: `weftd has --external-ips all${named.length === 0 ? "" : `, and these Services have externalIPs: ${named.join(", ")}${users.length > NAMED ? " and others" : ""}`}`,
-        why: "a user who may create Services can lead this node's connections to any address to pods of their own (CVE-2020-8554)",
+        why: "a user who may create Services can redirect this node's connections to any address to their own pods (CVE-2020-8554)",
         advice:
-          "start weftd with --external-ips none, or with the networks that are yours; or refuse spec.externalIPs by admission",
+          "start weftd with --external-ips none, or with a list of your own networks; or reject spec.externalIPs by an admission policy",
       },
     ];
   },
 };
 
-/** weftd is to program Services here. */
+/** True if weftd should program Services on this node. */
 function isProxy({ page, hasTable }: Facts["services"]): boolean {
   return page !== undefined || hasTable;
 }

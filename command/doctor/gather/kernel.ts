@@ -1,4 +1,4 @@
-/** What the kernel can do. */
+/** The features of the kernel. */
 
 import { BACKENDS } from "../../../pkg/backend/backends.ts";
 import { PROBE_LINK } from "../../../pkg/footprint.ts";
@@ -21,8 +21,9 @@ export function lookAtKernel(system: System, route: BlockingNetlink, hasNetfilte
 }
 
 /**
- * Kinds of devices that the kernel cannot make. It is asked for one with a hardware address of five bytes: a kind that is
- * there refuses that (EINVAL), one that is not is refused for its name (EOPNOTSUPP), and nothing is made.
+ * Returns the kinds of devices that the kernel does not support. Requests a device with a hardware address of five
+ * bytes: the kernel refuses the address of a supported kind (EINVAL), and the name of an unsupported kind (EOPNOTSUPP).
+ * No device is created.
  */
 export function missingKinds(route: BlockingNetlink, kinds: readonly string[]): string[] {
   const replies = route.exchange(kinds.map(impossibleDevice));
@@ -40,7 +41,7 @@ function impossibleDevice(kind: string): Request {
   );
 }
 
-/** Whether the devices to other nodes leave checksums to the hardware; nothing where the kernel does not say. */
+/** Reads whether checksum offload of the devices to other nodes is on. Empty if the kernel does not tell. */
 export function readOffloads(
   system: System,
   devices: readonly Pick<Link, "name">[],

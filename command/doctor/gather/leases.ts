@@ -1,4 +1,7 @@
-/** host-local's reservations: whose they are, and how many addresses are left. `own` are those of the pods' network. */
+/**
+ * Reads host-local's reservations: leaked ones, and the use of each subnet. `own` are the reservations of the pods'
+ * network.
+ */
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix } from "../../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin } from "../../../pkg/ipam/ranges.ts";

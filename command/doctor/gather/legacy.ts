@@ -1,4 +1,4 @@
-/** iptables-legacy's chain FORWARD, where its tables are in use. */
+/** Reads iptables-legacy's chain FORWARD if its tables are in use. */
 import type { System } from "../../../pkg/sys/system.ts";
 import { legacyProgram, readLegacyFamilies, runLegacy } from "../../node/legacy.ts";
 import type { LegacyTable } from "../facts.ts";
@@ -10,7 +10,7 @@ export function readLegacy(system: System): LegacyTable[] {
   });
 }
 
-/** A program that fails, since others hold its lock for long, tells nothing. */
+/** Undefined if the program fails, for example because another process holds its lock for long. */
 function forwardChain(system: System, path: string): string | undefined {
   try {
     return runLegacy(system, path, ["-S", "FORWARD"]);

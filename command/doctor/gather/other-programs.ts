@@ -1,11 +1,14 @@
-/** How systemd-networkd and NetworkManager are told to treat what is not theirs. */
+/** Reads how systemd-networkd and NetworkManager are configured to treat objects of other programs. */
 import type { System } from "../../../pkg/sys/system.ts";
 import { namesIn } from "../../node/networks.ts";
 import type { NetworkdFacts, NetworkManagerFacts } from "../facts.ts";
 
-/** Later ones win; of drop-ins of one name only the first folder's counts (systemd.syntax(7), "drop-ins"). */
+/**
+ * Folders in the order of precedence: of drop-ins with the same name, only the first folder's is used
+ * (systemd.syntax(7), "drop-ins").
+ */
 const SYSTEMD = ["/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"];
-/** networkd writes the state of each link here while it runs. */
+/** networkd keeps the state of each link here while it runs. */
 const NETWORKD_STATE = "/run/systemd/netif/links";
 
 export function readNetworkd(system: System): NetworkdFacts {
@@ -18,7 +21,7 @@ export function readNetworkd(system: System): NetworkdFacts {
   };
 }
 
-/** Both are on where nothing is said (networkd.conf(5)). */
+/** Both settings are on by default (networkd.conf(5)). */
 function isYes(value: string | undefined): boolean {
   return value === undefined || /^(1|yes|true|on|y|t)$/i.test(value);
 }
@@ -40,7 +43,10 @@ export function readNetworkManager(system: System): NetworkManagerFacts {
   return { isRunning, unmanaged };
 }
 
-/** All lines of the first main file there is, then of the drop-ins in the order of their names. */
+/**
+ * Returns all lines of the first main file that exists, then of the drop-ins in the order of their names. Later lines
+ * override earlier ones.
+ */
 function settingsOf(
   system: System,
   folders: readonly string[],

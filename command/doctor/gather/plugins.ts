@@ -1,10 +1,10 @@
-/** Which of the runtime's plugins are of this build. */
+/** Compares the plugins in the runtime's folder with this build. */
 import type { System } from "../../../pkg/sys/system.ts";
 import { observeBinDirectory } from "../../install/bin-directory.ts";
 import type { Build } from "../../subcommand.ts";
 import type { PluginFacts } from "../facts.ts";
 
-/** What weft has no plugin of is any program of that name. */
+/** A plugin that weft does not contain counts as "own", whichever program provides it. */
 export function lookAtPlugins(system: System, directory: string, build: Build): PluginFacts {
   const { files } = observeBinDirectory(directory, system);
   const stateOf = (name: string, buildId: string | undefined) =>

@@ -1,4 +1,4 @@
-/** What running pods lack of the rules that the runtime's results say they should have. */
+/** Reads which rules running pods lack, compared with the runtime's cached results. */
 import type { BlockingNetlink } from "../../../pkg/netlink/blocking.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { lookAtPodRules, readKnowledge } from "../../node/pod-rules.ts";

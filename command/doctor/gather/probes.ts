@@ -1,4 +1,4 @@
-/** Asks a few peers: by the underlay, with a packet as large as it promises to carry, and through the tunnel. */
+/** Probes a few peers: over the underlay, with a packet of its full MTU, and through the tunnel. */
 
 import { backendOf } from "../../../pkg/backend/backends.ts";
 import type { Peer } from "../../../pkg/backend/node.ts";
@@ -11,11 +11,11 @@ import { type Answer, ask } from "../../node/probes.ts";
 import type { KnownNodes } from "../../node/run-dir.ts";
 import type { Probe } from "../facts.ts";
 
-/** So many are asked: weft status asks all. */
+/** The number of peers that are probed. weft status probes all. */
 const ASKED = 3;
-/** IP's and UDP's headers. */
+/** The length of the IP and UDP headers. */
 const HEADERS: Readonly<Record<Family, number>> = { 4: 28, 6: 48 };
-/** Tried where the full size is not answered; the last is what IPv6 may rely on (RFC 8200 section 5). */
+/** Sizes to try if the full size is not answered. The last is the minimum that IPv6 guarantees (RFC 8200 section 5). */
 const SIZES = [1492, 1450, 1400, 1340, 1280];
 
 interface Asked {
@@ -44,7 +44,7 @@ export function probePeers(
     bytes: bytes - HEADERS[to.family],
     isWhole: true,
   });
-  // All of a kind at once: silence costs its time but once.
+  // Probes of a kind run in parallel, so that silent peers cost one time-out.
   const full = ask(
     system,
     asked.map((one) => question(one, fullBytes)),
@@ -93,14 +93,17 @@ function zip<A>(questions: readonly A[], answers: readonly Answer[]): [A, Answer
   return questions.map((one, at) => [one, answers[at] ?? { isAnswered: false, afterMs: 0 }]);
 }
 
-/** The first, the last, and one in between: the same ones each time. */
+/** Selects the first, the last, and one in the middle: the same peers each time. */
 function someOf(peers: readonly Peer[]): Peer[] {
   if (peers.length <= ASKED) return [...peers];
   const places = Array.from({ length: ASKED }, (_, at) => Math.floor((at * (peers.length - 1)) / (ASKED - 1)));
   return places.flatMap((at) => peers[at] ?? []);
 }
 
-/** The peer's device, by the address that it has there (its subnet's first), and this node's own beside it. */
+/**
+ * Returns the device to the peer, the peer's address on it (the first of its subnet), and this node's own address on
+ * it.
+ */
 export function tunnelTo(peer: Peer, { dataPath }: DesiredState) {
   for (const subnet of peer.subnets) {
     const route = dataPath.routes.find(({ destination }) => isSamePrefix(destination, subnet));

@@ -1,8 +1,8 @@
-/** Room on the file systems that weft's files lie on. */
+/** Reads the free space of the file systems with weft's files. */
 import type { System } from "../../../pkg/sys/system.ts";
 import type { Facts } from "../facts.ts";
 
-/** Of each path, or of the nearest folder above it that is there. */
+/** Reads the file system of each path, or of its nearest existing parent folder. */
 export function readRooms(system: System, paths: readonly string[]): Facts["rooms"] {
   return paths.map((path) => {
     let present = path;

@@ -1,4 +1,6 @@
-/** Which options are named for what a kernel refuses: rules and chains are answered as one without these options would. */
+/**
+ * Tests which options are reported. The fake kernel answers rules and chains as a kernel without these options would.
+ */
 import { expect, test } from "vitest";
 import { BlockingNetlink } from "../../../pkg/netlink/blocking.ts";
 import { ByteWriter } from "../../../pkg/netlink/bytes.ts";
@@ -12,7 +14,7 @@ const ERRNO = { none: 0, EPERM: 1, ENOENT: 2, EINVAL: 22, EAFNOSUPPORT: 97 } as 
 const BATCH_BEGIN = 16;
 const BATCH_END = 17;
 
-/** NLMSG_ERROR: the errno and the header of the message that it answers. */
+/** Returns an NLMSG_ERROR message: the errno, and the header of the message that it answers. */
 function answer({ type, flags, sequence }: Message, errno: number): Uint8Array {
   const writer = new ByteWriter();
   for (const word of [36, NLMSG_ERROR, sequence, 0, -errno >>> 0, 16, (flags << 16) | type, sequence, 0])
@@ -20,7 +22,10 @@ function answer({ type, flags, sequence }: Message, errno: number): Uint8Array {
   return writer.finish();
 }
 
-/** A kernel that refuses a message as `refuse` says. Whether it was to carry anything out is seen by the batch's end. */
+/**
+ * A kernel that refuses messages according to `refuse`. A batch with an end message would be carried out, so `types`
+ * shows whether anything was changed.
+ */
 function kernel(refuse: (message: Message) => keyof typeof ERRNO) {
   const types: number[] = [];
   const system = new FakeSystem({
@@ -38,10 +43,10 @@ const isOf = (message: Message, ...kinds: string[]) =>
   decode(NFT_MSG_NEWRULE, message).attributes.expressions?.some(({ kind }) => kinds.includes(kind)) === true;
 const isNatChain = (message: Message) =>
   message.type === NFT_MSG_NEWCHAIN.type && decode(NFT_MSG_NEWCHAIN, message).attributes.type === "nat";
-/** Rules of chains that are not there. */
+/** Rules in chains of type nat, which fail without those chains. */
 const isNatRule = (message: Message) => isOf(message, "nat", "masq");
 
-/** A connection that does not exist. */
+/** The query for a connection that does not exist. */
 const isAskedFor = (message: Message) => message.type === IPCTNL_MSG_CT_GET.type;
 
 test.each<[string, (message: Message) => keyof typeof ERRNO, readonly string[]]>([
@@ -67,7 +72,7 @@ test.each<[string, (message: Message) => keyof typeof ERRNO, readonly string[]]>
   expect(types).not.toContain(BATCH_END);
 });
 
-test("a missing right to change rules is not reported as a missing option", () => {
+test("throws EPERM instead of reporting missing options if the caller may not change rules", () => {
   const { netfilter } = kernel(() => "EPERM");
   expect(() => missingServiceOptions(netfilter)).toThrow(/EPERM/);
 });

@@ -1,4 +1,6 @@
-/** Which of the options that Services need the kernel was built without, by their names in its configuration. */
+/**
+ * Finds kernel options that Services need and that the kernel was built without, by their names in its configuration.
+ */
 import { DSTNAT_PRIORITY, FILTER_PRIORITY, PROBE_LINK, SRCNAT_PRIORITY } from "../../../pkg/footprint.ts";
 import type { BlockingNetlink } from "../../../pkg/netlink/blocking.ts";
 import { IPCTNL_MSG_CT_GET } from "../../../pkg/netlink/conntrack.ts";
@@ -18,7 +20,7 @@ import {
 } from "../../../pkg/netlink/nftables.ts";
 import { type BaseChain, createTable, type Table } from "../../../pkg/nft/table.ts";
 
-/** A rule for each option, in a chain where the kernel takes it. */
+/** A rule for each option, in a chain that allows it. */
 const RULES: readonly (readonly [
   option: string,
   chain: "filter" | "dstnat" | "srcnat",
@@ -64,7 +66,7 @@ const CHAINS = [
 ] as const satisfies readonly Omit<BaseChain, "rules">[];
 
 const TABLE: Table = {
-  ...{ family: "inet", name: PROBE_LINK, comment: "never made", sets: [] },
+  ...{ family: "inet", name: PROBE_LINK, comment: "never created", sets: [] },
   chains: CHAINS.map((chain) => ({
     ...chain,
     rules: RULES.filter(([, name]) => name === chain.name).map(([option, , expressions]) => ({
@@ -74,7 +76,7 @@ const TABLE: Table = {
   })),
 };
 
-/** Asks the kernel to judge rules that are never made. */
+/** Sends rules to the kernel for validation only. They are never created. */
 export function missingServiceOptions(netfilter: BlockingNetlink): string[] {
   return [...missingNftables(netfilter), ...missingConntrack(netfilter)];
 }
@@ -85,10 +87,10 @@ function missingNftables(netfilter: BlockingNetlink): string[] {
     if (isNetlinkError(table, "EAFNOSUPPORT", "EOPNOTSUPP")) return ["NF_TABLES_INET"];
     throw table;
   }
-  // Without its chain a rule is refused, too: that says nothing about the rule.
+  // A rule is refused without its chain, too, so its refusal does not show a missing option then.
   const absent = CHAINS.filter((_, at) => isAbsent(others[at])).map(({ name }) => name as string);
   const verdicts = others.slice(CHAINS.length);
-  // Rules come chain by chain, as the table has them.
+  // Rules are sent chain by chain, in the order of the table.
   const asked = CHAINS.flatMap((chain) => RULES.filter(([, name]) => name === chain.name));
   const refused = asked
     .filter(([, chain], at) => !absent.includes(chain) && isAbsent(verdicts[at]))
@@ -96,12 +98,12 @@ function missingNftables(netfilter: BlockingNetlink): string[] {
   return [...new Set([...(absent.length > 0 ? ["NFT_NAT"] : []), ...refused])];
 }
 
-/** ENOENT: no such expression, or type of chain; EOPNOTSUPP: not for this family. */
+/** ENOENT: no such expression or chain type. EOPNOTSUPP: not supported for this family. */
 function isAbsent(error: NetlinkError | undefined): boolean {
   return isNetlinkError(error, "ENOENT", "EOPNOTSUPP");
 }
 
-/** Asks for a connection that does not exist: ENOENT where the kernel has NF_CT_NETLINK. */
+/** Queries a connection that does not exist. The kernel returns ENOENT if it has NF_CT_NETLINK. */
 function missingConntrack(netfilter: BlockingNetlink): string[] {
   const unused = Uint8Array.of(192, 0, 2, 1);
   const original = {

@@ -1,4 +1,4 @@
-/** What stands for Services on this node, and who else has a hand in it. */
+/** Reads which programs serve Services on this node, and what the kernel has for them. */
 import { PROXY_HEALTH_PORT, SERVICES_TABLE } from "../../../pkg/footprint.ts";
 import { PROXY_TABLES } from "../../../pkg/foreign/kube-proxy/names.ts";
 import type { BlockingNetlink } from "../../../pkg/netlink/blocking.ts";
@@ -16,7 +16,7 @@ import { missingServiceOptions } from "./service-options.ts";
 export interface Asked {
   readonly netfilter: BlockingNetlink | undefined;
   readonly chains: readonly NftChain[];
-  /** A weftd lives. */
+  /** True if weftd is running. */
   readonly isAlive: boolean;
   readonly metricsAddress: string;
   readonly timeoutMs: number;
@@ -59,7 +59,7 @@ function acceptsConnections(system: System, port: number, timeoutMs: number): bo
   }
 }
 
-/** Judging rules takes the right to change them: without it nothing is missed. */
+/** Validating rules needs the right to change them. Without it, no option is reported. */
 function missing(netfilter: BlockingNetlink): string[] {
   try {
     return missingServiceOptions(netfilter);
@@ -69,7 +69,10 @@ function missing(netfilter: BlockingNetlink): string[] {
   }
 }
 
-/** Processes of this network namespace that are called kube-proxy: those of other nodes on this machine are in others. */
+/**
+ * Returns processes named kube-proxy in this network namespace. kube-proxies of other nodes on this machine are in
+ * other namespaces.
+ */
 function readProxies(system: System): string[] {
   const own = system.readLink("/proc/self/ns/net");
   return elsewhere<string[]>([], () => system.readDirectory("/proc"))
@@ -87,7 +90,7 @@ function nameOf(system: System, pid: string): string | undefined {
   }
 }
 
-/** As the kernel writes a list of numbers: "0-3,8". 1 where it does not say. */
+/** Parses the kernel's list of processors, such as "0-3,8". Returns 1 if the kernel does not provide it. */
 function readProcessors(system: System): number {
   try {
     const text = new TextDecoder().decode(system.readFile("/sys/devices/system/cpu/online")).trim();

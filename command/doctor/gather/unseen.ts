@@ -1,4 +1,6 @@
-/** Which checks cannot see what they look at: weftd's container has few of the node's files, and no other processes. */
+/**
+ * Finds checks that cannot observe their subject: weftd's container has few of the node's files and no other processes.
+ */
 import type { System } from "../../../pkg/sys/system.ts";
 import { isOnMachine } from "../../node/namespaces.ts";
 import type { LeaseFacts } from "../facts.ts";
@@ -11,13 +13,13 @@ export function findUnseen(
   { isComplete }: Pick<LeaseFacts, "isComplete">,
 ): ReadonlyMap<string, string> {
   const unseen = new Map<string, string>();
-  if (!isComplete) unseen.set("leaked-addresses", "not all network namespaces can be seen from here");
+  if (!isComplete) unseen.set("leaked-addresses", "some network namespaces cannot be read from here");
   if (isOnMachine(system)) return unseen;
   const isAbsent = (path: string) => system.status(path) === undefined;
   if (isAbsent(cniBinDir)) unseen.set("plugins", `${cniBinDir} is not in this container`);
   if (isAbsent(SYSTEMD)) {
     for (const check of ["systemd-networkd", "network-manager"])
-      unseen.set(check, "the machine's services cannot be seen from this container");
+      unseen.set(check, "the machine's services cannot be read from this container");
   }
   return unseen;
 }

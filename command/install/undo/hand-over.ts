@@ -1,7 +1,7 @@
 /**
- * Writes the reference plugins' rules for weft's attachments, then takes weft's own away. Packets are never without
- * rules: while both are there, the first one that translates or masquerades a connection has it, and both do the same.
- * Whoever dies in between leaves elements of weft's, for which the next call writes the same again.
+ * Writes the reference plugins' rules for weft's attachments, then removes weft's rules. Packets always have rules:
+ * while both exist, the first that translates or masquerades a connection applies, and both do the same. If the process
+ * dies in between, weft's elements remain, and the next call writes the same rules again.
  */
 
 import { changeSaved, run } from "../../../pkg/attachment/legacy-xtables.ts";
@@ -28,10 +28,10 @@ import type { HandOver, Obstacle, OwnedState } from "./states.ts";
 
 const TABLES = ["nat", "filter"] as const;
 const ADDITION = { nat: natAddition, filter: filterAddition } as const;
-/** As often a plugin that was called meanwhile may have changed what the script rests on. */
+/** The maximum of attempts, since plugins that run meanwhile may change the state that the script assumes. */
 const ATTEMPTS = 4;
 
-/** The commands that do the same by hand. */
+/** Returns the commands that do the same by hand. */
 export function handOverTexts(
   system: System,
   rules: SeenRules,
@@ -59,13 +59,13 @@ function withInput(command: string, input: string): string {
   return `${command} <<'END'\n${input}END`;
 }
 
-/** What was done, and what was refused. */
+/** Parts that were handed over, and parts that were refused. */
 export interface HandedOver {
   readonly done: readonly Pick<Obstacle, "owner" | "part">[];
   readonly refused: readonly Obstacle[];
 }
 
-/** Throws `SystemError` and `NetlinkError` where weft's own tables cannot be changed. */
+/** Throws `SystemError` and `NetlinkError` if weft's own tables cannot be changed. */
 export function handOver(
   system: System,
   { states, stale, settled }: HandOver,
@@ -84,14 +84,17 @@ function partOf({ owner, state }: OwnedState): Pick<Obstacle, "owner" | "part"> 
   return { owner, part: state.part };
 }
 
-/** All at once; where that is refused, each container's alone: one with rules that are refused stops no other. */
+/**
+ * Applies all states at once. If that fails, applies each container's states separately, so that refused rules of one
+ * container do not block the others.
+ */
 function write(states: readonly OwnedState[], apply: (some: readonly OwnedState[]) => void): Obstacle[] {
   if (states.length === 0) return [];
   const failure = complaintOf(() => apply(states));
   if (failure === undefined) return [];
   const groups = new Map<string, OwnedState[]>();
   for (const owned of states) {
-    // Chains of iptables are one for all interfaces of a container on a network.
+    // iptables' chains are shared by all interfaces of a container on a network.
     const { network, containerId } = owned.state.attachment;
     const key = `${network}/${containerId}/${owned.state.part}`;
     groups.set(key, [...(groups.get(key) ?? []), owned]);
@@ -137,7 +140,7 @@ function writeStates(
   }
 }
 
-/** One transaction, for what was seen only; a table goes with its last attachment. */
+/** Removes, in one transaction, only the objects that were read. A table is removed with its last attachment. */
 function removeOwn(system: System, parts: readonly Pick<Obstacle, "owner" | "part">[]): void {
   const isolated = isolatedBridges(system);
   changeSeen(

@@ -1,4 +1,4 @@
-/** What the hand-over to the reference plugins is planned from. Nothing is changed by looking. */
+/** Reads the state from which the hand-over to the reference plugins is planned. Changes nothing. */
 
 import type { CachedAttachment } from "../../../pkg/attachment/cached.ts";
 import { readCachedAttachment } from "../../../pkg/attachment/cached-attachments.ts";
@@ -27,17 +27,17 @@ import type { OwnTables } from "./states.ts";
 
 export const FAMILIES = [4, 6] as const;
 
-/** What weft's tables hold, with the answers of the kernel that changes of them are planned from. */
+/** The content of weft's tables, and the kernel's messages from which changes are planned. */
 export interface SeenTables extends OwnTables {
-  /** Before anything else was read. */
+  /** Read before everything else. */
   readonly generation: number | undefined;
   readonly dumped: readonly Message[];
   readonly seenFirewall: SeenFirewall;
-  /** Those of weft's tables of attachments that are there. */
+  /** weft's existing tables for attachments. */
   readonly places: readonly TablePlace[];
 }
 
-/** Tables of attachments: executables write them, and none of them repairs them. */
+/** Tables for attachments: executables write them, and do not repair them. */
 const OWN_TABLES: readonly string[] = Object.values(POD_TABLE);
 
 export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
@@ -60,11 +60,11 @@ export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
   };
 }
 
-/** Rules of nf_tables, of weft's and of the reference's. `undefined` where the kernel has no nf_tables. */
+/** Rules of weft and of the reference plugins in nf_tables. Undefined if the kernel does not support nf_tables. */
 export interface SeenRules {
   readonly tables: SeenTables;
   readonly reference: readonly NftRule[];
-  /** Rules for pods of weft's in other programs' forward chains, which drop what they do not know. */
+  /** weft's rules for pods in other programs' forward chains, which drop unknown packets. */
   readonly foreign: readonly NftRule[];
 }
 
@@ -88,18 +88,18 @@ export function lookAtAllRules(system: System): SeenRules | undefined {
   }
 }
 
-/** For an operator. */
+/** The text for an operator. */
 export function foreignRuleText(rule: NftRule): string {
   const place = placeText(rule);
   return (
-    `the rule of ${describeOwner(rule.comment ?? "")} in ${place}, which drops what it does not know: the reference has ` +
-    `none such; once the pod is gone, nft delete rule ${place} handle ${rule.handle}`
+    `the rule of ${describeOwner(rule.comment ?? "")} in ${place}, a chain that drops unknown packets: the reference has ` +
+    `no such rule; once the pod is gone, run nft delete rule ${place} handle ${rule.handle}`
   );
 }
 
 export interface Node {
   readonly cached: readonly CachedAttachment[];
-  /** Devices that shape traffic with some subnets alone. */
+  /** Devices that shape traffic with some subnets only. */
   readonly subnetShapers: readonly Pick<Link, "name" | "alias">[];
   readonly iptables: ReadonlySet<Family>;
   /** The path of `nft`. */
@@ -113,7 +113,7 @@ export function lookAtNode(system: System, cacheDir: string | undefined): Node {
   const { addresses: held, obstacle, views } = readNamespaces(system);
   const results = new CachedResults(system, { directories: CACHE_DIRECTORIES, own: cacheDir, views });
   const links = readHostLinks(system);
-  // What shapes a pod's traffic outlives it; the host's end of its cable does not.
+  // A device that shapes a pod's traffic may outlive the pod. The host's end of its veth pair does not.
   const marks = new Set(links.filter(({ kind }) => kind !== "ifb").map(({ alias }) => alias));
   const inUse = new Set(held.map(({ address }) => address));
   return {
@@ -136,7 +136,7 @@ function readHostLinks(system: System): Link[] {
   }
 }
 
-/** The second of the two devices that `bandwidth` makes where it is to shape some subnets' packets alone. */
+/** True for the second of the two devices that `bandwidth` creates if it shapes only packets of some subnets. */
 function isSubnetShaper({ name, kind, alias }: Link): boolean {
   return kind === "ifb" && name.startsWith(INGRESS_IFB_START) && alias.startsWith(MARK_START);
 }
@@ -154,7 +154,7 @@ function hasFirewalld(system: System): boolean {
   }
 }
 
-/** The host's own programs for a table; none where the table cannot be read. */
+/** Returns the host's programs for a table. Undefined if the table cannot be read. */
 export function toolsFor(system: System, family: Family, table: "nat" | "filter"): Tools | undefined {
   return findHostTools(system, family, table);
 }

@@ -1,9 +1,9 @@
 /**
- * `weft install --undo`: the executables that weft replaced come back, and what weft holds in the kernel for pods that
- * live goes over to the rules that these executables look for and remove.
+ * `weft install --undo`: restores the executables that weft replaced, and converts weft's rules for running pods into
+ * the rules that these executables check and remove.
  *
- * Rules first, executables second, then once more what plugins of weft's have written meanwhile: a DEL by weft in between
- * removes the reference's rules, too, a DEL by the reference would leave weft's.
+ * The order is: rules, executables, then again rules that weft's plugins wrote meanwhile. A DEL by weft in between
+ * removes the reference's rules, too, but a DEL by the reference would leave weft's.
  */
 
 import { EXECUTABLE } from "../../../pkg/footprint.ts";
@@ -70,7 +70,7 @@ export function undoInstallation(system: System, build: Build, places: UndoPlace
       failures.push(error instanceof Error ? error.message : String(error));
     }
   }
-  // What plugins that were called meanwhile have written.
+  // Rules that plugins wrote meanwhile.
   const after = lookAround(system, build, places);
   const second = isEmpty(after.plan) ? { done: [], refused: first.refused } : carryOutHandOver(system, after);
   return outcomeOf(places, {
@@ -139,7 +139,7 @@ function outcomeOf({ directory }: UndoPlaces, told: Told): Outcome {
     status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
     blocks: changeBlocks({
       ...{ commands, failures, left, isDryRun },
-      nothing: `${directory} has nothing of weft's, and no pod has rules of weft's: nothing to do.`,
+      nothing: `${directory} contains no files of weft, and no pod has rules of weft; nothing to do.`,
     }),
     data: {
       ...{ directory, dryRun: isDryRun, changed: !isDryRun && commands.length > 0, commands },
@@ -150,20 +150,20 @@ function outcomeOf({ directory }: UndoPlaces, told: Told): Outcome {
   };
 }
 
-/** The reference 1.9 ignores the keys, and looks for buckets where there are none. */
+/** Version 1.9 of the reference ignores these keys, and its CHECK looks for token buckets that do not exist. */
 function shapedSubnetTexts({ cached, subnetShapers }: Node): string[] {
   const configured = cached
     .filter(({ plugins }) => plugins.some((plugin) => plugin.has("shapedSubnets") || plugin.has("unshapedSubnets")))
     .map((attachment) => ownerMark(attachment));
   return [...new Set([...configured, ...subnetShapers.map(({ alias }) => alias)])].map((owner) => {
     const device = subnetShapers.find(({ alias }) => alias === owner)?.name;
-    const rest = device === undefined ? "" : `; once the pod is gone, ip link del ${device}`;
+    const rest = device === undefined ? "" : `; once the pod is gone, run ip link del ${device}`;
     return `bandwidth of ${describeOwner(owner)}: CHECK of a reference plugin without shapedSubnets fails${rest}`;
   });
 }
 
 function whyKept(name: string): string {
   return name === EXECUTABLE
-    ? "the plugins that stay are links to it"
-    : "a configuration or a pod names it, and weft install replaced no other file of that name";
+    ? "the plugins that are kept are links to it"
+    : "a configuration or a pod needs it, and weft install replaced no other file of that name";
 }

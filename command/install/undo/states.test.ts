@@ -42,7 +42,7 @@ const plan = (tables: Partial<OwnTables>, more: Partial<Circumstances> = {}) =>
   planHandOver({ ...EMPTY, ...tables }, { ...circumstances, ...more });
 const stateOf = (tables: Partial<OwnTables>, more: Partial<Circumstances> = {}) => plan(tables, more).states[0]?.state;
 
-test("masquerade has the subnet's length, and iptables where nothing is said", () => {
+test("masquerade uses the subnet's length, and iptables by default", () => {
   expect(stateOf({ masquerades })).toMatchObject({
     ...{ part: "masquerade", attachment, backend: "iptables" },
     addresses: [{ address: FOUR, length: 24 }],
@@ -58,11 +58,11 @@ test.each<[string, Partial<Circumstances>, string]>([
   ],
   ["a node without iptables", { iptables: new Set() }, "nftables"],
   ["a configuration without the key", { cached: [cachedWith({ type: "ptp" })] }, "iptables"],
-])("masquerade with %s is written", (_name, more, backend) => {
+])("masquerade with %s uses the right backend", (_name, more, backend) => {
   expect(stateOf({ masquerades }, more)).toMatchObject({ backend });
 });
 
-test("ports by the table alone: also which sources they masquerade; their order is a doubt", () => {
+test("reads ports from the table only, with the sources they masquerade, and reports the unknown order", () => {
   const { states, doubts } = plan({ ports });
   expect(states[0]?.state).toMatchObject({
     ...{ snat: true, masqAll: false, markBit: 7, addresses: [{ length: 24 }, { length: 128 }] },
@@ -74,7 +74,7 @@ test("ports by the table alone: also which sources they masquerade; their order 
   expect(doubts.map(describeObstacle).join()).toMatch(/portmap of container c1.*order/);
 });
 
-test("ports by the runtime's configuration: in its order, with its conditions", () => {
+test("reads ports from the runtime's configuration, in its order and with its conditions", () => {
   const portMappings = [
     { hostPort: 9000, containerPort: 90, protocol: "TCP" },
     { hostPort: 8080, containerPort: 80, protocol: "tcp", hostIP: "0.0.0.0" },
@@ -96,7 +96,7 @@ test.each<[string, Partial<OwnTables>, Partial<Circumstances>, RegExp]>([
   ["weft's plugin stays", { masquerades }, { isForeign: () => false }, /no other program's bridge or ptp/],
   ["there is no ip6tables", { ports }, { iptables: new Set([4] as const) }, /no ip6tables-save/],
   [
-    "nft is asked for and missing",
+    "nft is configured and missing",
     { masquerades },
     { hasNft: false, cached: [cachedWith({ type: "bridge", ipMasqBackend: "nftables" })] },
     /no nft/,
@@ -108,18 +108,18 @@ test.each<[string, Partial<OwnTables>, Partial<Circumstances>, RegExp]>([
     /mark is shortened/,
   ],
   [
-    "the configuration is none",
+    "the configuration is invalid",
     { ports },
     { cached: [cachedWith({ type: "portmap", runtimeConfig: { portMappings: [{}] } })] },
     /protocol/,
   ],
-])("where %s, the part is named and weft's rules stay", (_name, tables, more, reason) => {
+])("reports the part and keeps weft's rules if %s", (_name, tables, more, reason) => {
   const { states, obstacles } = plan(tables, more);
   expect(states).toEqual([]);
   expect(obstacles.map(describeObstacle).join()).toMatch(reason);
 });
 
-test("what is gone has no rules; what firewalld has needs none", () => {
+test("gone attachments need no rules, and attachments of firewalld need none", () => {
   const firewall = { pods: [{ owner, address: FOUR }], policies: new Map() };
   expect(plan({ masquerades }, { isAlive: () => false })).toMatchObject({
     states: [],
@@ -131,7 +131,7 @@ test("what is gone has no rules; what firewalld has needs none", () => {
   });
 });
 
-test("firewall asks for the administrator's chain and the bridge's policy", () => {
+test("firewall uses the administrator's chain and the bridge's policy", () => {
   const firewall = {
     pods: [{ owner, address: FOUR, bridge: "cni0" }],
     policies: new Map([["cni0", "same-bridge"]] as const),

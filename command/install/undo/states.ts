@@ -1,6 +1,6 @@
 /**
- * Which state each of weft's attachments would have if the reference plugins had made it: from weft's tables, which tell
- * what is in force, and from what the runtime remembers, which tells the keys that the tables do not hold. Pure.
+ * Computes the state that each of weft's attachments would have if the reference plugins had created it. weft's tables
+ * show the rules in force, and the runtime's cached results have the keys that the tables do not contain. Pure.
  */
 
 import { type CachedAttachment, mainPlugin } from "../../../pkg/attachment/cached.ts";
@@ -22,7 +22,7 @@ import type { GuardedPort } from "../../../pkg/tables/mac-spoof.ts";
 import type { PodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
 import type { PortMap } from "../../../pkg/tables/port-mapping.ts";
 
-/** What weft's tables of attachments hold. */
+/** The content of weft's tables for attachments. */
 export interface OwnTables {
   readonly masquerades: readonly PodMasquerade[];
   readonly ports: PortMap;
@@ -32,24 +32,24 @@ export interface OwnTables {
 
 export interface Circumstances {
   readonly cached: readonly CachedAttachment[];
-  /** False where nothing of the attachment is left on the node. */
+  /** False if nothing of the attachment is left on the node. */
   isAlive(mark: string, addresses: readonly Address[]): boolean;
-  /** True where a file of another program stands under the plugin's name once the executables are back. */
+  /** True if the plugin's name belongs to another program's file once the executables are restored. */
   isForeign(plugin: string): boolean;
   /** Families for which the host has iptables-save and iptables-restore. */
   readonly iptables: ReadonlySet<Family>;
   readonly hasNft: boolean;
-  /** firewalld lets the pods through, not iptables. */
+  /** True if firewalld accepts the pods' packets, so iptables' rules are not needed. */
   readonly hasFirewalld: boolean;
 }
 
-/** A state that can be written, and the mark of the elements that it takes the place of. */
+/** A state that can be written, and the mark of the elements that it replaces. */
 export interface OwnedState {
   readonly owner: string;
   readonly state: ReferenceState;
 }
 
-/** A part of an attachment that is not handed over. */
+/** A part of an attachment that cannot be handed over. */
 export interface Obstacle {
   readonly owner: string;
   readonly part: ReferencePart;
@@ -59,11 +59,11 @@ export interface Obstacle {
 export interface HandOver {
   readonly states: readonly OwnedState[];
   readonly obstacles: readonly Obstacle[];
-  /** Parts that are handed over as far as is known; in words, what is not. */
+  /** Parts that are handed over incompletely; the reason says what is unknown. */
   readonly doubts: readonly Obstacle[];
-  /** Owners of which nothing is left but their elements, by part. */
+  /** Owners of which only the elements are left, by part. */
   readonly stale: readonly Pick<Obstacle, "owner" | "part">[];
-  /** Parts for which weft's elements are all there is to remove: firewalld has the rest. */
+  /** Parts for which only weft's elements are removed, since firewalld has the rules. */
   readonly settled: readonly Pick<Obstacle, "owner" | "part">[];
 }
 
@@ -103,17 +103,17 @@ export function planHandOver(tables: OwnTables, circumstances: Circumstances): H
 }
 
 const UNKNOWN_ORDER =
-  "without its configuration in the runtime's cache the order of its ports is not known; the reference's CHECK, which " +
-  "compares the order, may fail, its DEL works";
+  "the order of its ports is not known, since the runtime's cache has no configuration; the reference's CHECK, which " +
+  "compares the order, may fail, but its DEL works";
 
-/** iptables names several ports of a protocol in one rule. */
+/** True if the order matters: iptables has several ports of a protocol in one rule. */
 function hasUnknownOrder(state: ReferenceState): boolean {
   if (state.part !== "portmap" || state.backend !== "iptables") return false;
   const protocols = state.ports.map(({ protocol }) => protocol);
   return new Set(protocols).size < protocols.length;
 }
 
-/** For people. */
+/** The text for an operator. */
 export function describeObstacle({ owner, part, reason }: Obstacle): string {
   return `${part} of ${describeOwner(owner)}: ${reason}`;
 }
@@ -128,13 +128,14 @@ interface Asked {
 
 const FIREWALLD = "firewalld has it";
 
-/** The state; or in words why there is none. */
+/** Returns the state, or the reason why there is none. */
 function outcomeOf(asked: Asked): ReferenceState | string {
   const { part, owner, cached, circumstances } = asked;
   const attachment = cached ?? attachmentOf(owner);
-  if (attachment === undefined) return "its mark is shortened, and the runtime's cache has no result with its names";
+  if (attachment === undefined)
+    return "its mark is shortened, and the runtime's cache has no result with its full names";
   if (!pluginsOf(part, cached).some(circumstances.isForeign)) {
-    return `no other program's ${PLUGINS[part].join(" or ")} takes the place of weft's`;
+    return `no other program's ${PLUGINS[part].join(" or ")} replaces weft's`;
   }
   try {
     return stateOf(asked, {
@@ -143,7 +144,7 @@ function outcomeOf(asked: Asked): ReferenceState | string {
       ifName: attachment.ifName,
     });
   } catch (error) {
-    if (isCniError(error)) return `its configuration in the runtime's cache: ${error.message}`;
+    if (isCniError(error)) return `its configuration in the runtime's cache is invalid: ${error.message}`;
     throw error;
   }
 }
@@ -161,14 +162,14 @@ function stateOf(asked: Asked, attachment: Attachment): ReferenceState | string 
   }
 }
 
-/** Names that are too long stand in marks as digests, which begin with "~". */
+/** Marks contain names that are too long as digests, which begin with "~". */
 function attachmentOf(mark: string): Attachment | undefined {
   const [, network, containerId, ifName] = /^cni:([^/~]+)\/([^/~]+)\/([^/~]+)$/.exec(mark) ?? [];
   if (network === undefined || containerId === undefined || ifName === undefined) return undefined;
   return { network, containerId, ifName };
 }
 
-/** Which of the plugins of this part the attachment has; all where that is not known. */
+/** Returns the plugins of this part that the attachment uses, or all if that is not known. */
 function pluginsOf(part: ReferencePart, cached: CachedAttachment | undefined): readonly string[] {
   const main = cached?.plugins[0] === undefined ? undefined : mainPlugin(cached.plugins[0]).type;
   const own = PLUGINS[part].filter((name) => main === name);
@@ -179,11 +180,12 @@ function configOf(cached: CachedAttachment | undefined, type: string): ConfigObj
   return cached?.plugins.find((plugin) => plugin.value("type") === type);
 }
 
-/** What the reference takes where the configuration says nothing: iptables, unless only nft is there. */
+/** Returns the reference's default if nothing is configured: iptables, unless only nft is installed. */
 function backendOf(named: string | undefined, { iptables, hasNft }: Circumstances): ReferenceBackend | string {
   const backend = named || (!iptables.has(4) && hasNft ? "nftables" : "iptables");
-  if (backend === "nftables") return hasNft ? backend : "the node has no nft, which the reference writes nftables with";
-  if (backend !== "iptables") return `the reference knows no backend ${JSON.stringify(backend)}`;
+  if (backend === "nftables")
+    return hasNft ? backend : "the node has no nft program, which the reference needs for nftables";
+  if (backend !== "iptables") return `the reference has no backend ${JSON.stringify(backend)}`;
   return backend;
 }
 
@@ -191,12 +193,12 @@ function isBackend(text: string): text is ReferenceBackend {
   return text === "iptables" || text === "nftables";
 }
 
-/** In words, which family's iptables is missing. */
+/** Returns a message if iptables for one of the families is missing. */
 function missingIptables(addresses: readonly Address[], { iptables }: Circumstances): string | undefined {
   const missing = addresses.find(({ family }) => !iptables.has(family));
   if (missing === undefined) return undefined;
   const program = missing.family === 4 ? "iptables" : "ip6tables";
-  return `the node has no ${program}-save and ${program}-restore, which the reference's rules are written with`;
+  return `the node has no ${program}-save and ${program}-restore, which are needed to write the reference's rules`;
 }
 
 function masqueradeOf(
@@ -231,7 +233,7 @@ function portsOf(asked: Asked, attachment: Attachment): ReferenceState | string 
   });
   const isConditional = tables.ports.mappings.some((mapping) => mapping.owner === owner && mapping.host.condition);
   if (config === undefined && isConditional)
-    return "its ports have conditions, and the runtime's cache has no configuration with their words";
+    return "its ports have conditions, and the runtime's cache has no configuration with their text";
   const state = { part: "portmap", attachment, backend, addresses } as const;
   return config === undefined
     ? { ...state, ...portsByTable(tables.ports, owner, addresses) }
@@ -259,10 +261,10 @@ function portsByConfig(config: ConfigObject): PortSettings {
   };
 }
 
-/** IANA's protocol numbers. */
+/** Protocol numbers of IANA. */
 const PROTOCOLS: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
-/** In the order of their numbers: the runtime's is not known. */
+/** Returns ports sorted by number, since the runtime's order is not known. */
 function portsByTable({ mappings, masquerades }: PortMap, owner: string, addresses: readonly Prefix[]): PortSettings {
   const own = mappings.filter((mapping) => mapping.owner === owner);
   const sources = masquerades.filter((entry) => entry.owner === owner);
@@ -294,7 +296,7 @@ function portsByTable({ mappings, masquerades }: PortMap, owner: string, address
   };
 }
 
-/** Of the subnet that the pod has the address in; all of the address where it is not known. */
+/** Returns the prefix length of the pod's subnet, or the length of the address if the subnet is not known. */
 function lengthOf(address: Address, { owner, cached, tables }: Asked): number {
   const told = cached?.result.ips.find((ip) => isSameAddress(ip.address.address, address))?.address.length;
   const masqueraded = tables.masquerades.find((entry) => isSameAddress(entry.address, address))?.subnet.length;
@@ -308,7 +310,7 @@ function lengthOf(address: Address, { owner, cached, tables }: Asked): number {
 function spoofCheckOf({ owner, tables, circumstances }: Asked, attachment: Attachment): ReferenceState | string {
   const guard = tables.guards.find((each) => each.owner === owner);
   if (guard === undefined) return "its port is not known";
-  if (!circumstances.hasNft) return "the node has no nft, which the reference writes the spoof check with";
+  if (!circumstances.hasNft) return "the node has no nft program, which the reference needs for the spoof check";
   return { part: "spoof-check", attachment, port: guard.port, mac: guard.mac };
 }
 

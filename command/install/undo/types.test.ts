@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ConfigObject } from "../../../pkg/cni/config.ts";
 import { typesOf } from "./types.ts";
 
-test("types are also those that plugins call in turn", () => {
+test("includes plugins that other plugins call", () => {
   const plugins = [
     { type: "flannel" },
     { type: "flannel", delegate: { type: "ptp" } },

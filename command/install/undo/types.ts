@@ -1,7 +1,7 @@
-/** Which plugins a configuration needs. Pure. */
+/** Finds the plugins that a configuration needs. Pure. */
 import type { ConfigObject } from "../../../pkg/cni/config.ts";
 
-/** The types of all plugins that the runtime calls for an attachment, those that plugins call in turn included. */
+/** Returns the types of all plugins that run for an attachment, including plugins that other plugins call. */
 export function typesOf(plugins: readonly ConfigObject[]): string[] {
   return plugins.flatMap((plugin) => [
     ...typeIn(plugin),

@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-test("reservations are counted, each to its subnet; host-local's other files are not", async () => {
+test("counts reservations by subnet, without host-local's other files", async () => {
   for (const name of ["10.244.1.2", "10.244.1.254", "10.9.9.9", "fd00:1::2", "lock", "last_reserved_ip.0", ".weft"])
     writeFileSync(join(folder, name), "");
   expect(await countAddresses(folder, subnets)).toEqual([
@@ -22,11 +22,11 @@ test("reservations are counted, each to its subnet; host-local's other files are
   ]);
 });
 
-test("a folder that is not to be seen counts nothing", async () => {
+test("a missing folder yields no counts", async () => {
   expect(await countAddresses(join(folder, "none"), subnets)).toEqual([]);
 });
 
-test("the folder is that of the network, and of the data directory that flannel's conflist names", () => {
+test("the folder is named after the network, in the data directory of flannel's conflist", () => {
   expect(reservationsFolder(undefined)).toBe("/var/lib/cni/networks/cbr0");
   const text = JSON.stringify({ name: "podnet", plugins: [{ type: "flannel", ipam: { dataDir: "/data" } }] });
   const predecessor = parsePredecessor("10-flannel.conflist", text);

@@ -1,4 +1,4 @@
-/** How many of this node's addresses pods have: counted in host-local's directory, at the moment of the question. */
+/** Counts how many of this node's addresses pods use, in host-local's directory, at the time of the call. */
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { capacityOf, isWithin, type Range, readRangeSets } from "../../../pkg/ip
 import type { AddressUse } from "../../core/metrics.ts";
 import { namesOf, type Predecessor } from "../../sources/predecessor.ts";
 
-/** The folder of reservations that the conflist leads to. */
+/** Returns the directory of reservations that the conflist specifies. */
 export function reservationsFolder(predecessor: Predecessor | undefined): string {
   const { dataDir } = predecessor?.ipam ?? {};
   return join(
@@ -19,7 +19,7 @@ export function reservationsFolder(predecessor: Predecessor | undefined): string
   );
 }
 
-/** Empty where the folder cannot be read: a weftd that does not see the host's files counts nothing, and says nothing. */
+/** Returns the counts; empty if the directory cannot be read, as for a weftd that does not see the host's files. */
 export async function countAddresses(folder: string, subnets: readonly Prefix[]): Promise<AddressUse[]> {
   let names: readonly string[];
   try {
@@ -45,7 +45,7 @@ export async function countAddresses(folder: string, subnets: readonly Prefix[])
   });
 }
 
-/** As host-local makes it of the conflist. */
+/** Returns the range that host-local derives from the conflist. */
 function rangeOf(subnet: Prefix): Range {
   const ranges = [[{ subnet: formatPrefix(subnet) }]];
   const [range] = readRangeSets(new ConfigObject({ ranges }), new ConfigObject({})).flat();

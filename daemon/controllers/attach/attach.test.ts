@@ -49,7 +49,7 @@ function choiceOf(former: readonly string[] = []): NodeChoice {
 
 type BenchOptions = Partial<AttachParts["options"] & FirewallControllerParts["options"]>;
 
-/** What packets of this node's pods need here: the controllers `attach`, `node-rules` and `firewall`, once each. */
+/** Runs the controllers that pods of this node need: `attach`, `node-rules` and `firewall`, one pass each. */
 function bench(options: BenchOptions = {}) {
   const files = new FakeFiles();
   const settings = { "net/ipv4": "ip_forward", "net/bridge": "bridge-nf-call-iptables" };
@@ -78,7 +78,7 @@ function bench(options: BenchOptions = {}) {
     settings: files,
     processes: { keep: async () => ({ done: [], failures: [] }) },
   });
-  /** Devices are there as soon as they are asked for. */
+  /** Devices exist as soon as they are requested. */
   class PlayedAttach extends AttachController {
     override plan(...[wanted, seen]: Parameters<AttachController["plan"]>) {
       for (const { steps } of this.planParts(wanted, seen)) {
@@ -142,7 +142,7 @@ function bench(options: BenchOptions = {}) {
   return { keep, files, repaired, attached, answered, firewalled, watched: allWatched, controller: attach };
 }
 
-test("what is right from the first pass on, and changed later, is a repair; what the first pass sets is none", async () => {
+test("restoring a setting that another program changed is a repair, and setting it in the first pass is not", async () => {
   const { keep, files, repaired } = bench();
   const both = ["net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=1"];
   expect((await keep(nothing)).settings).toEqual(both);
@@ -152,7 +152,7 @@ test("what is right from the first pass on, and changed later, is a repair; what
   expect(repaired).toEqual(both.slice(0, 1));
 });
 
-test("the bridge keeps the hardware address that it had when its pods came, also where it is gone", async () => {
+test("a re-created bridge gets the hardware address that it had when its pods were attached", async () => {
   const { keep, attached } = bench();
   const withPod = { ...nothing, links: [UNDERLAY, BRIDGE, PORT] };
   await keep(withPod);
@@ -163,14 +163,14 @@ test("the bridge keeps the hardware address that it had when its pods came, also
     expect.stringMatching(/^ip link set .*02:00:00:00:00:05/),
     expect.stringMatching(/^ip link add .*02:00:00:00:00:05/),
   ]);
-  // The first pod's bridge is in the making: what is missing was never there.
+  // The first pod's bridge is being created: the missing parts never existed.
   expect(attached.map(({ gate }) => gate !== undefined)).toEqual([false, true, true]);
   await keep(nothing);
   await keep({ ...nothing, links: [UNDERLAY, { ...BRIDGE, mac: "02:00:00:00:00:77" }, PORT] });
   expect(attached.at(-1)?.texts.join()).not.toContain("address 02:");
 });
 
-test("a pod's own link gets back what leads to it once it has been whole, by what host-local has written down", async () => {
+test("the routes of a pod's own link are restored from host-local's reservations after the link was once complete", async () => {
   const { keep, files, attached } = bench({ attach: "ptp" });
   files.makeDirectory(FOLDER);
   files.writeFile(`${FOLDER}/10.244.1.7`, new TextEncoder().encode("c7\r\neth0"));
@@ -205,7 +205,7 @@ const proxySettings = (files: FakeFiles) =>
   Object.keys(PROXY).map((name) => files.snapshot()[`/proc/sys/net/ipv4/${name}`]);
 
 test.each(["bridge", "ptp"] as const)(
-  "where new pods are attached by %s, both kinds are kept, and the bridge answers for pods with links of their own",
+  "with new pods attached by %s, both kinds are maintained, and the bridge answers for pods with links of their own",
   async (attach) => {
     const { keep, files, attached, repaired, watched } = bench({ attach });
     withBridgeSettings(files);
@@ -225,7 +225,7 @@ test.each(["bridge", "ptp"] as const)(
     await keep(both);
     expect(proxySettings(files)).toEqual(["1", "0"]);
     expect(repaired).toContain("net.ipv4.conf.cni0.proxy_arp=1");
-    // An end that has lost its bridge, or its address, is known from the passes before.
+    // An end that has lost its bridge or its address is known from earlier passes.
     const lost = { ...nothing, links: [UNDERLAY, BRIDGE, { ...PORT, masterIndex: 0 }, ROUTED] };
     await keep(lost);
     expect(attached.slice(-2).map(({ texts }) => texts.join("; "))).toEqual([
@@ -239,7 +239,7 @@ test.each(["bridge", "ptp"] as const)(
   },
 );
 
-test("the first pass takes back what an earlier weftd has set, and leaves an operator's setting alone", async () => {
+test("the first pass reverts what an earlier weftd has set, and keeps an operator's setting", async () => {
   const bridged = { ...nothing, links: [UNDERLAY, BRIDGE, PORT] };
   for (const [delay, expected] of [
     ["0", ["0", "80"]],
@@ -253,7 +253,7 @@ test("the first pass takes back what an earlier weftd has set, and leaves an ope
   }
 });
 
-test("an empty bridge goes where pods need none, once, and that is no repair", async () => {
+test("an empty bridge that no pod needs is removed once, and that is not a repair", async () => {
   const { keep, attached, repaired } = bench({ attach: "ptp" });
   const addresses = [gatewayOn(5, "10.244.1.1/24")];
   const { bridge } = await keep({ ...nothing, links: [UNDERLAY, BRIDGE], addresses });
@@ -268,7 +268,7 @@ const onBridge = (text: string) => ({
   ...{ index: BRIDGE.index, prefix: parsePrefix(text), scope: 0, isTentative: false, isDuplicate: false },
 });
 
-test("reservations are read only where the bridge has another address, or the node had another subnet", async () => {
+test("reservations are read only if the bridge has another address or the node had another subnet", async () => {
   const { keep, files } = bench();
   let reads = 0;
   const { status } = files;
@@ -285,7 +285,7 @@ test("reservations are read only where the bridge has another address, or the no
   expect(reads).toBe(2);
 });
 
-test("a former subnet's gateway goes with its last pod, and stays where reservations cannot be seen", async () => {
+test("a former subnet's gateway is removed with its last pod, and stays if reservations cannot be read", async () => {
   const { keep, files, attached } = bench();
   const withPod = { ...nothing, links: [UNDERLAY, BRIDGE, PORT], addresses: [onBridge("10.244.9.1/24")] };
   const removal = "ip address del 10.244.9.1/24 dev index 5";
@@ -303,13 +303,13 @@ test("a former subnet's gateway goes with its last pod, and stays where reservat
   expect(attached.at(-1)).toEqual({ texts: [removal], gate: undefined });
 });
 
-test("every setting that it keeps is listened to", async () => {
+test("every setting that a controller maintains is watched", async () => {
   const { keep, watched } = bench();
   await keep(nothing);
   expect(watched()).toEqual(["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/bridge/bridge-nf-call-iptables"]);
 });
 
-test("the rules are about the families that the node has, and its VTEPs", async () => {
+test("the rules cover the node's families and its VTEPs", async () => {
   const { keep, firewalled } = bench({ nonMasqueradeCidrs: [parseSubnet("192.0.2.0/24")] });
   await keep(nothing);
   const [{ table, ranges } = { table: undefined, ranges: [] }] = firewalled;
@@ -320,7 +320,7 @@ test("the rules are about the families that the node has, and its VTEPs", async 
   expect(table?.sets.find(({ name }) => name === "non-masquerade4")?.elements).toEqual([parseSubnet("192.0.2.0/24")]);
 });
 
-test("VXLAN packets from anybody, and pods without a bridge, are the operator's choice", async () => {
+test("flags select VXLAN packets from anybody and pods without a bridge", async () => {
   const { keep, files, firewalled, attached } = bench({ vxlanFrom: "anybody", attach: "ptp" });
   const { bridge } = await keep({ ...nothing, links: [UNDERLAY, { ...PORT, masterIndex: 0 }] });
   expect(firewalled[0]?.table.chains.map(({ name }) => name)).toEqual(["postrouting"]);
@@ -328,7 +328,7 @@ test("VXLAN packets from anybody, and pods without a bridge, are the operator's 
   expect(files.snapshot()["/proc/sys/net/bridge/bridge-nf-call-iptables"]).toBe("0\n");
 });
 
-test("a bridge that could not be made fails the pass, also where another program was faster", async () => {
+test("a refused bridge fails the pass, even if another program created it first", async () => {
   const { controller } = bench();
   const step = requestStep(createBridge({ name: "cni0", mac: "02:00:00:00:00:05", mtu: 1450 }));
   const [EEXIST, ENODEV] = [17, 19];

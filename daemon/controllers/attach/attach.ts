@@ -1,6 +1,6 @@
 /**
- * This node's pods: the bridge, the links of single pods, what lets both kinds reach each other, and what the container
- * runtime is offered. Begins when `peers` has chosen underlay and subnets.
+ * Maintains this node's pods: the bridge, the links of single pods, the proxying between both kinds, and the conflist
+ * for the container runtime. Begins when `peers` has chosen underlay and subnets.
  */
 import { isDeepStrictEqual } from "node:util";
 import { hasOtherAddress, type Renumbering, renumberingOf } from "../../../pkg/backend/renumbering.ts";
@@ -46,11 +46,11 @@ export interface AttachParts {
   readonly options: Pick<Options, "attach" | "runDir">;
   readonly facts: Facts;
   readonly programmer: Pick<Programmer, "answerFor">;
-  /** Of this controller alone. */
+  /** Used by this controller alone. */
   readonly contention: RepairGate;
   readonly files: Files;
   readonly settingWatch: Pick<SettingWatch, "follow">;
-  /** Another program has written a setting that `settingWatch` follows. */
+  /** Notified when another program has written a setting that `settingWatch` watches. */
   readonly settingChange: Subscribable;
   readonly offer: Pick<RuntimeOffer, "look" | "make">;
   readonly outsidePods: Pick<OutsidePods, "report">;
@@ -61,17 +61,17 @@ export interface AttachParts {
 
 export interface WantedPods extends BridgeNames {
   readonly choice: NodeChoice;
-  /** Undefined where it cannot be read. */
+  /** Undefined if the directory cannot be read. */
   readonly folder: ConflistFolder | undefined;
-  /** Where host-local writes down whose each address is. */
+  /** The directory in which host-local records the owner of each address. */
   readonly reservations: string;
 }
 
 export interface SeenPods extends Observation {
   readonly ends: PodEnds;
-  /** Undefined where the folder cannot be seen. */
+  /** Undefined if the directory cannot be read. */
   readonly reserved: readonly Reservation[] | undefined;
-  /** Undefined where it is not known which pods run. */
+  /** Undefined if the running pods are unknown. */
   readonly renumbering: Renumbering | undefined;
 }
 
@@ -87,14 +87,14 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
   readonly #reservations: Reservations;
   readonly #podProxy: PodProxy;
   #ends = NO_ENDS;
-  /** Marks of the pods' own links that were whole once. */
+  /** Marks of the pods' own links that have been complete at least once. */
   #whole: ReadonlySet<string> = new Set();
   #hadPods = false;
-  /** What the last pass has put on the bridge. */
+  /** The addresses that the last pass has configured on the bridge. */
   #bridgeAddresses: Pick<PodBridge, "gateways" | "former"> | undefined;
   #filter: AttachFilter | undefined;
   #folder: ConflistFolder | undefined;
-  /** What kept something of this pass from being read. */
+  /** Errors of reads during this pass. */
   #problems: unknown[] = [];
   #gatewayChanges = 0;
 
@@ -114,12 +114,12 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     health.fails("reconcile", "not tried yet", this.name);
   }
 
-  /** What kernel notifications must be about to matter; undefined before the first pass. */
+  /** Selects the relevant kernel notifications; undefined before the first pass. */
   get filter(): AttachFilter | undefined {
     return this.#filter;
   }
 
-  /** How many of this node's addresses pods have. */
+  /** Returns how many of this node's addresses pods use. */
   async addressUse(): Promise<readonly AddressUse[]> {
     const { node } = this.#parts.facts.of(NODE_CHOICE).value ?? {};
     if (node === undefined || this.#folder === undefined) return [];
@@ -137,7 +137,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     return { ...namesOf(predecessor), choice, folder: this.#folder, reservations };
   }
 
-  /** Reservations are read only where there may be pods outside the node's subnets, or with links of their own. */
+  /** Reads reservations only if there may be pods outside the node's subnets, or pods with links of their own. */
   async observe(kernel: KernelView, wanted: WantedPods): Promise<SeenPods> {
     const { choice, network, bridge } = wanted;
     const observation = await kernel.snapshot();
@@ -152,7 +152,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
       return { ...observation, ends, reserved: undefined, renumbering };
     }
     const reserved = await this.#read(() => this.#reservations.in(wanted.reservations));
-    // A folder that weftd does not see says nothing about the pods that hang on the bridge.
+    // If weftd cannot read the directory, it does not know the pods that are attached to the bridge.
     const isUnknown = reserved === undefined && hasPorts(bridge, state);
     const numbers = { network, bridge, routed: ends.routed, subnets, former, peerSubnets: choice.peerSubnets };
     const renumbering = isUnknown ? undefined : renumberingOf(numbers, reserved ?? [], state);
@@ -168,13 +168,15 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     };
   }
 
-  /** For the bridge, and for the pods with links of their own where there are any. */
+  /** Returns one plan for the bridge, and one for the pods with links of their own if there are any. */
   planParts(wanted: WantedPods, seen: SeenPods): readonly Required<StepPlan>[] {
     const bridge = this.#planBridge(wanted, seen);
     return this.#hasRoutedPods ? [bridge, this.#planRoutedPods(wanted, seen)] : [bridge];
   }
 
-  /** What goes with its pod at this moment is no refusal, unless something that had to come first is not there for it. */
+  /**
+   * Does not count a refusal for an object that vanished with its pod, unless an object that it depends on is missing.
+   */
   errorsOf({ failures, conflicts, isComplete }: Outcome): readonly unknown[] {
     const isPassing = (error: unknown) => error instanceof NetlinkError && (isGone(error) || isExists(error));
     const isFailure = (error: unknown) => !isComplete || !isPassing(error);
@@ -221,7 +223,8 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     });
     facts.of(ATTACHED).publish(choice);
     await attempts.try(() => this.#makeOffer(wanted, later));
-    // A pod that is deleted because of this gets an address of the new subnets: the runtime has been offered them.
+    // A pod that is deleted because of this report gets an address of the new subnets, since the conflist already has
+    // them.
     const { subnets = choice.node.subnets } = facts.of(PROGRAMMED_WAY).value ?? {};
     if (renumbering !== undefined && isDeepStrictEqual(subnets, choice.node.subnets))
       outsidePods.report(subnets, renumbering.outside);
@@ -242,19 +245,19 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     if (isAboutSinglePods(error)) {
       health.holds("reconcile", "", this.name);
       health.warns(this.name, [text]);
-      log.warn(line, "the way to single pods is not as it should be");
+      log.warn(line, "routes to single pods are not programmed");
       return;
     }
     health.fails("reconcile", text, this.name);
-    log.error(line, "this node's pods are not attached as they should be");
+    log.error(line, "this node's pods are not connected");
   }
 
-  /** Pods are on the bridge. */
+  /** True if pods are attached to the bridge. */
   get #hasPorts(): boolean {
     return this.#ends.ports.size > 0;
   }
 
-  /** Pods have links of their own, or the next one will. */
+  /** True if pods have links of their own, or the next pod will. */
   get #hasRoutedPods(): boolean {
     return this.#parts.options.attach === "ptp" || this.#ends.routed.size > 0;
   }
@@ -266,7 +269,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     return this.#bridge.podBridge({ ...desired, former: renumbering?.retained }, state.links);
   }
 
-  /** The last pod on it has gone, and the next one will not be on it. */
+  /** True if the last pod has left the bridge and the next one will not use it. */
   #isLeft({ bridge }: WantedPods, { state }: SeenPods): boolean {
     return this.#parts.options.attach === "ptp" && !this.#hasPorts && !hasPorts(bridge, state);
   }
@@ -274,7 +277,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
   #planBridge(wanted: WantedPods, seen: SeenPods) {
     const bridge = this.#wantedBridge(wanted, seen);
     const isLeft = this.#isLeft(wanted, seen);
-    // What was never there, or goes, was not undone by another program.
+    // A new object, or one that is being removed, was not undone by another program.
     const isNew = !this.#hadPods || isLeft || !isDeepStrictEqual(this.#bridgeAddresses, addressesOf(bridge));
     const { requests, ...plan } = (isLeft ? planLeftBridge : planPodBridge)(bridge, seen.state);
     return { ...plan, steps: requests.map((request) => requestStep(request, !isNew)) };
@@ -315,7 +318,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     };
   }
 
-  /** Without a data path there is nothing to offer to the runtime; and what it is offered is what is programmed. */
+  /** Writes the conflist, but only after the data path is programmed, and with the programmed values. */
   async #makeOffer({ folder }: WantedPods, later: Pass["later"]): Promise<void> {
     const { facts, offer, options } = this.#parts;
     const way = facts.of(PROGRAMMED_WAY).value;
@@ -325,7 +328,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     await offer.make({ attach, subnets, networks, mtu: podMtu, executable, runDir }, folder, later);
   }
 
-  /** What is thrown fails the pass, and keeps nothing else from being done. */
+  /** An error fails the pass, but the pass continues. */
   async #read<T>(read: () => T | Promise<T>): Promise<T | undefined> {
     try {
       return await read();
@@ -340,15 +343,15 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     const changes = requests.length + settings.length;
     const line = { reasons, changes, ...(settings.length > 0 && { settings }) };
     if (requests.length > 0) log.debug({ requests }, "requests sent");
-    if (changes > 0) log.info(line, "the way to this node's pods is put right");
-    else log.debug(line, "the way to this node's pods is as it should be");
+    if (changes > 0) log.info(line, "connections of this node's pods repaired");
+    else log.debug(line, "connections of this node's pods unchanged");
   }
 }
 
-/** What may stand in the way of a peer's route goes with one of them. */
+/** The removal of such an object may unblock a peer's route. */
 const GATEWAY_REMOVALS: ReadonlySet<string> = new Set([RTM_DELADDR.identifier, RTM_DELLINK.identifier]);
 
-/** Objects that are for one pod each; every other one is all pods'. */
+/** Kinds of objects that serve one pod each. Objects of other kinds serve all pods. */
 const POD_KINDS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["route", "neighbour"]);
 
 function isAboutSinglePods(error: unknown): boolean {
@@ -364,13 +367,13 @@ export function familiesOf(subnets: readonly Prefix[]): ReadonlySet<Address["fam
   return new Set(subnets.map(({ address }) => address.family));
 }
 
-/** Links of any owner. */
+/** True if the bridge has ports, of any owner. */
 function hasPorts(bridge: string, { links }: KernelSnapshot): boolean {
   const index = links.find(({ name }) => name === bridge)?.index;
   return links.some(({ masterIndex }) => masterIndex === index);
 }
 
-/** Of each attachment that has addresses: its own, and the gateways of the subnets that they are of. */
+/** Returns each attachment with its addresses and the gateways of their subnets. */
 function routedPods(
   network: string,
   subnets: readonly Prefix[],

@@ -1,6 +1,6 @@
 /**
- * What the pods' bridge should be. It is made by the executables; what cannot be told from the configuration (by which
- * hardware address pods know their gateway) is remembered from the bridge itself.
+ * Computes the desired state of the pods' bridge. The executables create the bridge. The hardware address by which pods
+ * know their gateway does not follow from the configuration; it is remembered from the bridge itself.
  */
 import { deriveMac } from "../../../pkg/backend/derived-mac.ts";
 import { firstHost, type Prefix } from "../../../pkg/ip/prefix.ts";
@@ -18,7 +18,7 @@ export interface DesiredBridge extends Pick<PodBridge, "name" | "ports" | "hairp
 export class BridgeMemory {
   #mac: string | undefined;
 
-  /** With the hardware address that the bridge had when it was first seen, or will have. */
+  /** Returns the bridge with the hardware address that it had when first seen, or will get. */
   podBridge({ nodeName, subnets, ...desired }: DesiredBridge, links: readonly Link[]): PodBridge {
     this.#mac ??= links.find(({ name, kind }) => name === desired.name && kind === "bridge")?.mac;
     return {
@@ -28,7 +28,7 @@ export class BridgeMemory {
     };
   }
 
-  /** No pod is on the bridge: the next one may make another. */
+  /** Called when no pod is on the bridge: the next one may create another bridge. */
   forget(): void {
     this.#mac = undefined;
   }

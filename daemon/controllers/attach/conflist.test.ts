@@ -11,7 +11,7 @@ const settings: ConflistSettings = {
   runDir: "/run/weft",
 };
 
-test("a conflist of one family is bridge with host-local, then the backend", () => {
+test("a conflist of one family has bridge with host-local, then the backend's plugin", () => {
   expect(JSON.parse(formatConflist(settings))).toEqual({
     cniVersion: "1.0.0",
     cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
@@ -53,7 +53,7 @@ test("with both families, each has a range set and a route", () => {
   expect(plugins.at(-1).type).toBe("host-gw");
 });
 
-test("several subnets of a family are one range set: a pod gets one address of it", () => {
+test("several subnets of a family form one range set, from which a pod gets one address", () => {
   const subnets = ["10.244.1.0/24", "fd00:10:244:1::/64", "10.244.9.0/24"].map(parseSubnet);
   const { plugins } = JSON.parse(formatConflist({ ...settings, subnets }));
   expect(plugins[0].ipam.ranges).toEqual([
@@ -62,7 +62,7 @@ test("several subnets of a family are one range set: a pod gets one address of i
   ]);
 });
 
-test("by ptp there is no bridge, and the default route is asked for", () => {
+test("with ptp there is no bridge, and the conflist has a default route", () => {
   const { plugins } = JSON.parse(formatConflist({ ...settings, attach: "ptp" }));
   expect(plugins[0]).toEqual({
     ...{ type: "ptp", mtu: 1450, ipMasq: false },
@@ -74,11 +74,11 @@ test("by ptp there is no bridge, and the default route is asked for", () => {
   });
 });
 
-test("the same settings always give the same text", () => {
+test("equal settings always yield the same text", () => {
   expect(formatConflist({ ...settings })).toBe(formatConflist(settings));
 });
 
-/** flannel's own, with what an operator may have written into it. */
+/** flannel's conflist, with additions by an operator. */
 const flannels = (plugin: object = {}, others: readonly object[] = []) =>
   JSON.stringify({ name: "podnet", cniVersion: "0.3.1", plugins: [{ type: "flannel", ...plugin }, ...others] });
 
@@ -88,7 +88,7 @@ const takenOver = (text: string, more: object = {}) => {
   return JSON.parse(formatConflist({ ...settings, ...more, predecessor }));
 };
 
-test("of flannel's network stay the name, the bridge, the data directory, and the plugins behind", () => {
+test("keeps the name, the bridge, the data directory and the chained plugins of flannel's network", () => {
   const delegate = { Bridge: "br0", hairpinMode: false, ipMasq: true, promiscMode: true };
   const ipam = { dataDir: "/data/cni", routes: [{ dst: "192.0.2.0/24" }] };
   const tuning = { type: "tuning", sysctl: { "net.core.somaxconn": "500" } };
@@ -121,7 +121,7 @@ test("of flannel's network stay the name, the bridge, the data directory, and th
 test.each([
   [1400, 1400],
   [9000, 1450],
-])("of an MTU of %i in flannel's network and our 1450, %i is taken", (mtu, taken) => {
+])("with an MTU of %i in flannel's network and 1450 in weft's, uses %i", (mtu, taken) => {
   expect(takenOver(flannels({ delegate: { mtu } })).plugins[0].mtu).toBe(taken);
 });
 
@@ -129,9 +129,9 @@ test.each([
   ["another network", JSON.stringify({ name: "x", plugins: [{ type: "bridge" }] }), undefined],
   ["no JSON", "{", undefined],
   ["an empty file", "", undefined],
-  ["flannel without a bridge", flannels({ delegate: { type: "ipvlan" } }), /10-flannel.conflist: .* by ipvlan/],
+  ["flannel without a bridge", flannels({ delegate: { type: "ipvlan" } }), /10-flannel.conflist: .* with ipvlan/],
   ["flannel's with a mistake", flannels({ delegate: [] }), /10-flannel.conflist: .*delegate: expected an object/],
-])("%s is not taken over", (_name, text, problem) => {
+])("does not take over %s", (_name, text, problem) => {
   const found = parsePredecessor("10-flannel.conflist", text);
   if (problem === undefined) expect(found).toBeUndefined();
   else expect(found).toMatch(problem);

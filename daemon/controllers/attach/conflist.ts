@@ -1,9 +1,10 @@
 /**
- * The network configuration that weftd hands to the container runtime.
+ * Generates the network configuration for the container runtime.
  *
- * Network name and bridge are flannel's (`cbr0` and `cni0`): host-local keeps its reservations in a directory named after
- * the network, runtimes keep their results under it, and pods hang on that bridge. On a node taken over from flannel the
- * pods that run keep their addresses and are deleted like all others; on a new node the names are as good as any.
+ * Network name and bridge are flannel's (`cbr0` and `cni0`). host-local keeps its reservations in a directory named
+ * after the network, runtimes keep their results under this name, and pods are attached to this bridge. So after a
+ * takeover from flannel the running pods keep their addresses and are deleted like all others. On a new node any names
+ * would do.
  */
 
 import { mkdir } from "node:fs/promises";
@@ -14,29 +15,29 @@ import type { AttachPlugin } from "../../../pkg/reconcile/pod-ends.ts";
 import { replaceFile } from "../../core/drivers/replace-file.ts";
 import type { Predecessor } from "../../sources/predecessor.ts";
 
-/** What kubelet and the runtimes ask for with a pod: its hostPorts, and its bandwidth annotations. */
+/** Plugins for what kubelet and the runtimes request with a pod: its hostPorts and its bandwidth annotations. */
 const CHAINED = [
   { type: "portmap", capabilities: { portMappings: true } },
   { type: "bandwidth", capabilities: { bandwidth: true } },
 ];
 
 export interface ConflistSettings {
-  /** What ties a pod to the node: [bridge], or ptp for more pods than a bridge has ports (1,024). */
+  /** The plugin that attaches pods. ptp allows more pods than a bridge has ports (1,024). [bridge] */
   readonly attach?: AttachPlugin | undefined;
-  /** This node's pod subnets: a pod gets an address of each family. */
+  /** This node's pod subnets. A pod gets an address of each family. */
   readonly subnets: readonly Prefix[];
-  /** All pods' networks, of the families of `subnets`. */
+  /** The networks of all pods, in the families of `subnets`. */
   readonly networks: readonly Prefix[];
-  /** Of pods and bridge, in bytes. */
+  /** The MTU of pods and bridge, in bytes. */
   readonly mtu: number;
-  /** The chained executable of this node's backend; undefined where that has none. */
+  /** The chained executable of this node's backend; undefined if the backend has none. */
   readonly executable: string | undefined;
   readonly runDir: string;
-  /** Whose network this was. */
+  /** The network that weftd takes over, if any. */
   readonly predecessor?: Predecessor | undefined;
 }
 
-/** Writes `conflist`, and makes its directory, where it is not as it should be; true when it wrote. */
+/** Writes `conflist` if it differs, and creates its directory. Returns true if it wrote. */
 export async function writeConflist(directory: string, conflist: string): Promise<boolean> {
   await mkdir(directory, { recursive: true });
   return replaceFile(join(directory, CONFLIST_NAME), conflist);
@@ -45,7 +46,7 @@ export async function writeConflist(directory: string, conflist: string): Promis
 export function formatConflist(settings: ConflistSettings): string {
   const { executable, predecessor, runDir } = settings;
   const conflist = {
-    // For runtimes that know nothing of `cniVersions`; the others take the highest they speak of that list.
+    // For runtimes that ignore `cniVersions`. Other runtimes use the highest version of that list that they support.
     cniVersion: "1.0.0",
     cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
     name: predecessor?.network ?? NETWORK_NAME,
@@ -58,12 +59,15 @@ export function formatConflist(settings: ConflistSettings): string {
   return `${JSON.stringify(conflist, null, 2)}\n`;
 }
 
-/** Where flannel's plugin keeps a file for each pod that it attached: ours is the last to see the pod. */
+/**
+ * The directory in which flannel's plugin keeps a file for each pod that it attached. weft's plugin deletes that file
+ * with the pod.
+ */
 function scratch(predecessor: Predecessor | undefined) {
   return predecessor === undefined ? {} : { flannelDataDir: predecessor.scratch };
 }
 
-/** What the operator has put behind flannel stays, in its order. */
+/** Keeps the operator's chained plugins after flannel's, in their order. */
 function chained(predecessor: Predecessor | undefined): readonly object[] {
   const kept = predecessor?.chained ?? [];
   return [...kept, ...CHAINED.filter(({ type }) => !kept.some((plugin) => plugin.type === type))];
@@ -79,36 +83,40 @@ function attachPlugin({ attach = "bridge", subnets, networks, mtu, predecessor }
           type: "bridge",
           bridge: DEFAULT_BRIDGE,
           isDefaultGateway: true,
-          // A pod that reaches itself by a Service needs its packet sent back out of the port it came from.
+          // A pod that reaches itself through a Service needs its packet sent back out of the port through which it
+          // arrived.
           hairpinMode: true,
           ...predecessor?.bridge,
         };
   return {
     ...kind,
     mtu: smallest(mtu, predecessor?.bridge.mtu),
-    // weftd masquerades for the whole node, and knows which destinations are pods elsewhere.
+    // weftd masquerades for the entire node, and knows which destinations are pods on other nodes.
     ipMasq: false,
     ipam: {
       ...ipam,
       type: "host-local",
-      // A set for each family: a pod gets an address of each, from the first subnet that has one left.
+      // A range set for each family: a pod gets an address of each, from the first subnet with a free one.
       ranges: families.map((family) =>
         subnets.filter(({ address }) => address.family === family).map((subnet) => ({ subnet: formatPrefix(subnet) })),
       ),
-      // As flannel's: other pods stay reachable by this interface when a second one takes the default route.
+      // As in flannel: other pods stay reachable through this interface if a second interface takes the default route.
       routes: [
         ...(Array.isArray(routes) ? routes : []),
         ...networks
           .filter(({ address }) => families.includes(address.family))
           .map((network) => ({ dst: formatPrefix(network) })),
-        // The bridge plugin adds the default route by itself.
+        // The bridge plugin adds the default route itself.
         ...(attach === "ptp" ? families.map((family) => ({ dst: family === 4 ? "0.0.0.0/0" : "::/0" })) : []),
       ],
     },
   };
 }
 
-/** A predecessor's MTU stays where it is smaller: an operator's word, which nothing here knows the reason of. */
+/**
+ * Returns the smaller MTU. A smaller one of the predecessor is kept, because it is an operator's choice with a reason
+ * unknown here.
+ */
 function smallest(mtu: number, kept: unknown): number {
   return typeof kept === "number" && kept > 0 ? Math.min(mtu, kept) : mtu;
 }

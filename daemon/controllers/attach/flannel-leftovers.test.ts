@@ -4,7 +4,7 @@ import { removeFlannelRules } from "./flannel-leftovers.ts";
 
 const nftables = { dump: async () => [], exchange: async () => [], commit: async () => [] };
 
-/** `shown` is what iptables-legacy prints of its table nat; undefined: there is no iptables-legacy. */
+/** `shown` is the output of iptables-legacy for its table nat. If undefined, iptables-legacy does not exist. */
 function bench(shown: string | undefined, names = "nat\n") {
   const files = new FakeFiles();
   files.makeDirectory("/proc/net");
@@ -20,7 +20,7 @@ function bench(shown: string | undefined, names = "nat\n") {
 const CHAIN = "-N FLANNEL-POSTRTG";
 const JUMP = '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG';
 
-test("chains in legacy tables go with the rule that leads there", async () => {
+test("removes chains in legacy tables together with the rule that jumps to them", async () => {
   const { run, remove } = bench(`-P POSTROUTING ACCEPT\n${CHAIN}\n${JUMP}\n`);
   expect(await remove()).toEqual([
     'iptables-legacy -t nat -D POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG',
@@ -30,21 +30,21 @@ test("chains in legacy tables go with the rule that leads there", async () => {
   expect(run).toHaveLength(4);
 });
 
-test("a chain that nothing leads to goes, too", async () => {
+test("removes a chain without a rule that jumps to it", async () => {
   expect(await bench(`${CHAIN}\n`).remove()).toHaveLength(2);
 });
 
 test.each([
   ["without flanneld's chain", "-P POSTROUTING ACCEPT\n", "nat\n", 1],
   ["that is not in use", undefined, "mangle\n", 0],
-])("a table %s is left alone", async (_name, shown, names, calls) => {
+])("does not change a table %s", async (_name, shown, names, calls) => {
   const { run, remove } = bench(shown, names);
   expect(await remove()).toEqual([]);
   expect(run).toHaveLength(calls);
 });
 
-test("where nobody can look, the message says what to run", async () => {
+test("without iptables-legacy, the error names the commands to run", async () => {
   await expect(bench(undefined).remove()).rejects.toThrow(
-    /no iptables-legacy here .* iptables-legacy -t nat -F FLANNEL-POSTRTG/,
+    /iptables-legacy is not available .* iptables-legacy -t nat -F FLANNEL-POSTRTG/,
   );
 });

@@ -1,4 +1,4 @@
-/** What flanneld has left on a node that weftd took over from it: its rules, removed once ours stand. */
+/** Removes flanneld's rules from a node that weftd took over from it, after weftd's rules are in place. */
 
 import { FLANNEL_CHAINS, flannelQuestions, planFlannelRemoval } from "../../../pkg/foreign/flannel-rules.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
@@ -14,7 +14,7 @@ export interface LeftoverParts {
   readonly execute: Execute;
 }
 
-/** Returns the commands that would have done the same, or did; none where nothing was left. */
+/** Returns the commands that removed the rules, or that would have the same effect; empty if none were left. */
 export async function removeFlannelRules({ nftables, files, execute }: LeftoverParts): Promise<readonly string[]> {
   const removed = [...(await removeFromNftables(nftables))];
   for (const family of [4, 6] as const) removed.push(...(await removeFromLegacy(files, execute, family)));
@@ -39,7 +39,7 @@ async function removeFromNftables(nftables: LeftoverParts["nftables"]): Promise<
   return requests.map(({ text }) => text);
 }
 
-/** Throws where nobody can look: the message says what to run. */
+/** Throws if iptables-legacy is needed but missing; the message names the commands to run. */
 async function removeFromLegacy(files: LeftoverParts["files"], execute: Execute, family: Family): Promise<string[]> {
   const removed: string[] = [];
   for (const { table, entry, chain, comment } of FLANNEL_CHAINS) {
@@ -55,8 +55,8 @@ async function removeFromLegacy(files: LeftoverParts["files"], execute: Execute,
     if (shown === undefined) {
       const program = LEGACY_PROGRAM[family];
       throw new Error(
-        `the table ${table} of ${program} is in use, and there is no ${program} here to look whether flanneld's rules are ` +
-          `in it: on the host run ${texts.join("; ")}`,
+        `the table ${table} of ${program} is in use, but ${program} is not available here to find flanneld's rules in it; ` +
+          `on the host run ${texts.join("; ")}`,
       );
     }
     const lines = shown.split("\n");

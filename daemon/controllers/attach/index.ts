@@ -1,4 +1,4 @@
-/** This node's pods, made of what weftd has opened. */
+/** Creates the controller for this node's pods from weftd's parts. */
 import { runnable } from "../../core/controller-pass.ts";
 import { execute } from "../../core/drivers/execute.ts";
 import { Topic } from "../../core/topic.ts";

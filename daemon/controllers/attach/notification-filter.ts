@@ -1,7 +1,7 @@
 /**
- * Which kernel notifications concern this node's pods. A busy node has thousands of them (pods' veths come and go), so each
- * is looked at for whether it can touch what weftd keeps. What slips through is found by the comparison that follows sooner
- * or later anyway.
+ * Selects the kernel notifications that concern this node's pods. A busy node has thousands of notifications as pods'
+ * veths are created and deleted, so each is checked for whether it can affect what weftd maintains. The next periodic
+ * comparison finds what the filter misses.
  */
 import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { type Address, isSameAddress } from "../../../pkg/ip/address.ts";
@@ -15,46 +15,46 @@ import { AF_BRIDGE, RTM_DELLINK, RTM_NEWLINK } from "../../../pkg/netlink/link.t
 import { decode, type Message } from "../../../pkg/netlink/message.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../../../pkg/netlink/route.ts";
 
-/** The pods' bridge as the last pass left it, and whose pods its ports are. */
+/** The pods' bridge as the last pass left it, and the network of its ports. */
 export interface BridgeFilter {
   readonly name: string;
-  /** 0 while there is none. */
+  /** 0 if there is no bridge. */
   readonly index: number;
   /** Its hardware address. */
   readonly mac: string;
-  /** The CNI network's name, which the alias of each port tells. */
+  /** The CNI network's name, which is part of each port's alias. */
   readonly network: string;
-  /** On the bridge; on another link, that of a pod with a link of its own. */
+  /** Addresses of the bridge. If one appears on another link, a pod with a link of its own was added. */
   readonly gateways: readonly Address[];
-  /** Marks of pods outside the node's subnets: with the last of them goes what is kept for them. */
+  /** Marks of pods outside the node's subnets. When the last of them is deleted, so is what weftd keeps for them. */
   readonly outside: ReadonlySet<string>;
 }
 
-/** What leads to pods that have a link each. */
+/** Pods with a link of their own. */
 export interface RoutedPodFilter {
-  /** The CNI network's name, which the alias of each host's end tells. */
+  /** The CNI network's name, which is part of the alias of each host's end. */
   readonly network: string;
-  /** On each host's end, by itself. */
+  /** Addresses of each host's end. */
   readonly gateways: readonly Address[];
-  /** Each pod's address in them has a route. */
+  /** Each pod's address in these subnets has a route. */
   readonly subnets: readonly Prefix[];
   /** Marks of pods outside the node's subnets. */
   readonly outside: ReadonlySet<string>;
 }
 
-/** What leads to this node's pods. */
+/** Selects notifications about the links, addresses and routes of this node's pods. */
 export interface AttachFilter {
-  /** Undefined where no pods are on one, and none will be. */
+  /** Undefined if no pods are on a bridge and none will be. */
   readonly bridge: BridgeFilter | undefined;
-  /** Undefined where all pods are on the bridge. */
+  /** Undefined if all pods are on the bridge. */
   readonly routed: RoutedPodFilter | undefined;
-  /** This node's pod subnets, as `formatPrefix` writes them: the kernel has a route to each by the bridge. */
+  /** This node's pod subnets, as `formatPrefix` formats them. The kernel has a route to each through the bridge. */
   readonly subnets: ReadonlySet<string>;
-  /** The port of the socket that programs: what carries it is the echo of our own doing. */
+  /** The port of the socket that programs. Messages with this port announce weftd's own changes. */
   readonly ownPort: number;
 }
 
-/** Why `message` calls for a comparison; undefined when it does not. */
+/** Returns why `message` triggers a comparison; undefined if it does not. */
 export function attachReason(message: Message, filter: AttachFilter): string | undefined {
   if (message.portId === filter.ownPort && filter.ownPort !== 0) return undefined;
   switch (message.type) {
@@ -79,7 +79,7 @@ export function attachReason(message: Message, filter: AttachFilter): string | u
       const route = parseRoute(message);
       if (route === undefined) return undefined;
       const { destination } = route;
-      // To a pod that was there before the node got other subnets.
+      // A route to a pod that was attached before the node got other subnets.
       const isOnBridge = route.protocol === RTPROT_WEFT && route.outputIndex === filter.bridge?.index;
       const isPods =
         message.type === RTM_DELROUTE.type &&
@@ -91,12 +91,15 @@ export function attachReason(message: Message, filter: AttachFilter): string | u
   }
 }
 
-/** Pods on the bridge and pods with links of their own, or one of a kind that is about to go. */
+/** True if the node has pods on the bridge and pods with links of their own, or will have both. */
 function hasBothKinds({ bridge, routed }: AttachFilter): boolean {
   return bridge !== undefined && routed !== undefined;
 }
 
-/** An ADD gives a pod's own link its address last: pods on the bridge are to reach the new one. */
+/**
+ * True for a gateway address. An ADD gives a pod's own link its address last; then the bridge must answer for the new
+ * pod.
+ */
 function touchesGateway(message: Message, index: number, address: Address, { bridge, routed }: AttachFilter): boolean {
   const isNew = message.type === RTM_NEWADDR.type;
   if (isNew && (bridge === undefined || index === bridge.index)) return false;
@@ -104,18 +107,23 @@ function touchesGateway(message: Message, index: number, address: Address, { bri
   return gateways?.some((one) => isSameAddress(one, address)) === true;
 }
 
-/** The last pod of a kind takes along what the two kinds needed to reach each other. */
+/**
+ * True if a pod on the bridge was deleted. If it was the last of its kind, the proxying between the two kinds must end.
+ */
 function endsPod(message: Message, { alias }: Link, bridge: BridgeFilter | undefined): boolean {
   return message.type === RTM_DELLINK.type && bridge !== undefined && isOfNetwork(alias, bridge.network);
 }
 
-/** Pods come and go all the time: only a bridge or a port that is not as it should be matters. */
+/**
+ * True if the bridge or a port is not as desired. Other messages do not matter, since pods are created and deleted all
+ * the time.
+ */
 function touchesBridge(message: Message, link: Link, bridge: BridgeFilter | undefined): boolean {
   if (bridge === undefined) return false;
   const isGone = message.type === RTM_DELLINK.type;
   if (isGone && bridge.outside.has(link.alias)) return true;
   const { family } = decode(RTM_NEWLINK, message).header;
-  // Of a port: its settings, or that it is none any more; the link itself has a message of its own.
+  // A message about a port: its settings, or its removal from the bridge. The link itself has another message.
   if (family === AF_BRIDGE) return !isGone && link.masterIndex === bridge.index && link.port?.isHairpin === false;
   if (link.name === bridge.name || link.index === bridge.index)
     return isGone || !link.isUp || link.index !== bridge.index || link.mac !== bridge.mac;

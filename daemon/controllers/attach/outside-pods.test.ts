@@ -25,7 +25,7 @@ function bench() {
   return { report, told, warnings };
 }
 
-test("the addresses are a warning while they are there, with what to do", () => {
+test("warns of the addresses and names the remedy while the pods exist", () => {
   const { report, warnings } = bench();
   report();
   expect(warnings()).toEqual([]);
@@ -37,7 +37,7 @@ test("the addresses are a warning while they are there, with what to do", () => 
   expect(warnings()).toEqual([]);
 });
 
-test("an Event tells of each address once: not when pods go, again when another comes", () => {
+test("reports each address in one Event: not when pods are deleted, and again when another is found", () => {
   const { report, told } = bench();
   for (let pass = 0; pass < 3; pass++) report("10.244.1.7", "10.244.1.8");
   report("10.244.1.8");
@@ -47,7 +47,7 @@ test("an Event tells of each address once: not when pods go, again when another 
   expect(told).toHaveLength(2);
 });
 
-test("the text of a full node fits an Event", () => {
+test("the message for a full node fits into an Event", () => {
   const { report, told } = bench();
   report(...[...Array(110).keys()].map((at) => `fd00:1234:5678:9abc:def0:1234:5678:${(at + 0x1000).toString(16)}`));
   expect(told[0]?.message.length).toBeLessThanOrEqual(1024);

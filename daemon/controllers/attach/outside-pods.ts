@@ -1,6 +1,6 @@
 /**
- * Tells of pods whose addresses are in no subnet of this node any more: they run and are Ready, and nothing else shows that
- * other nodes do not reach them.
+ * Reports pods whose addresses are no longer in a subnet of this node. They run and are Ready, and nothing else shows
+ * that other nodes cannot reach them.
  */
 import type { OutsidePod } from "../../../pkg/backend/renumbering.ts";
 import { formatAddress } from "../../../pkg/ip/address.ts";
@@ -10,7 +10,7 @@ import { LastReports } from "../../core/last-reports.ts";
 import type { Logger } from "../../core/log.ts";
 import type { EventReporter } from "../../sources/events.ts";
 
-/** The API server takes 1,024 characters for a message, and an IPv6 address has up to 39. */
+/** The API server limits a message to 1,024 characters, and an IPv6 address has up to 39. */
 const ADDRESSES_SHOWN = 16;
 
 export interface OutsidePodsParts {
@@ -23,14 +23,14 @@ export interface OutsidePodsParts {
 export class OutsidePods {
   readonly #parts: OutsidePodsParts;
   readonly #reports = new LastReports();
-  /** Addresses that an Event was about. */
+  /** Addresses that an Event has reported. */
   #told: ReadonlySet<string> = new Set();
 
   constructor(parts: OutsidePodsParts) {
     this.#parts = parts;
   }
 
-  /** As a pass found them; one that finds fewer than before is no reason for an Event. */
+  /** Reports the pods that a pass found. If it found fewer than before, no Event is needed. */
   report(subnets: readonly Prefix[], outside: readonly OutsidePod[]): void {
     const { nodeName, health, events, log } = this.#parts;
     const addresses = outside.map(({ address }) => formatAddress(address));
@@ -42,7 +42,7 @@ export class OutsidePods {
     if (!this.#reports.isNew("pods", addresses.join())) return;
     if (addresses.length > 0)
       log.warn({ addresses, subnets: subnets.map(formatPrefix) }, "pods have addresses outside this node's subnets");
-    else log.info("no pod has an address outside this node's subnets any more");
+    else log.info("all pods have addresses of this node's subnets again");
   }
 }
 
@@ -51,7 +51,7 @@ export function outsideText(nodeName: string, subnets: readonly Prefix[], addres
   const others = addresses.length > ADDRESSES_SHOWN ? ` and ${addresses.length - ADDRESSES_SHOWN} more` : "";
   return (
     `pods run with addresses outside this node's subnets (${subnets.map(formatPrefix).join(", ")}): ${shown}${others}; ` +
-    "other nodes do not reach them, since this Node was registered anew with other podCIDRs; delete these pods so that " +
-    `they start anew: kubectl get pods -A -o wide --field-selector spec.nodeName=${nodeName}`
+    "other nodes cannot reach them, because this Node was registered again with other podCIDRs; delete these pods so that " +
+    `they get new addresses: kubectl get pods -A -o wide --field-selector spec.nodeName=${nodeName}`
   );
 }

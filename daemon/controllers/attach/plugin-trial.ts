@@ -1,4 +1,4 @@
-/** A network configuration tried out on weft's own plugins before the runtime gets it (pkg/cni/trial.ts). */
+/** Tests a network configuration with weft's own plugins before the runtime reads it (pkg/cni/trial.ts). */
 
 import { execFile } from "node:child_process";
 import { dirname, join } from "node:path";
@@ -8,14 +8,17 @@ import { EXECUTABLE } from "../../../pkg/footprint.ts";
 
 const TIME_LIMIT_MS = 10_000;
 
-/** The file of all plugins of this weftd's own build: beside its launcher, in the image as in an unpacked archive. */
+/**
+ * Returns the path of this build's plugins. It is relative to weftd's launcher, in the image and in an unpacked archive
+ * alike.
+ */
 export function ownExecutable(): string {
   return join(dirname(process.argv[1] ?? ""), "..", "bin", EXECUTABLE);
 }
 
 export class PluginTrial {
   readonly #executable: string;
-  /** Asked for once: the names are the file's. */
+  /** The names of the plugins in the file, read once. */
   #plugins: readonly string[] | undefined;
   #last: { readonly conflist: string; readonly complaints: readonly string[] } | undefined;
 
@@ -24,8 +27,8 @@ export class PluginTrial {
   }
 
   /**
-   * In words, each with plugin and key, what of `conflist` (JSON) would fail every ADD. Plugins of others are not asked. The
-   * answers for one and the same text are kept. Rejects where a plugin does not answer in time.
+   * Returns, in words with plugin and key, the parts of `conflist` (JSON) that would fail every ADD. Tests only weft's
+   * plugins. The answers for the last text are cached. Rejects if a plugin does not answer in time.
    */
   async complaints(conflist: string): Promise<readonly string[]> {
     if (this.#last?.conflist !== conflist) {
@@ -38,7 +41,7 @@ export class PluginTrial {
     return this.#last.complaints;
   }
 
-  /** None where there is no such file, as for a weftd that is run from its sources. */
+  /** Empty if the file does not exist, as when weftd runs from its sources. */
   async #pluginNames(): Promise<readonly string[]> {
     const { status, output } = await this.#call(["version", "-o", "json"], "");
     return status === 0 ? (JSON.parse(output) as { plugins: string[] }).plugins : [];
@@ -57,7 +60,7 @@ export class PluginTrial {
         if (hasEnded) resolve({ status: error === null ? 0 : 1, output });
         else reject(new Error(`${this.#executable} ${args.join(" ")}: ${error.message}`, { cause: error }));
       });
-      // A plugin that ends before it has read everything.
+      // A plugin may end before it has read all input.
       child.stdin?.on("error", () => undefined);
       child.stdin?.end(input);
     });

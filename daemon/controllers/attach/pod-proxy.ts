@@ -1,6 +1,7 @@
 /**
- * Pods on the bridge take this node's whole subnet for their own link, and ask there for a pod that has a link of its own.
- * While a node has both, it answers on the bridge for those (proxy ARP, proxy ND) and forwards what follows.
+ * Proxies between the two kinds of pods. Pods on the bridge treat this node's entire subnet as on-link, and send ARP
+ * and neighbour requests for a pod that has a link of its own. While a node has both kinds, it answers these requests
+ * on the bridge (proxy ARP, proxy ND) and forwards the packets.
  */
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
@@ -21,18 +22,18 @@ export interface PodProxyParts {
 
 export interface DesiredPodProxy {
   readonly families: ReadonlySet<Family>;
-  /** Undefined where there is none. */
+  /** Undefined if there is no bridge. */
   readonly bridge: Link | undefined;
-  /** Pods of both kinds are here, or will be. */
+  /** True if pods of both kinds exist, or will exist. */
   readonly isWanted: boolean;
-  /** Of the pods that have links of their own. */
+  /** The addresses of pods with links of their own. */
   readonly podAddresses: readonly Address[];
 }
 
 export interface KeptProxy {
-  /** "name=value" of each setting that was changed. */
+  /** Each changed setting as "name=value". */
   readonly settings: readonly string[];
-  /** Settings that are to stay as they are. */
+  /** Settings that must keep their values. */
   readonly watched: readonly Setting[];
   readonly requests: readonly Request[];
 }
@@ -41,7 +42,7 @@ const NOTHING: KeptProxy = { settings: [], watched: [], requests: [] };
 
 export class PodProxy {
   readonly #parts: PodProxyParts;
-  /** The bridge's index while the last pass has had it answer; 0 while it has not. Undefined before the first pass. */
+  /** The bridge's index if the last pass made it answer, else 0. Undefined before the first pass. */
   #index: number | undefined;
 
   constructor(parts: PodProxyParts) {
@@ -54,25 +55,27 @@ export class PodProxy {
     if (bridge === undefined) return NOTHING;
     const groups = [...families].map((family) => proxySettings(bridge.name, family));
     if (isWanted) {
+      // IPv4 needs no entry for each pod: a new pod is reachable when its ADD returns. The kernel answers only for addresses that
+      // its routes lead elsewhere, so never for the bridge's own pods.
       const settings = groups.flat();
       const changed = await this.#keepSettings(settings, before === bridge.index, attempts);
       const requests = await this.#keepEntries(families, bridge, podAddresses, attempts);
       return { settings: changed, watched: settings, requests };
     }
     if (before === 0) return NOTHING;
-    // A weftd before this one may have been stopped in between: its settings are known by being set all together.
+    // An earlier weftd may have been stopped in between. Its settings are recognised by being set all together.
     const own = before === undefined ? groups.filter((group) => this.#isSet(group)) : groups;
     const settings = await this.#keepSettings(own.flat().map(this.#initial), false, attempts);
     const requests = await this.#keepEntries(families, bridge, [], attempts);
     return { settings, watched: [], requests };
   }
 
-  /** What is changed by `isRepair` was undone by another program, and is counted. */
+  /** With `isRepair`, a change means that another program has undone the setting, and is counted. */
   async #keepSettings(wanted: readonly Setting[], isRepair: boolean, attempts: Attempts): Promise<string[]> {
     const { files, contention } = this.#parts;
     const changed: string[] = [];
     for (const setting of wanted) {
-      // The bridge has gone meanwhile, and its settings with it.
+      // The bridge was removed in the meantime, and its settings with it.
       if (readSysctl(files, setting.name) === undefined) continue;
       const { name, value } = setting;
       const isAllowed = () =>
@@ -83,7 +86,7 @@ export class PodProxy {
     return changed;
   }
 
-  /** IPv4 needs none. */
+  /** Maintains the proxy entries. IPv4 needs none. */
   async #keepEntries(
     families: ReadonlySet<Family>,
     { index }: Link,
@@ -102,6 +105,7 @@ export class PodProxy {
   }
 
   #isSet(group: readonly ProxySetting[]): boolean {
+    // Settings have no owner. Only a weftd that was stopped while one kind of pods went leaves both behind.
     return group.every(({ name, value }) => readSysctl(this.#parts.files, name) === value);
   }
 

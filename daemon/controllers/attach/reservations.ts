@@ -1,8 +1,8 @@
-/** Which attachment has which addresses, as host-local has written it down. */
+/** The addresses of each attachment, as host-local has recorded them. */
 import { type Reservation, readReservations } from "../../../pkg/ipam/reservation.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 
-/** Read again only where something was reserved or released since: a node has hundreds, and passes are many. */
+/** Reads them again only after an address was reserved or released: a node has hundreds, and passes are frequent. */
 export class Reservations {
   readonly #files: Pick<Files, "readDirectory" | "readFile" | "status">;
   #seen: { readonly folder: string; readonly modifiedMs: number; readonly all: readonly Reservation[] } | undefined;
@@ -11,9 +11,9 @@ export class Reservations {
     this.#files = files;
   }
 
-  /** Undefined where there is no such folder. Throws `SystemError`. */
+  /** Undefined if the directory does not exist. Throws `SystemError`. */
   in(folder: string): readonly Reservation[] | undefined {
-    // Asked before reading: what changes meanwhile is read the next time.
+    // Read before the reservations, so that a concurrent change is found at the next call.
     const modifiedMs = this.#files.status(folder)?.modifiedMs;
     if (modifiedMs === undefined) return undefined;
     const seen = this.#seen;

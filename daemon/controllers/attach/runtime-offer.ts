@@ -1,4 +1,4 @@
-/** What the container runtime is offered: our network, in the place of a predecessor's where there is one. */
+/** Offers weft's network to the container runtime, in place of a predecessor's if there is one. */
 
 import { CONFLIST_NAME } from "../../../pkg/footprint.ts";
 import type { Pass } from "../../core/controller.ts";
@@ -12,9 +12,9 @@ import type { PluginTrial } from "./plugin-trial.ts";
 
 export interface RuntimeOfferParts {
   readonly cniConfDir: string;
-  /** What weft's plugins do not take of a conflist, in words. */
+  /** Returns in words what weft's plugins reject in a conflist. */
   readonly trial: Pick<PluginTrial, "complaints">;
-  /** Takes away what flanneld has left; returns what that was, as commands. */
+  /** Removes flanneld's rules. Returns the removals as commands. */
   readonly removeFlannelRules: () => Promise<readonly string[]>;
   readonly health: Health;
   readonly events: EventReporter;
@@ -31,14 +31,14 @@ export class RuntimeOffer {
     this.#parts = parts;
   }
 
-  /** Who stands where ours is to stand. */
+  /** Reads the runtime's directory. */
   look(): Promise<ConflistFolder> {
     return this.#condition(() => readConflistFolder(this.#parts.cniConfDir));
   }
 
   /**
-   * `later` asks for another pass. Ours is written first; then what it replaces goes. One with which no pod could start is not written: what stands there
-   * stays in force.
+   * Writes weft's conflist, then disables what it replaces. A conflist with which no pod could start is not written,
+   * and the existing one stays in force. `later` requests another pass.
    */
   async make(
     settings: Omit<ConflistSettings, "predecessor">,
@@ -59,8 +59,8 @@ export class RuntimeOffer {
       await disable(cniConfDir, superseded);
     });
     if (superseded.length > 0) {
-      log.info({ cniConfDir, superseded }, "flannel's network is taken over");
-      const message = `weft has taken the node's pod network over from flannel; out of use: ${superseded.join(", ")}`;
+      log.info({ cniConfDir, superseded }, "network taken over from flannel");
+      const message = `weft has taken the node's pod network over from flannel; disabled: ${superseded.join(", ")}`;
       events.report({ type: "Normal", reason: "TakenOver", message });
     }
     this.#report(folder);
@@ -68,21 +68,21 @@ export class RuntimeOffer {
     if (predecessor !== undefined) await this.#clearUp();
   }
 
-  /** Nothing tells of the file's correction: it is looked at again. */
+  /** Reports the refusal. weftd is not notified when the file is corrected, so the conflist is tested again later. */
   #refuse({ predecessor, superseded }: ConflistFolder, complaints: readonly string[], later: Pass["later"]): void {
     const { cniConfDir, health, events, log } = this.#parts;
-    const why = `since no pod could start with what it says: ${complaints.join("; ")}`;
+    const why = `because no pod could start with it: ${complaints.join("; ")}`;
     const file = predecessor?.file;
     const reason =
       file === undefined
         ? `${CONFLIST_NAME} is not written, ${why}`
         : superseded.includes(file)
-          ? `${file} in ${cniConfDir} is not taken over, ${why}; correct it there`
-          : `${CONFLIST_NAME} is not written anew from ${file} in ${cniConfDir}, ${why}; correct it there`;
+          ? `${file} in ${cniConfDir} is not taken over, ${why}; correct that file`
+          : `${CONFLIST_NAME} is not rewritten from ${file} in ${cniConfDir}, ${why}; correct that file`;
     health.fails("conflist", reason);
-    later("the conflist is tried again", RETRY_MS);
+    later("the conflist is tested again", RETRY_MS);
     if (!this.#reports.isNew("trial", reason)) return;
-    log.error({ reason }, "the runtime is not offered weft's network");
+    log.error({ reason }, "conflist refused; weft's network is not offered to the runtime");
     events.report({ type: "Warning", reason: "ConflistRefused", message: reason });
   }
 
@@ -95,27 +95,27 @@ export class RuntimeOffer {
     }
   }
 
-  /** Of flanneld's rules; what stays is in nobody's way, and nothing fails for it. */
+  /** Removes flanneld's rules. Leftover rules do no harm, so a failure does not fail the pass. */
   async #clearUp(): Promise<void> {
     const { removeFlannelRules, log } = this.#parts;
     try {
       const removed = await removeFlannelRules();
-      if (removed.length > 0) log.info({ removed }, "flannel's rules are removed");
+      if (removed.length > 0) log.info({ removed }, "flannel's rules removed");
     } catch (error) {
-      log.warn({ err: error }, "flannel's rules stay for now");
+      log.warn({ err: error }, "cannot remove flannel's rules; retrying later");
     }
   }
 
-  /** What keeps the runtime from taking ours, and what was not taken over. */
+  /** Reports files that keep the runtime from using weft's conflist, and networks that were not taken over. */
   #report({ foreignFirst, problems }: ConflistFolder): void {
     const texts = [
-      ...foreignFirst.map((name) => `${name} sorts before ${CONFLIST_NAME}: the runtime takes it; move it away`),
+      ...foreignFirst.map((name) => `${name} sorts before ${CONFLIST_NAME}, so the runtime uses it; move it away`),
       ...problems,
     ];
     if (!this.#reports.isNew("conflists", texts.join("\n"))) return;
     const { log, cniConfDir, events } = this.#parts;
     for (const message of texts) events.report({ type: "Warning", reason: "ForeignConflist", message });
     if (texts.length > 0) log.warn({ cniConfDir, problems: texts }, "pods may be attached by another network");
-    else log.info({ cniConfDir }, "no other network stands before weft's");
+    else log.info({ cniConfDir }, "no other network's file sorts before weft's");
   }
 }

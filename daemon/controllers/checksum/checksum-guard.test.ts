@@ -12,7 +12,7 @@ const device = {
   peers: [parseAddress("10.244.2.0"), parseAddress("10.244.3.0")],
 };
 
-/** `answers` says whether peers answer, given the state of the offload and how often they were asked before. */
+/** `answers` returns whether peers answer, given the state of the offload and the number of earlier probes. */
 function bench(answers: (isOn: boolean, asked: number) => boolean, initially = true) {
   const clock = new ManualClock();
   const state = { isOn: initially, asked: 0, changes: [] as boolean[], told: [] as string[] };
@@ -38,21 +38,21 @@ function bench(answers: (isOn: boolean, asked: number) => boolean, initially = t
   return { guard, state, round };
 }
 
-test("a peer's answer settles it: nothing is changed, and nobody is asked again", async () => {
+test("a peer's answer is sufficient: the offload stays, and no further probe is sent", async () => {
   const { state, round } = bench(() => true);
   await round();
   await round();
   expect(state).toEqual({ isOn: true, asked: 1, changes: [], told: [] });
 });
 
-test("a new device under the same name is tried anew", async () => {
+test("a new device of the same name is tested again", async () => {
   const { state, round } = bench(() => true);
   await round();
   await round([{ ...device, index: 8 }]);
   expect(state.asked).toBe(2);
 });
 
-test("where peers answer without the offload only, it is switched off and told", async () => {
+test("if peers answer only without the offload, it is switched off and reported", async () => {
   const { state, round } = bench((isOn) => !isOn);
   await round();
   expect(state.changes).toEqual([]);
@@ -64,23 +64,23 @@ test("where peers answer without the offload only, it is switched off and told",
   expect(state.asked).toBe(asked);
 });
 
-test("where nobody answers either way, it stays on", async () => {
+test("if no peer answers either way, it stays on", async () => {
   const { state, round } = bench(() => false);
   await round();
   await round();
   expect(state).toMatchObject({ isOn: true, changes: [false, true], told: [] });
 });
 
-test("peers that come up in the midst of it are no proof", async () => {
-  // Silent at first, and answering ever after: the offload has nothing to do with it.
+test("peers that start to answer during the test prove nothing", async () => {
+  // The peers are silent at first and then answer always: the offload is not the cause.
   const { state, round } = bench((_isOn, asked) => asked >= 4);
   await round();
   await round();
   expect(state).toMatchObject({ isOn: true, told: [] });
 });
 
-test("an answer that is missed among others' has it tried again soon, not ever later", async () => {
-  // Two peers: with the offload both are silent. The first of the answers without it comes, the second one does not.
+test("an inconsistent result is retried soon, without a growing back-off", async () => {
+  // Two peers, both silent with the offload. Without it, the first answers and the second does not.
   let rounds = 0;
   const { state, round } = bench((isOn, asked) => {
     const isFirst = !isOn && rounds < 9 ? asked % 2 === 0 : !isOn;
@@ -90,7 +90,7 @@ test("an answer that is missed among others' has it tried again soon, not ever l
   expect(state.told).toHaveLength(1);
 });
 
-test("an error on the way leaves it on, and is tried again", async () => {
+test("an error leaves the offload on, and the test is retried", async () => {
   let broken = true;
   const { state, round } = bench((isOn) => {
     if (!isOn && broken) throw new Error("ENETUNREACH");
@@ -104,14 +104,14 @@ test("an error on the way leaves it on, and is tried again", async () => {
   expect(state.changes).toEqual([false, true, false, true]);
 });
 
-test("what is off already is left to whoever did it", async () => {
+test("an offload that is already off is not changed", async () => {
   const { state, round } = bench(() => true, false);
   await round();
   expect(state).toEqual({ isOn: false, asked: 0, changes: [], told: [] });
 });
 
 test.each([3, 4, 5, 6, 7, 8, 9])(
-  "a stop at question %i of a trial leaves it on, and asks nobody else",
+  "a stop at probe %i of a test leaves the offload on, and sends no further probe",
   async (question) => {
     let stopped: Promise<void> | undefined;
     const { guard, state, round } = bench((isOn, asked) => {

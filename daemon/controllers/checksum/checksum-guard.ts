@@ -1,10 +1,10 @@
 /**
- * Checksum offload of the VXLAN devices stays on, unless the hardware below spoils it: some drivers send encapsulated
- * packets with checksums that nobody has filled in, and whatever is no ICMP is lost.
+ * Keeps checksum offload of the VXLAN devices on unless the hardware breaks it. Some drivers send encapsulated packets
+ * with checksums that are not filled in, and all packets but ICMP are lost.
  *
- * The proof is a datagram to a closed port of a peer's VTEP: its "port unreachable" is only sent for a datagram whose
- * checksum is right, by weft's peers and flannel's alike. Only where peers answer without the offload and not with it,
- * twice in turn, is it switched off.
+ * The proof is a datagram to a closed port of a peer's VTEP. Peers, both weft's and flannel's, send "port unreachable"
+ * only for a datagram with a correct checksum. The offload is switched off only if peers answer without it and not with
+ * it, twice in a row.
  */
 
 import { Backoff } from "../../../pkg/cluster/backoff.ts";
@@ -22,16 +22,16 @@ export interface Offload {
 
 export interface ChecksumGuardParts {
   readonly offload: Offload;
-  /** True when `peer` has answered a datagram from `local`; false when it stayed silent. */
+  /** True if `peer` answered a datagram from `local`; false if it did not. */
   readonly probe: (local: Address, peer: Address) => Promise<boolean>;
   readonly clock: Clock;
   readonly metrics: Pick<Metrics, "checksumOffload">;
   readonly log: Logger;
-  /** Told when the offload was switched off, in words for an operator. */
+  /** Called when the offload was switched off, with a message for an operator. */
   readonly onBroken: (message: string) => void;
 }
 
-/** So many peers are asked: one that is down, or answers nobody, proves nothing. */
+/** The number of peers to probe. A peer that is down, or that never answers, proves nothing. */
 const ASKED = 3;
 const RETRY = { initialMs: 10_000, maxMs: 3_600_000 };
 
@@ -40,7 +40,7 @@ type Verdict = "judged" | "silent" | "unsure";
 
 export class ChecksumGuard {
   readonly #parts: ChecksumGuardParts;
-  /** By name: the device that was judged, or that is being tried. */
+  /** The interface index of each device that was judged or is being tested, by the device's name. */
   readonly #judged = new Map<string, number>();
   readonly #retry = new Map<string, { readonly backoff: Backoff; dueMs: number }>();
   #running: Promise<void> = Promise.resolve();
@@ -53,7 +53,7 @@ export class ChecksumGuard {
     this.#parts = parts;
   }
 
-  /** Tries what was not judged yet, in the background; called after each pass. */
+  /** Tests devices that were not judged yet, in the background. Called after each pass. */
   watch(devices: readonly GuardedDevice[]): void {
     this.#devices = devices;
     this.#run();
@@ -69,12 +69,12 @@ export class ChecksumGuard {
     });
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when no test is running. */
   settled(): Promise<void> {
     return this.#running;
   }
 
-  /** No peer is asked after this call; resolves when nothing is under way, and what was being tried is on again. */
+  /** Sends no further probes. Resolves when no test is running and the offload of a device under test is on again. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancelTimer();
@@ -95,13 +95,16 @@ export class ChecksumGuard {
           this.#retry.delete(device.name);
         } else this.#later(device, verdict);
       } catch (error) {
-        this.#parts.log.warn({ err: error, device: device.name }, "checksum offload could not be tried");
+        this.#parts.log.warn({ err: error, device: device.name }, "cannot test checksum offload");
         this.#later(device, "silent");
       }
     }
   }
 
-  /** What looked like a fault and was not seen twice is tried again soon: on a busy machine answers come late. */
+  /**
+   * Schedules a retry. A fault that was not confirmed by the second test is retried soon, because answers may be late
+   * on a busy machine.
+   */
   #later({ name }: LinkReference, verdict: "silent" | "unsure"): void {
     const { clock } = this.#parts;
     const backoff = this.#retry.get(name)?.backoff ?? new Backoff({ ...RETRY, random: () => clock.random() });
@@ -118,14 +121,14 @@ export class ChecksumGuard {
     const isOn = await offload.isOn(device);
     metrics.checksumOffload.set({ device: name }, isOn ? 1 : 0);
     if (!isOn || (await this.#isAnswered(device))) return "judged";
-    // Peers may not know this node yet: nothing is changed for a first silence.
+    // Peers may not know this node yet, so nothing changes after a first silence.
     if (!this.#retry.has(name)) return "silent";
     let isBroken = false;
     let isSuspect = false;
     try {
       isSuspect = await this.#answersOnlyWithout(device);
       const found = isSuspect && (await this.#answersOnlyWithout(device));
-      // Who is told to stop asks nobody any more: that is no silence.
+      // A stopped probe is not a missing reply.
       isBroken = found && !this.#isStopped;
     } finally {
       if (!isBroken) await offload.set(device, true);
@@ -137,14 +140,14 @@ export class ChecksumGuard {
     await offload.set(device, false);
     metrics.checksumOffload.set({ device: name }, 0);
     const message =
-      `the driver below ${name} sends VXLAN packets with wrong checksums: checksum offload of ${name} is switched off ` +
-      `(ethtool -K ${name} tx-checksum-ip-generic off); a newer driver or firmware of the network card may mend it`;
+      `the driver below ${name} sends VXLAN packets with wrong checksums: weftd has switched checksum offload of ${name} off ` +
+      `(ethtool -K ${name} tx-checksum-ip-generic off); a newer driver or firmware of the network card may fix it`;
     log.warn({ device: name }, message);
     onBroken(message);
     return "judged";
   }
 
-  /** Peers that answer without the offload, and do not with it. */
+  /** True if peers answer without the offload and not with it. */
   async #answersOnlyWithout(device: GuardedDevice): Promise<boolean> {
     const { offload } = this.#parts;
     await offload.set(device, false);

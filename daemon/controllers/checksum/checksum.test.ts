@@ -10,7 +10,7 @@ import { GUARDED_DEVICES } from "../facts.ts";
 import { checksumController } from "./checksum.ts";
 import { ChecksumGuard } from "./checksum-guard.ts";
 
-test("peers that stay silent for a minute do not make weftd unhealthy", async () => {
+test("peers that are silent for a minute do not make weftd unhealthy", async () => {
   const clock = new ManualClock();
   const metrics = new Metrics();
   const log = openLog("fatal", "n1");

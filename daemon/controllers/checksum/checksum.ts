@@ -1,4 +1,4 @@
-/** Tries the checksum offload of the VXLAN devices that `peers` has programmed. */
+/** Tests the checksum offload of the VXLAN devices that `peers` has programmed. */
 import type { Runnable } from "../../core/controller.ts";
 import type { Facts } from "../../core/topic.ts";
 import type { ControllerFactory } from "../context.ts";
@@ -14,7 +14,7 @@ export function checksumController(guard: Pick<ChecksumGuard, "watch" | "stop">,
   return {
     name: "checksum",
     subscriptions: { topics: [devices], intervalMs: FULL_COMPARISON_MS },
-    // Silent peers cost half a minute a device: a pass that waited for them would look like one that hangs.
+    // Silent peers cost half a minute per device. A pass that waited for them would look as if it hung.
     run: async () => guard.watch(devices.value ?? []),
     stop: () => guard.stop(),
   };

@@ -1,14 +1,17 @@
-/** A datagram to a closed port: whoever gets it, and finds its checksum right, says that nobody is there. */
+/** Sends a datagram to a closed port. A host that receives it with a correct checksum answers "port unreachable". */
 
 import dgram from "node:dgram";
 import { CLOSED_PORT } from "../../../pkg/footprint.ts";
 import { type Address, formatAddress } from "../../../pkg/ip/address.ts";
 
-/** Hosts send such an answer to one destination once a second (icmp_ratelimit): one of two gets through, if none is late. */
+/**
+ * Hosts send one such answer per second to one destination (icmp_ratelimit), so one of two tries succeeds if no answer
+ * is late.
+ */
 const TRIES = 3;
 const WAIT_MS = 1100;
 
-/** True when the answer came; false when none did. Rejects when this node itself cannot send. */
+/** True if an answer arrived; false if none did. Rejects if this node itself cannot send. */
 export async function isPortUnreachable(local: Address, peer: Address): Promise<boolean> {
   for (let attempt = 1; attempt <= TRIES; attempt++) {
     if (await askOnce(local, peer)) return true;
@@ -29,7 +32,7 @@ function askOnce(local: Address, peer: Address): Promise<boolean> {
     socket.on("error", (error: NodeJS.ErrnoException) =>
       end(() => (error.code === "ECONNREFUSED" ? resolve(true) : reject(error))),
     );
-    // A callback of `connect` is called with its error, too: the peer's route may go at any moment.
+    // The callback of `connect` is also called with its error: the peer's route may vanish at any time.
     socket.on("connect", () => socket.send("weft"));
     socket.bind(0, formatAddress(local), () => socket.connect(CLOSED_PORT, formatAddress(peer)));
   });

@@ -1,4 +1,4 @@
-/** Checksum offload of devices, asked and set by ethtool's netlink. */
+/** Reads and sets checksum offload of devices through ethtool's netlink interface. */
 import type { LinkReference } from "../../../pkg/kernel/link.ts";
 import { offloadQuestion, readOffload, setOffload } from "../../../pkg/kernel/offload.ts";
 import { ETHTOOL_GENL_NAME } from "../../../pkg/netlink/ethtool.ts";
@@ -26,7 +26,8 @@ export class VtepOffload implements Offload {
 
   async #findFamily(): Promise<number> {
     this.#family ??= readFamily(await this.#ask(familyQuestion(ETHTOOL_GENL_NAME)));
-    if (this.#family === undefined) throw new Error("this kernel has no ethtool over netlink: Linux 5.6 has it");
+    if (this.#family === undefined)
+      throw new Error("this kernel has no ethtool netlink interface; Linux 5.6 or newer is required");
     return this.#family;
   }
 

@@ -17,7 +17,7 @@ const EACCES = 13;
 const clock = new ManualClock();
 const SILENT = { onRepair: () => undefined, onContention: () => undefined };
 
-/** Settings that the kernel refuses to change, as in a network namespace that is not the host's. */
+/** Settings that the kernel refuses to change, as in a network namespace other than the host's. */
 class GuardedFiles extends FakeFiles {
   readonly readOnly = new Set<string>();
 
@@ -49,7 +49,7 @@ function bench() {
   return { files, read, facts, health, pass };
 }
 
-test("nothing is changed while the turn is another process's", async () => {
+test("changes nothing while another process serves Services", async () => {
   const { read, facts, pass } = bench();
   await pass();
   facts.of(PROXY_TURN).publish({ isOurs: false });
@@ -57,7 +57,7 @@ test("nothing is changed while the turn is another process's", async () => {
   expect(read("nf_conntrack_max")).toBe("65536");
 });
 
-test("the table grows when the turn is ours", async () => {
+test("enlarges the table when weftd serves Services", async () => {
   const { read, facts, pass } = bench();
   facts.of(PROXY_TURN).publish({ isOurs: true });
   await pass();
@@ -66,7 +66,7 @@ test("the table grows when the turn is ours", async () => {
   );
 });
 
-test("settings that cannot be written are a warning, and keep no other from being set", async () => {
+test("warns of settings that cannot be written, and sets the others", async () => {
   const { files, read, facts, health, pass } = bench();
   facts.of(PROXY_TURN).publish({ isOurs: true });
   files.readOnly.add(`${FOLDER}/nf_conntrack_max`);

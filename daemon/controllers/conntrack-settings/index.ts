@@ -1,4 +1,4 @@
-/** Connection tracking's settings, while weftd programs Services. */
+/** Maintains the connection tracking settings while weftd programs Services. */
 import { cpus } from "node:os";
 import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
 import { settingStep } from "../../../pkg/reconcile/plan-step.ts";
@@ -39,7 +39,7 @@ export function conntrackSettingsController(
         settingStep(conntrackSysctl(setting), String(value)),
       ),
     }),
-    // Of a network namespace that is not the host's some are read-only; Services work without them.
+    // In a network namespace other than the host's, some settings are read-only. Services work without them.
     errorsOf: ({ failures }) => {
       const refused = failures.filter(({ error }) => isRefused(error));
       health.warns(

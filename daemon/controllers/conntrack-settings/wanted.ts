@@ -1,19 +1,19 @@
 /**
- * The kernel's settings of connection tracking that a service proxy depends on: which are changed, and to what. Pure.
+ * Computes which connection tracking settings of the kernel a service proxy must change, and their values. Pure.
  *
- * kube-proxy sets these for the whole node each time it starts. weft must not give a node that comes from kube-proxy a smaller
- * table or shorter times than before, and must not undo what an operator has chosen:
- * - the table is only ever made larger;
- * - a time that no flag names is changed only where it has the kernel's own default;
- * - a time that a flag names has that value.
+ * kube-proxy sets these for the entire node each time it starts. weft must not give a node that used kube-proxy a smaller
+ * table or shorter times than before, and must not undo an operator's choices:
+ * - The table only ever grows.
+ * - A time without a flag is changed only if it has the kernel's default.
+ * - A time with a flag gets the flag's value.
  */
 import type { SysctlName } from "../../../pkg/kernel/sysctl.ts";
 import type { ConntrackOptions } from "../../proxy-place-options.ts";
 
-/** kube-proxy takes no more than this for the number of processors (pkg/proxy/conntrack/sysctls.go). */
+/** kube-proxy's upper limit for the value computed from the number of processors (pkg/proxy/conntrack/sysctls.go). */
 const MOST_SCALED = 1_048_576;
 
-/** Of nf_conntrack_max, the share that is buckets of the hash table, as kube-proxy has it. */
+/** nf_conntrack_max divided by the number of hash table buckets, as in kube-proxy. */
 const FLOWS_PER_BUCKET = 4;
 
 const NAMES = {
@@ -29,18 +29,20 @@ export type ConntrackSetting = keyof typeof NAMES;
 
 export const CONNTRACK_SETTINGS = Object.keys(NAMES) as readonly ConntrackSetting[];
 
-/** `/proc/sys/net/netfilter/nf_conntrack_max` */
+/** Returns the name of a setting such as `/proc/sys/net/netfilter/nf_conntrack_max`. */
 export function conntrackSysctl(setting: ConntrackSetting): SysctlName {
   return ["net", "netfilter", NAMES[setting]];
 }
 
-/** The kernel's default, and kube-proxy's, in seconds (net/netfilter/nf_conntrack_proto_tcp.c). */
+/** The kernel's and kube-proxy's defaults, in seconds (net/netfilter/nf_conntrack_proto_tcp.c). */
 const TIMES = {
   established: { kernel: 432_000, proxy: 86_400 },
   closeWait: { kernel: 60, proxy: 3600 },
 } as const;
 
-/** By setting; undefined: the kernel has none of that name, as without the module nf_conntrack. */
+/**
+ * Values by setting; undefined if the kernel does not have the setting, for example without the module nf_conntrack.
+ */
 export type ConntrackValues = Readonly<Record<ConntrackSetting, number | undefined>>;
 
 export interface WantedSetting {
@@ -48,7 +50,7 @@ export interface WantedSetting {
   readonly value: number;
 }
 
-/** The settings that differ from what they are to be. */
+/** Returns the settings whose values must change. */
 export function wantedSettings(options: ConntrackOptions, present: ConntrackValues, processors: number) {
   const room = tableSize(options, processors);
   const wanted: Partial<Record<ConntrackSetting, number | undefined>> = {
@@ -67,7 +69,7 @@ export function wantedSettings(options: ConntrackOptions, present: ConntrackValu
   });
 }
 
-/** Flows that the table is to have room for; 0: as it is. */
+/** Returns the least number of flows for which the table must have space; 0 leaves it unchanged. */
 function tableSize({ conntrackMaxPerCore, conntrackMin }: ConntrackOptions, processors: number): number {
   if (conntrackMaxPerCore === 0) return 0;
   return Math.max(conntrackMin, Math.min(conntrackMaxPerCore * processors, MOST_SCALED));

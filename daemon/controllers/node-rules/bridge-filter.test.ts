@@ -19,12 +19,12 @@ test.each<[string, Family[], string[]]>([
   ["IPv4", [4], ["bridge-nf-call-iptables"]],
   ["IPv6", [6], ["bridge-nf-call-ip6tables"]],
   ["both", [4, 6], ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"]],
-])("pods of %s need bridged packets shown to the rules of their families alone", (_name, families, names) => {
+])("pods of %s need bridged packets passed to the rules of their families only", (_name, families, names) => {
   const settings = bridgeFilterSettings(both, new Set(families));
   expect(settings).toEqual(names.map((name) => ({ name: ["net", "bridge", name], value: "1" })));
 });
 
-test("without the module the error says what to run", () => {
+test("without the module, the error names the command to run", () => {
   expect(() => bridgeFilterSettings(kernel(), new Set([4]))).toThrow(BridgeFilterError);
   expect(() => bridgeFilterSettings(kernel(), new Set([4]))).toThrow(/modprobe br_netfilter.*--attach ptp/);
 });

@@ -20,7 +20,7 @@ const CHOICE = {
   ...{ unmasqueraded: [], devices: [], tunnels: [], senders: [], peerSubnets: [], former: [] },
 };
 
-test("chains that cannot be changed stay a failure while the next look at them is put off", async () => {
+test("a failure to change chains stays reported while the next check of them is postponed", async () => {
   const clock = new ManualClock();
   const health = new Health(clock);
   const facts = new Facts();

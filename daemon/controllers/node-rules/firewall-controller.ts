@@ -1,6 +1,6 @@
 /**
- * Keeps the node's nftables: our own table, and other programs' forward chains. Other programs commit all the time, so each
- * commit is answered by a look at our own table alone, apart from all other comparisons.
+ * Maintains the node's nftables: our own table, and rules in other programs' forward chains. Other programs commit all
+ * the time, so a commit triggers a check of our own table only, apart from all other comparisons.
  */
 import type { Table } from "../../../pkg/nft/table.ts";
 import type { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
@@ -32,7 +32,7 @@ export class FirewallController implements Runnable {
   readonly subscriptions: Subscriptions;
   readonly retry: NonNullable<Runnable["retry"]>;
   readonly #parts: FirewallControllerParts;
-  /** What the kernel was last made to hold. */
+  /** The choice that was programmed last. */
   #kept: NodeChoice | undefined;
 
   constructor(parts: FirewallControllerParts) {
@@ -56,15 +56,15 @@ export class FirewallController implements Runnable {
     this.#kept = choice;
     if (changed.length > 0) {
       metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
-      if (isKept) log.info({ restored: changed }, "rules that another program removed are back");
-      else log.info({ reasons, changes: changed.length, rules: changed }, "this node's rules are changed");
+      if (isKept) log.info({ restored: changed }, "rules removed by another program restored");
+      else log.info({ reasons, changes: changed.length, rules: changed }, "this node's rules changed");
     }
     const { forwardDueInMs } = firewall;
     if (forwardDueInMs !== undefined) later("other programs' chains", forwardDueInMs);
     gate.assertNothingRests();
   }
 
-  /** A look that has left other programs' chains for later does not say that those are as they should be. */
+  /** A pass that has postponed other programs' chains does not report them as right. */
   succeeded(): void {
     const { health, firewall } = this.#parts;
     if (this.#kept !== undefined && firewall.forwardDueInMs === undefined) health.holds("reconcile", "", this.name);
@@ -73,10 +73,13 @@ export class FirewallController implements Runnable {
   failed(error: unknown, retryMs: number): void {
     const { health, log } = this.#parts;
     health.fails("reconcile", error instanceof Error ? error.message : String(error), this.name);
-    log.error({ err: error, retryMs: Math.round(retryMs) }, "this node's rules are not as they should be");
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "this node's rules are not programmed");
   }
 
-  /** Also where that fails, `peers` goes on: a node without these rules is better than one without peers. */
+  /**
+   * Programs the rules. Publishes the fact even after a failure, so that `peers` continues: a node without these rules
+   * is better than one without peers.
+   */
   async #follow(choice: NodeChoice): Promise<readonly string[]> {
     const { firewall, facts } = this.#parts;
     try {

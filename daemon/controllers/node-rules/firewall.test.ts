@@ -66,13 +66,13 @@ function bench() {
 
 const text = (_key: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
 
-test("before a pass has said what there should be, nothing is put back", async () => {
+test("restores nothing before the first pass", async () => {
   const { firewall, kernel } = bench();
   expect(await firewall.restore()).toEqual([]);
   expect(kernel.held).toBeUndefined();
 });
 
-test("what somebody removed comes back, and is counted as undone; what a pass changes is not", async () => {
+test("restores what another program removed and counts it as a repair; changes by a pass do not count", async () => {
   const { firewall, kernel, asked } = bench();
   expect(await firewall.keep(tableOf("10.244.0.0/16"))).toEqual(["table inet weft"]);
   expect(await firewall.restore()).toEqual([]);
@@ -85,7 +85,7 @@ test("what somebody removed comes back, and is counted as undone; what a pass ch
   expect(asked).toHaveLength(2);
 });
 
-test("what may not be put back yet is a failure", async () => {
+test("a repair that must wait is a failure", async () => {
   const { firewall, kernel } = bench();
   await firewall.keep(tableOf("10.244.0.0/16"));
   for (let n = 0; n < 2; n++) {
@@ -101,7 +101,7 @@ const EPERM = 1;
 const object = { kind: "rule", key: "ip filter FORWARD accept" } as const;
 const rule = request(NFT_MSG_NEWRULE, object, "nft insert rule ip filter FORWARD accept", { family: 2 }, {});
 
-test("a chain that drops is told to accept, apart from our own table", async () => {
+test("makes a dropping chain accept, independently of our own table", async () => {
   const { firewall, kernel, forward, asked } = bench();
   forward.missing = [rule];
   expect(await firewall.keep(tableOf("10.244.0.0/16"))).toEqual(["table inet weft", rule.text]);
@@ -115,7 +115,7 @@ test("a chain that drops is told to accept, apart from our own table", async () 
   expect(kernel.held).toBeDefined();
 });
 
-test("a rule that weft itself takes out of a chain is no repair, nor is its return later", async () => {
+test("neither the removal of a rule by weft nor its later return is a repair", async () => {
   const { firewall, forward, asked } = bench();
   forward.missing = [rule];
   await firewall.keep(tableOf("10.244.0.0/16"));
@@ -129,7 +129,7 @@ test("a rule that weft itself takes out of a chain is no repair, nor is its retu
   expect(asked).toEqual(["the same rule in other words"]);
 });
 
-test("a chain that its owner keeps others out of is said with the command to run, and no failure", async () => {
+test("a chain of an exclusive owner is reported with the command to run, and is not a failure", async () => {
   const { firewall, forward, blocked } = bench();
   forward.blocked = [new NetlinkError(rule, EPERM, undefined, "a test")];
   await firewall.keep(tableOf("10.244.0.0/16"));
@@ -139,7 +139,7 @@ test("a chain that its owner keeps others out of is said with the command to run
   expect(blocked).toEqual([]);
 });
 
-test("looks do not overlap, and one that fails does not stop the next", async () => {
+test("checks do not overlap, and one that fails does not stop the next", async () => {
   const { firewall, kernel } = bench();
   await Promise.all([firewall.keep(tableOf("10.244.0.0/16")), firewall.restore(), firewall.restore()]);
   expect(kernel.overlaps).toBe(0);
@@ -148,7 +148,7 @@ test("looks do not overlap, and one that fails does not stop the next", async ()
   expect(await firewall.keep(tableOf("10.246.0.0/16"))).toEqual(["table inet weft"]);
 });
 
-test("the longer a look in vain takes, the longer the next one waits for more changes", async () => {
+test("the longer a check without changes takes, the longer the next one waits", async () => {
   const { firewall, clock, kernel } = bench();
   expect(firewall.delayMs).toBe(10);
   await firewall.keep(tableOf("10.244.0.0/16"));
@@ -162,7 +162,7 @@ test("the longer a look in vain takes, the longer the next one waits for more ch
   expect(firewall.delayMs).toBe(10);
 });
 
-test("our own table does not wait for a look at other programs' chains that takes long", async () => {
+test("our own table does not wait for a slow check of other programs' chains", async () => {
   const { firewall, clock, kernel, forward } = bench();
   forward.lookMs = 100;
   await firewall.keep(tableOf("10.244.0.0/16"));
@@ -172,7 +172,7 @@ test("our own table does not wait for a look at other programs' chains that take
   expect(firewall.forwardDueInMs).toBeUndefined();
   kernel.held = undefined;
   expect(await firewall.restore()).toEqual(["table inet weft"]);
-  // What other programs may have changed in their chains is looked at when the pause is over.
+  // Other programs' chains are checked when the pause has ended.
   expect(forward.looks).toBe(2);
   expect(firewall.forwardDueInMs).toBe(1000 - kernel.lookMs);
   clock.advance(1000);
@@ -181,7 +181,7 @@ test("our own table does not wait for a look at other programs' chains that take
   expect(firewall.forwardDueInMs).toBeUndefined();
 });
 
-test("a look at our own table that took long puts the next one off by a quarter of a second at most", async () => {
+test("a slow check of our own table postpones the next one by at most 250 ms", async () => {
   const { firewall, kernel } = bench();
   await firewall.keep(tableOf("10.244.0.0/16"));
   kernel.lookMs = 100;
@@ -189,7 +189,7 @@ test("a look at our own table that took long puts the next one off by a quarter 
   expect(firewall.delayMs).toBe(250);
 });
 
-test("a look at other programs' chains that failed is not passed over by the next restore, which would count as a success", async () => {
+test("the next restore repeats a failed check of other programs' chains, instead of succeeding without it", async () => {
   const { firewall, forward } = bench();
   await firewall.keep(tableOf("10.244.0.0/16"));
   Object.assign(forward, { lookMs: 100, error: new Error("refused") });
@@ -200,7 +200,7 @@ test("a look at other programs' chains that failed is not passed over by the nex
   expect(firewall.forwardDueInMs).toBeUndefined();
 });
 
-test("a rule that rests in another program's chain is a failure until it is back", async () => {
+test("a rule in another program's chain that must wait is a failure until it is restored", async () => {
   const { firewall, forward, asked } = bench();
   await firewall.keep(tableOf("10.244.0.0/16"));
   forward.lookMs = 100;

@@ -1,8 +1,8 @@
 /**
- * The node's nftables: what the last pass wanted in our own table and in other programs' forward chains, put back whenever
- * another program has changed something. Apart from the passes, since other programs commit all the time, and the dump of
- * one table of ours costs little. A look at other programs' chains costs as much as they hold, so our table does not wait
- * for it: it comes first, and each has its own pause.
+ * Maintains the node's nftables: the desired rules in our own table and in other programs' forward chains, restored
+ * whenever another program has changed something. Runs apart from the passes, since other programs commit all the time
+ * and the dump of our own table is cheap. Checking other programs' chains costs as much as they contain, so our table
+ * does not wait for it: it is checked first, and each check has its own pause.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
@@ -16,13 +16,14 @@ import type { Gate } from "../../../pkg/reconcile/repair-gate.ts";
 import { Attempts } from "../../core/attempts.ts";
 import type { Programmer } from "../../core/drivers/programmer.ts";
 
-/** A reload is many transactions. */
+/** A reload is many transactions, so a restore waits for them. */
 const DELAY_MS = 10;
-/** Looking in vain takes at most one part in so many of a processor, however often others commit. */
+/** Checks without changes use at most one part in this many of a processor, however often other programs commit. */
 const SHARE = 10;
 /**
- * Of our own table: a look that took longer than a tenth of it has waited for another (a dump of all chains at the start, or
- * after announcements were lost), and says nothing about the next one.
+ * The longest pause after a check of our own table. A check that took more than a tenth of it has waited for another
+ * dump (of all chains, at the start or after announcements were lost), and does not predict the duration of the next
+ * one.
  */
 const LONGEST_TABLE_PAUSE_MS = 250;
 
@@ -30,35 +31,38 @@ export interface FirewallOptions {
   readonly clock: Pick<Clock, "nowMs">;
   readonly programmer: Pick<Programmer, "replaceTable" | "acceptForwarded">;
   readonly gate: Gate;
-  /** Told after each look what stands in pods' way and cannot be changed from here; nothing where all is well. */
+  /**
+   * Called after each check with the chains that block pods' packets and that weftd cannot change; with none if all is
+   * well.
+   */
   readonly onBlocked: (reasons: readonly string[]) => void;
 }
 
 export interface DesiredFirewall {
   readonly table: Table;
-  /** Pods' ranges, whose traffic other programs' chains are to let through. */
+  /** Pods' ranges, whose traffic other programs' chains must accept. */
   readonly ranges: readonly Prefix[];
 }
 
 export class Firewall {
   readonly #options: FirewallOptions;
   #wanted: DesiredFirewall | undefined;
-  /** Identities of what was put into other programs' chains, and not taken out since. */
+  /** Identities of rules that were added to other programs' chains and not removed since. */
   readonly #accepted = new Set<string>();
   #tableIdleUntilMs = 0;
   #forwardIdleUntilMs = 0;
-  /** A change of another program's came during the pause. */
+  /** True if another program's change arrived during the pause. */
   #isForwardDue = false;
-  /** Of other programs' chains something rests. */
+  /** True if a repair in another program's chain is waiting for its back-off. */
   #isHeldBack = false;
-  /** One look and change at a time: two would both add what both find missing. */
+  /** Serialises checks and changes: two at the same time would both add what both find missing. */
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: FirewallOptions) {
     this.#options = options;
   }
 
-  /** Makes the kernel hold what is wanted, from now on; returns what was changed, in words. */
+  /** Sets the desired state and programs it. Returns the changes in words. */
   keep(wanted: DesiredFirewall): Promise<readonly string[]> {
     const before = this.#wanted?.table;
     this.#wanted = wanted;
@@ -68,8 +72,8 @@ export class Firewall {
   }
 
   /**
-   * Puts back what the last `keep` asked for; returns what was missing, in words. Other programs' chains wait until
-   * `forwardDueInMs`. Throws where something rests.
+   * Restores the state of the last `keep`. Returns what was missing, in words. Other programs' chains are postponed by
+   * `forwardDueInMs`. Throws if a repair must wait.
    */
   restore(): Promise<readonly string[]> {
     return this.#inTurn(async () => {
@@ -85,7 +89,7 @@ export class Firewall {
       if (!this.#isForwardDue) {
         const forwardMs = clock.nowMs();
         const accepted = await attempts.try(() => this.#accept(ranges));
-        // Not to be passed over where something failed or rests: the pass would count as a success.
+        // No pause after a failure or a held-back repair: the next pass would skip the chains and count as a success.
         const isInVain = accepted?.length === 0 && !this.#isHeldBack;
         this.#forwardIdleUntilMs = this.#idleUntil(forwardMs, !isInVain);
         restored.push(...(accepted ?? []));
@@ -96,17 +100,17 @@ export class Firewall {
     });
   }
 
-  /** How long to wait for more changes before the next `restore`: the busier the others, the longer. */
+  /** How long to wait for more changes before the next `restore`. Grows with the duration of checks without changes. */
   get delayMs(): number {
     return Math.max(DELAY_MS, this.#tableIdleUntilMs - this.#options.clock.nowMs());
   }
 
-  /** Until the `restore` that looks at other programs' chains again; `undefined` where none waits for that. */
+  /** The time until the `restore` that checks other programs' chains again; undefined if none is scheduled. */
   get forwardDueInMs(): number | undefined {
     return this.#isForwardDue ? Math.max(0, this.#forwardIdleUntilMs - this.#options.clock.nowMs()) : undefined;
   }
 
-  /** When to look again, after a look that began then. */
+  /** Returns the time of the next check, after a check that began at `beganMs`. */
   #idleUntil(beganMs: number, hasChanged: boolean): number {
     const endedMs = this.#options.clock.nowMs();
     return hasChanged ? endedMs : endedMs + SHARE * (endedMs - beganMs);
@@ -128,7 +132,7 @@ export class Firewall {
     return (await programmer.replaceTable(table, isAllowed)) ? [text] : [];
   }
 
-  /** One transaction a table: all of it rests where a part does. */
+  /** One transaction per table: if a part must wait, all of it waits. */
   async #accept(ranges: readonly Prefix[]): Promise<readonly string[]> {
     const { programmer, gate, onBlocked } = this.#options;
     const isRepair = (change: Request) => !isRemoval(change) && this.#accepted.has(identityText(change.object));
@@ -159,11 +163,14 @@ function isRemoval({ type }: Request): boolean {
   return type === NFT_MSG_DELRULE.type;
 }
 
-/** Whether that program lets pods through by means of its own cannot be told from its rules. */
+/**
+ * Describes a chain that weftd cannot change. The rules do not show whether that program accepts pods' packets by other
+ * means.
+ */
 function blockedText(error: Error, ranges: readonly Prefix[]): string {
   const zone = ranges.map((range) => `--add-source=${formatPrefix(range)}`).join(" ");
   return (
-    `${error.message}: the table's owner keeps others out of it; let that program accept pods' traffic ` +
+    `${error.message}: the table's owner excludes other programs from it; make that program accept pods' traffic ` +
     `(firewalld: firewall-cmd --permanent --zone=trusted ${zone} && firewall-cmd --reload)`
   );
 }

@@ -36,19 +36,19 @@ function ensureForwarding(files: FakeFiles, wanted: ReadonlySet<Family>): string
 
 const families = (...list: Family[]) => new Set(list);
 
-test("forwarding that is off is switched on, for the families in use alone", () => {
+test("switches forwarding on, for the families in use only", () => {
   const files = kernel({ [IPV4]: "0", [IPV6]: "0", [ACCEPT_RA]: "1" });
   expect(ensureForwarding(files, families(4))).toEqual(["net.ipv4.ip_forward=1"]);
   expect([IPV4, IPV6, ACCEPT_RA].map((path) => value(files, path))).toEqual(["1", "0", "1"]);
 });
 
-test("router advertisements stay accepted where IPv6 begins to be forwarded", () => {
+test("keeps accepting router advertisements when IPv6 forwarding is switched on", () => {
   const files = kernel({ [IPV4]: "1", [IPV6]: "0", [ACCEPT_RA]: "1" });
   const changed = ensureForwarding(files, families(4, 6));
   expect(changed).toEqual(["net.ipv6.conf.eth0.accept_ra=2", "net.ipv6.conf.all.forwarding=1"]);
 });
 
-test("so they do on another interface that lives by them, and on no other", () => {
+test("does so on another interface that depends on them, and on no other", () => {
   const acceptance = (name: string) => `/proc/sys/net/ipv6/conf/${name}/accept_ra`;
   const files = kernel({ [IPV6]: "1", [acceptance("eth1")]: "1", [acceptance("eth2")]: "1" });
   expect(ensureForwarding(files, families(6))).toEqual(["net.ipv6.conf.eth1.accept_ra=2"]);
@@ -66,25 +66,25 @@ test("so they do on another interface that lives by them, and on no other", () =
   ).toEqual(["eth1"]);
 });
 
-test("an interface that does not accept router advertisements is left at that", () => {
+test("does not change an interface that does not accept router advertisements", () => {
   const files = kernel({ [IPV6]: "0", [ACCEPT_RA]: "0" });
   expect(ensureForwarding(files, families(6))).toEqual(["net.ipv6.conf.all.forwarding=1"]);
 });
 
-test("what is right is not written, so that it may be read-only", () => {
+test("does not write correct settings, which may be read-only", () => {
   const files = kernel({ [IPV4]: "1" });
   files.writeFile = readOnly;
   expect(ensureForwarding(files, families(4))).toEqual([]);
 });
 
-test("what cannot be set is an error with the command to run", () => {
+test("the error for a setting that cannot be set names the command to run", () => {
   const files = kernel({ [IPV4]: "0" });
   files.writeFile = readOnly;
   expect(() => ensureForwarding(files, families(4))).toThrow(SettingError);
   expect(() => ensureForwarding(files, families(4))).toThrow(/on the host: sysctl -w net\.ipv4\.ip_forward=1/);
 });
 
-test("a device that does not forward, though the node does, is told to", () => {
+test("switches forwarding on for a device that does not forward although the node does", () => {
   const device = (name: string) => `/proc/sys/net/ipv4/conf/${name}/forwarding`;
   const files = kernel({ [IPV4]: "1", [device("eth0")]: "0", [device("cni0")]: "1", [device("other")]: "0" });
   expect(ensureForwarding(files, families(4))).toEqual(["net.ipv4.conf.eth0.forwarding=1"]);

@@ -1,4 +1,4 @@
-/** IP forwarding, switched on where it is off: without it no packet gets from a pod to another node. */
+/** IP forwarding, switched on if it is off. Without it no packet gets from a pod to another node. */
 
 import { FORWARDING, SETTING_ACCEPT_RA, SETTING_FORWARDING } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
@@ -9,12 +9,12 @@ import type { Files } from "../../../pkg/sys/system.ts";
 import type { Setting } from "../../core/drivers/settings.ts";
 
 /**
- * What forwarding takes for `families`, in the order in which it is to be set. IPv4 asks each device that a packet comes
- * in by, too: the underlay's and our own `devices`, as far as they are there.
+ * Returns the settings that forwarding requires for `families`, in the order in which to set them. IPv4 also requires
+ * the setting of each device on which packets arrive: the underlay and our own `devices`, as far as they exist.
  *
- * A host that forwards IPv6 ignores router advertisements, unless accept_ra is 2: where the underlay's interface, or one
- * of `advertised`, may live by them, its `accept_ra` is set first, or it would lose its default route when the next one
- * runs out.
+ * A host that forwards IPv6 ignores router advertisements unless accept_ra is 2. If the underlay's interface or one of
+ * `advertised` may depend on them, its `accept_ra` is set first. Otherwise it would lose its default route when the
+ * last advertisement expires.
  */
 export function forwardingSettings(
   files: Files,
@@ -44,7 +44,7 @@ export function forwardingSettings(
   return wanted;
 }
 
-/** Names of the links that have routes from a router's advertisement. */
+/** Returns the names of links with routes from a router's advertisement. */
 export function advertisedLinks({ links, routes }: Pick<KernelSnapshot, "links" | "routes">): string[] {
   const indexes = new Set(
     routes.filter(({ protocol }) => protocol === RTPROT_RA).map(({ outputIndex }) => outputIndex),

@@ -1,4 +1,4 @@
-/** What packets need on this node beside routes, made of what weftd has opened. */
+/** Creates the controllers for kernel settings and rules from weftd's parts. */
 
 import { runnable } from "../../core/controller-pass.ts";
 import { execute } from "../../core/drivers/execute.ts";
@@ -11,7 +11,7 @@ import { FirewallController } from "./firewall-controller.ts";
 import { LegacyForward } from "./legacy-forward.ts";
 import { NodeRulesController } from "./node-rules.ts";
 
-/** Settings, and iptables-legacy. */
+/** Settings and iptables-legacy. */
 export const nodeRules: ControllerFactory = (context) => {
   const { options, facts, files, clock, health, log, drivers } = context;
   const settingChange = new Topic("setting");

@@ -7,7 +7,7 @@ const RANGES = [parseSubnet("10.244.0.0/16"), parseSubnet("fd00::/48")];
 const SOURCE = '-A FORWARD -s 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT';
 const DESTINATION = '-A FORWARD -d 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT';
 
-/** `shown` is what iptables-legacy prints of FORWARD; undefined: there is no iptables-legacy. */
+/** `shown` is the output of iptables-legacy for FORWARD. If undefined, iptables-legacy does not exist. */
 function bench(shown: string | undefined, names = "nat\nfilter\n") {
   const files = new FakeFiles();
   files.makeDirectory("/proc/net");
@@ -32,11 +32,11 @@ test.each<[boolean, string]>([
   [false, "-P FORWARD ACCEPT"],
   [false, "-P FORWARD ACCEPT\n-A FORWARD -s 192.0.2.1/32 -j DROP"],
   [false, "-P FORWARD ACCEPT\n-A FORWARD -j DROPPING"],
-])("that it drops is %s of %j", (expected, shown) => {
+])("drops returns %s for %j", (expected, shown) => {
   expect(drops(shown)).toBe(expected);
 });
 
-test("a chain that drops gets what is missing, in front of everything", async () => {
+test("inserts the missing rules at the start of a dropping chain", async () => {
   const { legacy, run } = bench(`-P FORWARD DROP\n${SOURCE}\n`);
   const rule = "-I FORWARD -d 10.244.0.0/16 -m comment --comment weft: pods -j ACCEPT";
   expect(await legacy.ensure(RANGES)).toEqual([`iptables-legacy ${rule}`]);
@@ -46,7 +46,7 @@ test("a chain that drops gets what is missing, in front of everything", async ()
 test.each([
   ["accepts", "-P FORWARD ACCEPT\n"],
   ["has our rules", `-P FORWARD DROP\n${SOURCE}\n${DESTINATION}\n`],
-])("a chain that %s is left alone", async (_name, shown) => {
+])("does not change a chain that %s", async (_name, shown) => {
   const { legacy, run } = bench(shown);
   expect(await legacy.ensure(RANGES)).toEqual([]);
   expect(run).toEqual(["iptables-legacy -w 5 -S FORWARD"]);
@@ -55,13 +55,13 @@ test.each([
 test.each([
   ["no legacy tables", ""],
   ["no legacy filter table", "nat\n"],
-])("on a node with %s nothing is run", async (_name, names) => {
+])("runs nothing on a node with %s", async (_name, names) => {
   const { legacy, run } = bench("-P FORWARD DROP", names);
   expect(await legacy.ensure(RANGES)).toEqual([]);
   expect(run).toEqual([]);
 });
 
-test("it is looked at now and then, not in each pass; what went wrong is looked at again at once", async () => {
+test("checks periodically instead of in each pass, and again at once after a failure", async () => {
   const { legacy, run, clock } = bench("-P FORWARD ACCEPT");
   await legacy.ensure(RANGES);
   clock.ms += 29_000;
@@ -72,7 +72,7 @@ test("it is looked at now and then, not in each pass; what went wrong is looked 
   expect(run).toHaveLength(2);
 });
 
-test("without the program the error says what to run, as long as it lasts", async () => {
+test("without the program, each call fails with an error that names the command to run", async () => {
   const { legacy } = bench(undefined);
   for (let n = 0; n < 2; n++) {
     const failure = legacy.ensure(RANGES);
@@ -81,10 +81,12 @@ test("without the program the error says what to run, as long as it lasts", asyn
   }
 });
 
-test("where the program fails the error says why, and what a container needs", async () => {
+test("if the program fails, the error has the reason and what a container needs", async () => {
   const { options } = bench("-P FORWARD DROP");
   const execute = () => Promise.reject(new Error("iptables-legacy -w 5 -S FORWARD: Permission denied"));
   const failure = new LegacyForward({ ...options, execute }).ensure(RANGES);
   await expect(failure).rejects.toThrow(LegacyForwardError);
-  await expect(failure).rejects.toThrow(/looked at from here: .*Permission denied; in a container weftd needs NET_RAW/);
+  await expect(failure).rejects.toThrow(
+    /cannot be read from here: .*Permission denied; in a container weftd needs NET_RAW/,
+  );
 });

@@ -1,4 +1,7 @@
-/** Forward chains of iptables-legacy that drop pods' packets: looked at now and then, where its tables are in use. */
+/**
+ * Makes forward chains of iptables-legacy that drop pods' packets accept them. Checks periodically, if its tables are
+ * in use.
+ */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import { LEGACY_FORWARD_COMMENT } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
@@ -7,17 +10,17 @@ import type { Files } from "../../../pkg/sys/system.ts";
 import { type Execute, isTableInUse, LEGACY_PROGRAM, runLegacy } from "../../core/legacy-tables.ts";
 
 const INTERVAL_MS = 30_000;
-/** A legacy chain may drop pods' packets, and cannot be looked at from here; the message says what to do. */
+/** A legacy chain may drop pods' packets, and weftd cannot read it. The message names the remedy. */
 export class LegacyForwardError extends Error {
-  /** `cause`: why the program failed; without one there is no such program. */
+  /** `cause` is the reason for which the program failed. Without it, the program does not exist. */
   constructor(family: Family, ranges: readonly Prefix[], cause?: Error) {
     const program = LEGACY_PROGRAM[family];
     const commands = ranges.flatMap((range) => missing("", range)).map((rule) => [program, ...rule].join(" "));
     const inUse = `${program}'s table filter is in use on this node and may drop pods' packets`;
     super(
       cause === undefined
-        ? `${inUse}, and there is no ${program} here to look: install it, or on the host run ${commands.join(" && ")}, or remove those rules`
-        : `${inUse}, and cannot be looked at from here: ${cause.message.replaceAll("\n", " ")}; in a container weftd needs NET_RAW and the ` +
+        ? `${inUse}, but ${program} is not available here to check: install it, or on the host run ${commands.join(" && ")}, or remove those rules`
+        : `${inUse}, but cannot be read from here: ${cause.message.replaceAll("\n", " ")}; in a container weftd needs NET_RAW and the ` +
             "host's /run/xtables.lock for that: the chart's iptablesLegacy, or conf/components/iptables-legacy",
       { cause },
     );
@@ -39,7 +42,10 @@ export class LegacyForward {
     this.#options = options;
   }
 
-  /** Has pods' `ranges` accepted where a chain drops; returns what was run. Throws `LegacyForwardError`. */
+  /**
+   * Inserts rules that accept pods' `ranges` into a dropping chain. Returns the commands that were run. Throws
+   * `LegacyForwardError`.
+   */
   async ensure(ranges: readonly Prefix[]): Promise<readonly string[]> {
     const nowMs = this.#options.clock.nowMs();
     if (nowMs - this.#lookedMs < INTERVAL_MS) return [];
@@ -66,14 +72,17 @@ export class LegacyForward {
   }
 }
 
-/** True where the chain's policy, or a rule without conditions, drops. `shown` is what `iptables -S FORWARD` prints. */
+/**
+ * True if the chain's policy, or a rule without conditions, drops packets. `shown` is the output of `iptables -S
+ * FORWARD`.
+ */
 export function drops(shown: string): boolean {
   return shown
     .split("\n")
     .some((line) => /^-P FORWARD DROP$/.test(line) || /^-A FORWARD -j (DROP|REJECT)\b/.test(line));
 }
 
-/** The rules for `range` that are not among those shown, as arguments. */
+/** Returns, as arguments, the rules for `range` that are not in `shown`. */
 function missing(shown: string, range: Prefix): string[][] {
   const lines = shown.split("\n");
   return ["-s", "-d"]

@@ -1,6 +1,6 @@
 /**
- * What packets need on this node beside routes: kernel settings, and forward chains of iptables-legacy that let pods'
- * packets through. Its nftables are `firewall`'s.
+ * Maintains kernel settings for pods' packets, and rules in forward chains of iptables-legacy. `firewall` maintains the
+ * nftables.
  */
 import type { Address } from "../../../pkg/ip/address.ts";
 import { parseLink } from "../../../pkg/kernel/link.ts";
@@ -31,11 +31,11 @@ import { podRanges } from "./ranges.ts";
 export interface NodeRulesParts {
   readonly options: Pick<Options, "attach">;
   readonly facts: Facts;
-  /** Whose bridge the pods are on. */
+  /** Reads the conflists, which name the pods' bridge. */
   readonly conflists: () => Promise<ConflistFolder>;
   readonly files: Files;
   readonly settingWatch: Pick<SettingWatch, "follow">;
-  /** Another program has written a setting that `settingWatch` follows. */
+  /** Notified when another program has written a setting that `settingWatch` watches. */
   readonly settingChange: Subscribable;
   readonly legacyForward: Pick<LegacyForward, "ensure">;
   readonly health: Pick<Health, "holds" | "fails">;
@@ -49,7 +49,7 @@ export interface WantedSettings {
 }
 
 export interface SeenSettings {
-  /** In the order in which they are to be set. */
+  /** The desired settings, in the order in which to set them. */
   readonly wanted: readonly (Setting & { readonly current: string | undefined })[];
 }
 
@@ -59,11 +59,13 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
   readonly name = "node-rules";
   readonly subscriptions: Subscriptions;
   readonly #parts: NodeRulesParts;
-  /** Settings that an earlier pass has seen to: what differs now was changed by another program. */
+  /**
+   * Settings that an earlier pass has compared or set. A difference now means that another program changed the setting.
+   */
   readonly #settled = new Set<string>();
-  /** Links whose settings matter, as the last pass has seen them. */
+  /** Links with relevant settings, as the last pass has observed them. */
   #links: WatchedLinks = { names: new Set(), indexes: new Set() };
-  /** What kept something of this pass from being read. */
+  /** Errors of reads during this pass. */
   #problems: unknown[] = [];
 
   constructor(parts: NodeRulesParts) {
@@ -84,7 +86,7 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
     const choice = this.#parts.facts.of(NODE_CHOICE).value;
     if (choice === undefined) return undefined;
     this.#problems = [];
-    // What keeps the folder from being read, `attach` reports.
+    // `attach` reports a directory that cannot be read.
     const folder = await this.#parts.conflists().catch(() => undefined);
     return { choice, bridge: namesOf(folder?.predecessor).bridge };
   }
@@ -120,9 +122,9 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
     for (const { name } of observed.wanted) this.#settled.add(name.join("."));
     settingWatch.follow(observed.wanted.map(({ name }) => sysctlPath(name)));
     const settings = done.map(({ text }) => text);
-    if (settings.length > 0) log.info({ reasons, changes: settings.length, settings }, "kernel settings are changed");
+    if (settings.length > 0) log.info({ reasons, changes: settings.length, settings }, "kernel settings changed");
     const rules = await legacyForward.ensure(podRanges(desired.choice));
-    if (rules.length > 0) log.info({ reasons, changes: rules.length, rules }, "rules of iptables-legacy are added");
+    if (rules.length > 0) log.info({ reasons, changes: rules.length, rules }, "rules of iptables-legacy added");
   }
 
   succeeded(): void {
@@ -133,10 +135,10 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
   failed(error: unknown, retryMs: number): void {
     const { health, log } = this.#parts;
     health.fails("reconcile", error instanceof Error ? error.message : String(error), this.name);
-    log.error({ err: error, retryMs: Math.round(retryMs) }, "this node's settings are not as they should be");
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "this node's settings are not programmed");
   }
 
-  /** Nothing where the kernel has no such settings: that fails the pass. */
+  /** Returns no settings if the kernel does not have them; the pass then fails. */
   #bridgeFilter(families: ReadonlySet<Address["family"]>): readonly Setting[] {
     try {
       return bridgeFilterSettings(this.#parts.files, families);
@@ -147,17 +149,17 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
   }
 }
 
-/** Links whose settings matter. */
+/** Links with relevant settings. */
 export interface WatchedLinks {
-  /** There or not. */
+  /** Names of links, existing or not. */
   readonly names: ReadonlySet<string>;
-  /** Of those that are there. */
+  /** Indexes of the existing links. */
   readonly indexes: ReadonlySet<number>;
 }
 
 /**
- * Why `message` calls for a comparison: a forwarding setting of all links, or of one of `links`, has changed; or one of them
- * was made anew, with settings of its own.
+ * Returns why `message` triggers a comparison: a forwarding setting of all links or of one of `links` has changed, or
+ * one of them was re-created with new settings.
  */
 export function settingReason(message: Message, { names, indexes }: WatchedLinks): string | undefined {
   if (message.type === RTM_NEWLINK.type) {

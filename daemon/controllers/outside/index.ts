@@ -1,4 +1,4 @@
-/** The ways of a host outside the cluster, made of what weftd has opened. */
+/** Creates the controller for routes of a host outside the cluster from weftd's parts. */
 import { runnable } from "../../core/controller-pass.ts";
 import type { ControllerFactory } from "../context.ts";
 import { OutsideController } from "./outside.ts";

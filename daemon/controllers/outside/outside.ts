@@ -1,4 +1,4 @@
-/** Routes of a host outside the cluster to the nodes' pods, kept as any other part of the kernel's. */
+/** Maintains routes from a host outside the cluster to the nodes' pods. */
 import { isDeepStrictEqual } from "node:util";
 import type { Prefix } from "../../../pkg/ip/prefix.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
@@ -27,7 +27,7 @@ export interface OutsideParts {
   readonly log: Logger;
 }
 
-/** For changes that the kernel has not announced. */
+/** Covers changes that the kernel has not announced. */
 const FULL_COMPARISON_MS = 60_000;
 
 const CHANGES: ReadonlySet<number> = new Set(
@@ -40,7 +40,7 @@ export class OutsideController implements Controller<OutsideCluster, KernelSnaps
   readonly #parts: OutsideParts;
   readonly #unsubscribe: () => void;
   readonly #reports = new LastReports();
-  /** What the last pass wanted: what is missing of it now, another program has removed. */
+  /** The cluster as the last pass has programmed it. A missing route now means that another program removed it. */
   #wanted: OutsideCluster | undefined;
 
   constructor(parts: OutsideParts) {
@@ -59,14 +59,14 @@ export class OutsideController implements Controller<OutsideCluster, KernelSnaps
       health.holds(condition, "this host runs no pods (--no-pods)");
   }
 
-  /** Throws where this host is a node after all: routes to its own pods would lead elsewhere. */
+  /** Throws if this host is a node after all: the routes would divert packets to its own pods. */
   desired(): OutsideCluster | undefined {
     const { options, view, cidrs } = this.#parts;
     if (!view.isSynced) return undefined;
     if (view.own !== undefined) {
       throw new Error(
-        `there is a Node ${options.nodeName}, and --no-pods is for hosts that are no nodes: ` +
-          "leave it out, or give this host another name by --node-name",
+        `there is a Node ${options.nodeName}, but --no-pods is only for hosts that are not nodes: ` +
+          "remove the flag, or give this host another name with --node-name",
       );
     }
     const serviceRanges: readonly Prefix[] = cidrs.list().flatMap(({ value }) => value.cidrs);
@@ -92,8 +92,8 @@ export class OutsideController implements Controller<OutsideCluster, KernelSnaps
     const warnings = [...outsideWays(desired, observed).problems, ...conflicts];
     health.warns("outside", warnings);
     if (this.#reports.isNew("outside", warnings.join("\n")) && warnings.length > 0)
-      log.warn({ warnings }, "not all pods are reached from this host");
-    if (done.length > 0) log.info({ reasons, routes: done.map(({ text }) => text) }, "routes to pods are changed");
+      log.warn({ warnings }, "some pods are unreachable from this host");
+    if (done.length > 0) log.info({ reasons, routes: done.map(({ text }) => text) }, "routes to pods changed");
   }
 
   succeeded(): void {
@@ -104,7 +104,7 @@ export class OutsideController implements Controller<OutsideCluster, KernelSnaps
   failed(error: unknown, retryMs: number): void {
     const { health, log } = this.#parts;
     health.fails("reconcile", error instanceof Error ? error.message : String(error));
-    log.error({ err: error, retryMs: Math.round(retryMs) }, "routes to pods are not as they should be");
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "routes to pods are not programmed");
   }
 
   stop(): void {

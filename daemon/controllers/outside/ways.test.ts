@@ -45,14 +45,14 @@ function waysTo(nodes: readonly ClusterNode[], { via, ranges = [], kernel = {} }
 }
 const BY_NEAR = "via 192.0.2.1";
 
-test("a node on one of the host's links has a route by its own address", () => {
+test("a node on one of the host's links gets a route via its own address", () => {
   const { routes, problems } = waysTo([NEAR]);
   expect(routes).toHaveLength(1);
   expect(routes[0]).toMatch(/^10\.244\.1\.0\/24 via 192\.0\.2\.1.* by 2$/);
   expect(problems).toEqual([]);
 });
 
-test("a node elsewhere is reached by the one that forwards, named or by its address", () => {
+test("a node elsewhere gets a route via the forwarding node, given by name or address", () => {
   for (const via of ["near", "192.0.2.1"]) {
     const { routes, problems } = waysTo([NEAR, FAR], { via });
     expect(routes[1]).toContain(`10.244.2.0/24 ${BY_NEAR}`);
@@ -60,11 +60,11 @@ test("a node elsewhere is reached by the one that forwards, named or by its addr
   }
 });
 
-test("without one, a node elsewhere is a problem that says what to do, and the others have their routes", () => {
+test("without a forwarding node, a node elsewhere is reported with a remedy, and the others get their routes", () => {
   const { routes, problems } = waysTo([FAR, NEAR]);
   expect(routes).toHaveLength(1);
   expect(problems).toEqual([
-    "node far (198.51.100.1) is on none of this host's links: its pods in 10.244.2.0/24 are not reached; name a node that forwards to it by --via",
+    "node far (198.51.100.1) is on none of this host's links: its pods in 10.244.2.0/24 are unreachable; set --via to a node that forwards to it",
   ]);
 });
 
@@ -72,11 +72,11 @@ test.each([
   ["gone", "--via gone: there is no Node of that name"],
   ["far", /^--via far \(198\.51\.100\.1\) is on none of this host's links/],
   ["203.0.113.1", /^--via 203\.0\.113\.1 is on none of this host's links/],
-])("a forwarder %s that cannot be used is a problem", (via, message) => {
+])("reports a forwarding node %s that cannot be used", (via, message) => {
   expect(waysTo([FAR], { via }).problems[0]).toMatch(message);
 });
 
-test("IPv6 has its own way, and IPv4 goes by IPv6 where the node has no other address", () => {
+test("IPv6 has routes of its own, and IPv4 uses an IPv6 gateway if the node has no other address", () => {
   const dual = node("dual", ["192.0.2.1", "2001:db8::1"], ["10.244.1.0/24", "fd00:1::/64"]);
   expect(waysTo([dual]).routes).toEqual([
     expect.stringMatching(/^10\.244\.1\.0\/24 via 192\.0\.2\.1.* by 2$/),
@@ -86,7 +86,7 @@ test("IPv6 has its own way, and IPv4 goes by IPv6 where the node has no other ad
   expect(waysTo([node("four", ["192.0.2.1"], ["fd00:1::/64"])]).problems).toHaveLength(1);
 });
 
-test("ClusterIPs get a route where the host has none for them, not even a default route", () => {
+test("ClusterIPs get a route if the host has none for them, not even a default route", () => {
   const ranges = ["10.96.0.0/16", "fd00:96::/108"];
   expect(waysTo([NEAR], { ranges }).routes).toHaveLength(1);
   const bare = waysTo([NEAR], { ranges, kernel: { routes: [route("10.96.0.0/16", RTPROT_WEFT)] } });
@@ -94,7 +94,7 @@ test("ClusterIPs get a route where the host has none for them, not even a defaul
   expect(bare.routes).toHaveLength(2);
 });
 
-test("a family of which the host has no address is left alone", () => {
+test("a family without an address on the host is ignored", () => {
   const dual = node("dual", ["192.0.2.1", "2001:db8::1"], ["10.244.1.0/24", "fd00:1::/64"]);
   const linkLocal = { ...address(2, "fe80::1/64"), scope: 253 };
   const only4 = waysTo([dual], { kernel: { addresses: [address(2, "192.0.2.100/24"), linkLocal] } });
@@ -102,7 +102,7 @@ test("a family of which the host has no address is left alone", () => {
   expect(only4.problems).toEqual([]);
 });
 
-test("a Node without subnets or addresses has no route", () => {
+test("a Node without subnets or addresses gets no route", () => {
   expect(waysTo([node("new", ["192.0.2.9"], [])])).toEqual({ routes: [], problems: [] });
   expect(waysTo([node("bare", [], ["10.244.9.0/24"])]).problems[0]).toContain("node bare (no address)");
 });

@@ -1,6 +1,6 @@
 /**
- * The ways from a host outside the cluster to pods: by plain routes to nodes on one of its links, and by one node that
- * forwards to all others. Pure.
+ * Computes the routes from a host outside the cluster to pods: plain routes to nodes on one of its links, and routes
+ * via one forwarding node to all others. Pure.
  */
 
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
@@ -16,7 +16,7 @@ import type { Via } from "../../outside-options.ts";
 export interface OutsideCluster {
   readonly nodes: readonly ClusterNode[];
   readonly via: Via | undefined;
-  /** Of ClusterIPs. */
+  /** The ranges of ClusterIPs. */
   readonly serviceRanges: readonly Prefix[];
 }
 
@@ -28,7 +28,7 @@ export interface OutsideKernel {
 
 export interface OutsideWays {
   readonly routes: readonly Route[];
-  /** Nodes whose pods are not reached, and why, in words for an operator. */
+  /** Nodes whose pods are unreachable, with the reason, in words for an operator. */
   readonly problems: readonly string[];
 }
 
@@ -50,7 +50,7 @@ export function outsideWays({ nodes, via, serviceRanges }: OutsideCluster, kerne
     const addresses = addressesOf(node);
     const unreached = node.podCidrs.filter((subnet) => {
       const { family } = subnet.address;
-      // Without an address of the family, this host sends nothing of it.
+      // Without an address of the family, this host sends no packets of it.
       if (!families.has(family)) return false;
       const hop = hopTo(addresses, family, kernel) ?? viaHop(family);
       if (hop !== undefined) routes.push(routeTo(subnet, hop));
@@ -61,14 +61,14 @@ export function outsideWays({ nodes, via, serviceRanges }: OutsideCluster, kerne
   return { routes: [...routes, ...rangeRoutes(serviceRanges, routes, kernel)], problems };
 }
 
-/** Of addresses that other hosts can answer to. */
+/** Returns the families of addresses that other hosts can reach. */
 function familiesOf({ addresses }: OutsideKernel): ReadonlySet<Family> {
   return new Set(
     addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map(({ prefix }) => prefix.address.family),
   );
 }
 
-/** Announced ones first: peers use them, too. */
+/** Returns the node's addresses. Announced ones come first, because peers use them, too. */
 function addressesOf({ publicIp, publicIpv6, internalAddresses }: ClusterNode): readonly Address[] {
   const all = [publicIp, publicIpv6, ...internalAddresses].flatMap((address) => address ?? []);
   return [...new Map(all.map((address) => [addressKey(address), address])).values()];
@@ -81,7 +81,7 @@ function addressesOfVia(via: Via | undefined, nodes: readonly ClusterNode[]): re
   return node === undefined ? [] : addressesOf(node);
 }
 
-/** By an address of the same family where there is one on a link, else IPv4 by IPv6 (RFC 5549). */
+/** Uses a gateway of the same family if one is on a link, else an IPv6 gateway for IPv4 (RFC 5549). */
 function hopTo(
   addresses: readonly Address[],
   family: Family,
@@ -105,10 +105,11 @@ function routeTo(destination: Prefix, { gateway, outputIndex }: Hop): Route {
 }
 
 /**
- * A packet of this host has to have a route before a rule can translate its ClusterIP. Where the host has none, not even a
- * default route, one by the way to the first subnet serves.
+ * Returns routes for ClusterIPs. The kernel needs a route for a packet of this host before a rule can translate its
+ * ClusterIP. If the host has none, not even a default route, the range gets the same next hop as the first subnet.
  */
 function rangeRoutes(ranges: readonly Prefix[], ways: readonly Route[], { routes }: OutsideKernel): readonly Route[] {
+  // The kernel looks for a route before the hook `output`: without one, a connection fails before a rule could translate it.
   return ranges.flatMap((range) => {
     const isRouted = routes.some(
       ({ destination, protocol, table, type }) =>
@@ -125,12 +126,12 @@ function rangeRoutes(ranges: readonly Prefix[], ways: readonly Route[], { routes
 function viaProblem(via: Via, addresses: readonly Address[]): string {
   if ("name" in via && addresses.length === 0) return `--via ${via.name}: there is no Node of that name`;
   const name = "name" in via ? `${via.name} (${addresses.map(formatAddress).join(", ")})` : formatAddress(via.address);
-  return `--via ${name} is on none of this host's links: give it an address of a network that this host is on`;
+  return `--via ${name} is on none of this host's links: use an address in a network of this host`;
 }
 
 function offLinkText(node: ClusterNode, subnets: readonly Prefix[], via: Via | undefined): string {
   const addresses = addressesOf(node).map(formatAddress).join(", ") || "no address";
-  const advice = via === undefined ? "; name a node that forwards to it by --via" : "";
+  const advice = via === undefined ? "; set --via to a node that forwards to it" : "";
   const unreached = subnets.map(formatPrefix).join(" and ");
-  return `node ${node.name} (${addresses}) is on none of this host's links: its pods in ${unreached} are not reached${advice}`;
+  return `node ${node.name} (${addresses}) is on none of this host's links: its pods in ${unreached} are unreachable${advice}`;
 }

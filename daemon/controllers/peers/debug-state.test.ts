@@ -9,14 +9,14 @@ import { debugState } from "./debug-state.ts";
 
 const EMPTY: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
-test("before the first pass it says what is waited for", () => {
+test("has the reason for waiting before the first pass", () => {
   expect(JSON.parse(toJson(debugState(undefined, EMPTY, "not ready\n")))).toEqual({
     target: null,
     reason: "not ready\n",
   });
 });
 
-test("a route that is missing is in the difference, as a command; strangers' routes are not shown", () => {
+test("a missing route is in the difference, as a command, and foreign routes are not shown", () => {
   const node = {
     name: "n1",
     subnets: [parsePrefix("10.244.1.0/24")],
@@ -51,6 +51,6 @@ test("a route that is missing is in the difference, as a command; strangers' rou
     observed: { routes: [] },
     difference: { requests: ["ip route add 10.244.2.0/24 via 192.0.2.2 dev index 2 proto 119"], conflicts: [] },
   });
-  // A name for each entry of the data path is for programs.
+  // The name for each entry of the data path is for programs.
   expect(shown.desired).not.toHaveProperty("entryPeers");
 });

@@ -1,6 +1,6 @@
 /**
- * What /debug/state answers of the way to other nodes: what the kernel should hold, what it holds of that at this moment, and the difference, in
- * words. For people who ask why a pod is not reached; programs read /metrics.
+ * The part of /debug/state about other nodes: the desired state, the kernel's current state, and the difference in
+ * words. For operators who investigate why a pod is unreachable; programs read /metrics.
  */
 
 import type { LocalNode, Peer } from "../../../pkg/backend/node.ts";
@@ -10,14 +10,14 @@ import { isSamePrefix } from "../../../pkg/ip/prefix.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 
-/** What a pass has worked towards. */
+/** The desired state of a pass. */
 export interface PassTarget {
   readonly node: LocalNode;
   readonly peers: readonly Peer[];
   readonly desired: DesiredState;
 }
 
-/** Without an `target` nothing has been programmed yet, and `reason` says why. */
+/** Returns the state. Without a `target` nothing has been programmed yet, and `reason` has the reason. */
 export function debugState(
   target: PassTarget | undefined,
   observed: KernelSnapshot,
@@ -34,7 +34,7 @@ export function debugState(
   };
 }
 
-/** Of what the kernel holds, what concerns the way to other nodes. */
+/** Returns the part of the kernel's state that concerns other nodes. */
 function ours(
   { devices: wanted, routes }: DataPath,
   { underlay }: LocalNode,

@@ -19,7 +19,7 @@ function bench() {
   return { clock, fact, wait };
 }
 
-test("it waits until the follower has caught up, and not at all for one that has", async () => {
+test("waits until the follower has caught up, and not at all if it already has", async () => {
   const { clock, fact, wait } = bench();
   const first = wait("a");
   fact.publish("something else");
@@ -33,7 +33,7 @@ test("it waits until the follower has caught up, and not at all for one that has
   expect([second.isOver, clock.pendingMs()]).toEqual([true, []]);
 });
 
-test("a follower that hangs delays one pass, and is waited for again once it has caught up", async () => {
+test("a hanging follower delays one pass, and is waited for again after it has caught up", async () => {
   const { clock, fact, wait } = bench();
   const first = wait("a");
   clock.advance(500);
@@ -53,7 +53,7 @@ test("a follower that hangs delays one pass, and is waited for again once it has
   expect(third.isOver).toBe(true);
 });
 
-test("a follower that was late once and goes on is waited for, also where the next choice has come meanwhile", async () => {
+test("a follower that was late once and continues is waited for, even if the next choice arrived in the meantime", async () => {
   const { clock, fact, wait } = bench();
   wait("a");
   clock.advance(500);

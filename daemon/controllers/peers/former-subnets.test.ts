@@ -7,7 +7,7 @@ const [one, two, three] = ["10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"].ma
 ];
 const texts = (former: FormerSubnets) => former.all.map(formatPrefix);
 
-test("what the node no longer has becomes a former subnet, and what it has again is none", () => {
+test("a lost subnet becomes a former one, and a regained subnet stops being one", () => {
   const former = new FormerSubnets([]);
   former.serves([one]);
   expect(texts(former)).toEqual([]);
@@ -17,13 +17,13 @@ test("what the node no longer has becomes a former subnet, and what it has again
   expect(texts(former)).toEqual(["10.244.2.0/24"]);
 });
 
-test("what an earlier weftd has served is one, unless the node has it still", () => {
+test("a subnet of an earlier weftd is a former one unless the node still has it", () => {
   const former = new FormerSubnets([one, two]);
   former.serves([two]);
   expect(texts(former)).toEqual(["10.244.1.0/24"]);
 });
 
-test("one without pods is forgotten in time, one with pods is not, and one that a pass has found is kept", () => {
+test("a former subnet without pods expires, one with pods does not, and one that a pass has found is kept", () => {
   const former = new FormerSubnets([one]);
   former.serves([two]);
   const isUsed = (subnet: unknown) => subnet === three;
@@ -31,7 +31,7 @@ test("one without pods is forgotten in time, one with pods is not, and one that 
   expect(texts(former)).toEqual(["10.244.1.0/24", "10.244.3.0/24"]);
   former.seen([one, three], isUsed, LINGER_MS - 1);
   expect(texts(former)).toHaveLength(2);
-  // A pod of an ADD that was under way starts the time anew.
+  // A pod of an ADD that was running restarts the time.
   former.seen([one, three], () => true, LINGER_MS - 1);
   former.seen([one, three], isUsed, LINGER_MS);
   expect(texts(former)).toHaveLength(2);

@@ -1,15 +1,16 @@
 /**
- * Which pod subnets this node had before, in this boot: a Node that is deleted and registers anew may get others, while its
- * pods run on. What is put on the pods' bridge for them is weftd's to remove, if it knows that it was.
+ * Remembers the pod subnets that this node had earlier in this boot. A Node that is deleted and registered again may
+ * get other subnets while its pods keep running. weftd may remove what it configured on the pods' bridge for them only
+ * if it knows that these subnets were this node's.
  */
 import { formatPrefix, isSamePrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 
-/** An ADD that began by the old conflist may still bring a pod: none takes longer. */
+/** An ADD that began with the old conflist may still create a pod; none takes longer. */
 export const LINGER_MS = 10 * 60_000;
 
 interface Former {
   readonly subnet: Prefix;
-  /** Since when no pod is in it. */
+  /** The time since which the subnet has no pod. */
   emptySinceMs: number | undefined;
 }
 
@@ -17,7 +18,7 @@ export class FormerSubnets {
   #current: readonly Prefix[] = [];
   #former: readonly Former[];
 
-  /** `known` are those that an earlier weftd of this boot knew, its own among them. */
+  /** `known` are the subnets that an earlier weftd of this boot knew, including its own. */
   constructor(known: readonly Prefix[]) {
     this.#former = known.map((subnet) => ({ subnet, emptySinceMs: undefined }));
   }
@@ -26,14 +27,14 @@ export class FormerSubnets {
     return this.#former.map(({ subnet }) => subnet);
   }
 
-  /** The node has `subnets` now; those that it had become former ones. */
+  /** Sets the node's subnets. Those that it had before become former ones. */
   serves(subnets: readonly Prefix[]): void {
     this.#add(this.#current);
     this.#current = subnets;
     this.#former = this.#former.filter(({ subnet }) => !isIn(subnet, subnets));
   }
 
-  /** `found`: former subnets as a pass has seen them; `used` tells those that still have pods. The others are forgotten in time. */
+  /** Records the former subnets that a pass has found. `used` is true for subnets with pods; the others expire. */
   seen(found: readonly Prefix[], used: (subnet: Prefix) => boolean, nowMs: number): void {
     this.#add(found);
     for (const former of this.#former)

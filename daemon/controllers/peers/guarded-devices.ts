@@ -1,9 +1,9 @@
-/** The VXLAN devices as a pass has left them, and who answers behind them. Pure. */
+/** Derives the VXLAN devices to test, with the addresses behind them. Pure. */
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import type { DataPath } from "../../../pkg/reconcile/data-path.ts";
 import type { GuardedDevice } from "../facts.ts";
 
-/** The VXLAN devices that a pass has programmed, with what is known about them. */
+/** Returns the VXLAN devices that a pass has programmed, with their indexes and peers. */
 export function guardedDevices(
   { devices, neighbours }: DataPath,
   { links }: Pick<KernelSnapshot, "links">,

@@ -1,4 +1,4 @@
-/** The way to other nodes, made of what weftd has opened. */
+/** Creates the controller for routes to other nodes from weftd's parts. */
 import { runnable } from "../../core/controller-pass.ts";
 import { readConflistFolder } from "../../sources/conflist-folder.ts";
 import type { ControllerFactory } from "../context.ts";

@@ -1,4 +1,4 @@
-/** Which kernel notifications concern the way to other nodes. */
+/** Selects the kernel notifications that concern the data path to other nodes. */
 import type { LocalNode } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
 import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
@@ -16,25 +16,25 @@ import type { Trigger } from "../../core/controller.ts";
 import type { Observation } from "../../core/shared-kernel.ts";
 import type { UnderlayChoice } from "./underlay.ts";
 
-/** What weftd keeps, or builds on. */
+/** The objects that weftd maintains or depends on. */
 export interface PeersFilter {
-  /** Links by name, there or not: the underlay and devices of ours. */
+  /** Names of links, existing or not: the underlay and our own devices. */
   readonly linkNames: ReadonlySet<string>;
-  /** The same links by index, as far as they are there. */
+  /** Indexes of those of these links that exist. */
   readonly linkIndexes: ReadonlySet<number>;
-  /** Addresses that the underlay is chosen by: whichever link has one may be the underlay's. */
+  /** Addresses by which the underlay is chosen. Any link that has one may become the underlay. */
   readonly underlayAddresses: readonly Prefix[];
-  /** Of the links, the devices of ours: only their neighbours and forwarding entries are ours. */
+  /** Indexes of our own devices. Only neighbours and forwarding entries on these are ours. */
   readonly deviceIndexes: ReadonlySet<number>;
-  /** Destinations of our routes, as `formatPrefix` writes them. */
+  /** Destinations of our routes, as `formatPrefix` formats them. */
   readonly destinations: ReadonlySet<string>;
   /** The protocol number of our routes. */
   readonly routeProtocol: number;
-  /** The port of the socket that programs: what carries it is the echo of our own doing. */
+  /** The port of the socket that programs. Messages with this port announce weftd's own changes. */
   readonly ownPort: number;
 }
 
-/** Why `message` calls for a comparison; undefined when it does not. */
+/** Returns why `message` triggers a comparison; undefined if it does not. */
 export function peersReason(message: Message, filter: PeersFilter): string | undefined {
   if (message.portId === filter.ownPort && filter.ownPort !== 0) return undefined;
   switch (message.type) {
@@ -66,13 +66,16 @@ export function peersReason(message: Message, filter: PeersFilter): string | und
   }
 }
 
-/** While nothing is programmed yet, everything counts. */
+/** Returns the trigger. While nothing is programmed yet, every message triggers a pass. */
 export function peersTrigger(message: Message, filter: PeersFilter | undefined): Trigger | undefined {
   const reason = filter === undefined ? "kernel" : peersReason(message, filter);
   return reason === undefined ? undefined : { reason, isPatient: mayBeEcho(message, filter) };
 }
 
-/** What another process did carries its port; and nothing that this one does changes the underlay. */
+/**
+ * True if the message may announce our own change. Another process's changes carry its port, and this process does not
+ * change the underlay.
+ */
 function mayBeEcho(message: Message, filter: PeersFilter | undefined): boolean {
   if (message.portId !== 0) return false;
   if (filter === undefined) return true;
@@ -89,7 +92,7 @@ function mayBeEcho(message: Message, filter: PeersFilter | undefined): boolean {
   }
 }
 
-/** `chosenBy`: what the underlay was chosen by. */
+/** `chosenBy` has the addresses by which the underlay was chosen. */
 export function filterOf(
   { dataPath }: DesiredState,
   { link }: UnderlayChoice,
@@ -105,7 +108,7 @@ export function filterOf(
     linkNames,
     linkIndexes: indexesOf(linkNames),
     deviceIndexes: indexesOf(devices),
-    // Those of our own subnets are the kernel's, and as important.
+    // The kernel creates the routes to our own subnets. They are as important as ours.
     destinations: new Set([...dataPath.routes.map(({ destination }) => destination), ...subnets].map(formatPrefix)),
     routeProtocol: RTPROT_WEFT,
     underlayAddresses: chosenBy,
@@ -113,7 +116,7 @@ export function filterOf(
   };
 }
 
-/** An address as the prefix of itself alone. */
+/** Returns a prefix that contains only this address. */
 export function hostPrefix(address: Address): Prefix {
   return { address, length: addressBits(address.family) };
 }

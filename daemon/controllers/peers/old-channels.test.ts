@@ -13,7 +13,7 @@ const [first, second] = [
   { vni: 2, port: 8472 },
 ];
 
-test("a device that is not needed any more is kept for a while, and no longer", () => {
+test("an unneeded device is kept for a limited time", () => {
   const old = new OldChannels();
   const known = had(vtep(1), vtep(2));
   expect(old.kept(known, [first, second], 0)).toEqual([]);
@@ -25,14 +25,14 @@ test("a device that is not needed any more is kept for a while, and no longer", 
   expect(old.nextMs(1000 + LINGER_MS)).toBeUndefined();
 });
 
-test("one that is needed again begins anew", () => {
+test("a device that was needed again gets the full time", () => {
   const old = new OldChannels();
   old.kept(had(vtep(1)), [], 0);
   old.kept(had(vtep(1)), [first], LINGER_MS - 1);
   expect(old.kept(had(vtep(1)), [], LINGER_MS)).toEqual([first]);
 });
 
-test("a port makes another overlay, and a stranger's device is not kept", () => {
+test("another port is another overlay, and a foreign device is not kept", () => {
   const old = new OldChannels();
   expect(old.kept(had(vtep(1, 4789), vtep(2, 8472, false)), [first], 0)).toEqual([{ vni: 1, port: 4789 }]);
 });

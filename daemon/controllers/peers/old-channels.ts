@@ -1,16 +1,20 @@
 /**
- * What a node receives by that no node's announcement asks for any more (a VTEP of an earlier VNI). It stays for a while:
- * peers hear of a change when their watch tells them, and send the old way until then. A backend has one of these.
+ * Keeps channels on which a node receives although no announcement names them any more, for example a VTEP of an
+ * earlier VNI. Peers learn of a change through their watch and use the old channel until then. Each backend has one of
+ * these.
  */
 
-/** A watch that broke is made again within seconds; a device that nobody sends to costs nothing. */
+/** A broken watch is re-established within seconds, and an unused device costs nothing. */
 export const LINGER_MS = 30_000;
 
 export class OldChannels {
-  /** When each channel was first not needed, by its JSON. */
+  /** The times at which each channel became unneeded, by the channel's JSON. */
   readonly #sinceMs = new Map<string, number>();
 
-  /** Of the channels that this node has devices for, those that are kept although they are not among `needed`. */
+  /**
+   * Returns the channels that are kept although they are not in `needed`, out of `had`, the channels that this node has
+   * devices for.
+   */
   kept<Channel>(had: readonly Channel[], needed: readonly Channel[], nowMs: number): readonly Channel[] {
     const wanted = new Set(needed.map(keyOf));
     const old = new Map(
@@ -21,7 +25,7 @@ export class OldChannels {
     return [...old].flatMap(([key, channel]) => (this.#leftMs(key, nowMs) > 0 ? [channel] : []));
   }
 
-  /** Time until the next one may go; undefined when none is kept. */
+  /** Returns the time until the next channel expires; undefined if none is kept. */
   nextMs(nowMs: number): number | undefined {
     const left = [...this.#sinceMs.keys()].map((key) => this.#leftMs(key, nowMs)).filter((ms) => ms > 0);
     return left.length === 0 ? undefined : Math.min(...left);

@@ -11,7 +11,7 @@ function bench() {
   return { senders, at };
 }
 
-test("an address that is a node's no more is taken for one for a while, and no longer", () => {
+test("a node's former address is accepted for a limited time", () => {
   const { senders, at } = bench();
   expect(at([first, second], 0)).toEqual(["192.0.2.1", "192.0.2.2"]);
   expect(senders.nextMs(0)).toBeUndefined();
@@ -22,14 +22,14 @@ test("an address that is a node's no more is taken for one for a while, and no l
   expect(senders.nextMs(1000 + LINGER_MS)).toBeUndefined();
 });
 
-test("the while begins with the change, however long ago the pass before it was", () => {
+test("the time begins with the change, regardless of when the previous pass was", () => {
   const { at } = bench();
   at([first], 0);
   expect(at([second], 60_000)).toEqual(["192.0.2.2", "192.0.2.1"]);
   expect(at([second], 60_000 + LINGER_MS)).toEqual(["192.0.2.2"]);
 });
 
-test("one that is a node's again is current, and lingers anew when it goes", () => {
+test("an address that a node has again is current, and gets the full time when the node loses it", () => {
   const { senders, at } = bench();
   at([first], 0);
   at([], 1000);

@@ -1,18 +1,18 @@
 /**
- * Addresses of nodes that VXLAN packets may no longer come from, but may still come from for a moment: a node whose address
- * changes goes on sending from the old one until the others know the new one.
+ * Remembers former addresses of nodes from which VXLAN packets are still accepted. A node whose address changes sends
+ * from the old one until its peers know the new one.
  */
 import { type Address, formatAddress } from "../../../pkg/ip/address.ts";
 
-/** As for old VTEPs: a watch that broke is made again within seconds. */
+/** The same as for old VTEPs: a broken watch is re-established within seconds. */
 export const LINGER_MS = 30_000;
 
 export class OldSenders {
-  /** What was current when it was last asked. */
+  /** The current addresses at the last call. */
   #current: ReadonlyMap<string, Address> = new Map();
   readonly #old = new Map<string, { readonly address: Address; readonly sinceMs: number }>();
 
-  /** `current`, and those that were found to be so no more less than `LINGER_MS` ago. */
+  /** Returns `current` and the addresses that stopped being current less than `LINGER_MS` ago. */
   with(current: readonly Address[], nowMs: number): readonly Address[] {
     const known = new Map(current.map((address) => [formatAddress(address), address]));
     for (const [key, address] of this.#current)
@@ -23,7 +23,7 @@ export class OldSenders {
     return [...known.values(), ...[...this.#old.values()].map(({ address }) => address)];
   }
 
-  /** Time until the next one is to go; undefined where all are current. */
+  /** Returns the time until the next address expires; undefined if all are current. */
   nextMs(nowMs: number): number | undefined {
     const old = [...this.#old.values()];
     return old.length === 0 ? undefined : Math.min(...old.map(({ sinceMs }) => sinceMs)) + LINGER_MS - nowMs;

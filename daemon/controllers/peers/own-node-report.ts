@@ -1,4 +1,4 @@
-/** What is known of this node itself, said wherever an operator may look: the log, /readyz and Events. */
+/** Reports the state of this node itself to the log, /readyz and Events. */
 import type { NetConf } from "../../../pkg/backend/net-conf.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
@@ -31,13 +31,13 @@ export class OwnNodeReport {
     this.#parts = parts;
   }
 
-  /** This node and its subnets; undefined, and said why, while they are not known. */
+  /** Returns this node and its subnets. While they are unknown, reports the reason and returns undefined. */
   ownNode(
     view: NodeView,
     conf: NetConf,
   ): { readonly own: ClusterNode; readonly subnets: readonly Prefix[] } | undefined {
     const { options, health, log } = this.#parts;
-    // An absent peer may merely not have been heard of: nothing is compared, so nothing is removed.
+    // Before the first list, a missing peer may merely be unlisted: nothing is compared, so nothing is removed.
     if (!view.isSynced) return undefined;
     const { own } = view;
     const found = ownSubnets(options.nodeName, own, conf);
@@ -52,9 +52,9 @@ export class OwnNodeReport {
     health.holds("subnet", text);
     health.warns("subnet", unused);
     if (this.#reports.isNew("unused podCIDRs", unused.join("; ")) && unused.length > 0)
-      log.warn({ unused }, "no pod gets an address of some of this node's podCIDRs");
+      log.warn({ unused }, "some of this node's podCIDRs are not used for pods");
     if (this.#reports.isNew("subnet", text))
-      log.info({ subnets: subnets.map(formatPrefix) }, "this node's subnet is known");
+      log.info({ subnets: subnets.map(formatPrefix) }, "subnet of this node found");
     return { own, subnets };
   }
 

@@ -19,15 +19,30 @@ function textOf(found: ReturnType<typeof ownSubnets>) {
 }
 
 describe("ownSubnets", () => {
-  test("are the podCIDRs that lie in the cluster's networks", () => {
+  test("are the podCIDRs inside the cluster's networks", () => {
     expect(textOf(ownSubnets("n1", node(["10.244.1.0/24", "fd00::/64"]), conf))).toEqual([["10.244.1.0/24"], []]);
   });
 
   test.each<[string, string[], string[], string[]]>([
-    ["inside another", ["10.244.1.0/24", "10.244.0.0/23"], ["10.244.0.0/23"], ["10.244.1.0/24 lies in 10.244.0.0/23"]],
-    ["told twice", ["10.244.1.0/24", "10.244.1.0/24"], ["10.244.1.0/24"], ["10.244.1.0/24 lies in 10.244.1.0/24"]],
-    ["too small", ["10.244.2.0/31", "10.244.3.0/30"], ["10.244.3.0/30"], ["10.244.2.0/31 has no address left beside"]],
-  ])("leave out a podCIDR that is %s, and say so", (_name, podCidrs, subnets, unused) => {
+    [
+      "inside another",
+      ["10.244.1.0/24", "10.244.0.0/23"],
+      ["10.244.0.0/23"],
+      ["10.244.1.0/24 is contained in 10.244.0.0/23"],
+    ],
+    [
+      "listed twice",
+      ["10.244.1.0/24", "10.244.1.0/24"],
+      ["10.244.1.0/24"],
+      ["10.244.1.0/24 is contained in 10.244.1.0/24"],
+    ],
+    [
+      "too small",
+      ["10.244.2.0/31", "10.244.3.0/30"],
+      ["10.244.3.0/30"],
+      ["10.244.2.0/31 has no address besides the gateway's"],
+    ],
+  ])("do not include a podCIDR that is %s, and name the reason", (_name, podCidrs, subnets, unused) => {
     expect(textOf(ownSubnets("n1", node(podCidrs), conf))).toEqual([
       subnets,
       unused.map((text) => expect.stringContaining(text)),
@@ -37,10 +52,14 @@ describe("ownSubnets", () => {
   test.each<[string, ClusterNode | undefined, RegExp]>([
     ["there is no such Node", undefined, /no Node n1: .*--node-name/],
     ["it has no podCIDRs yet", node([]), /no spec\.podCIDRs yet: .*--allocate-node-cidrs/],
-    ["they lie elsewhere", node(["10.1.0.0/24"]), /\(10\.1\.0\.0\/24\) lie outside .*\(10\.244\.0\.0\/16\)/],
-    ["they are wider than the network", node(["10.0.0.0/8"]), /lie outside/],
-    ["they have no room for a pod", node(["10.244.1.0/31"]), /no pod can .*10\.244\.1\.0\/31 .*--node-cidr-mask-size/],
-  ])("are not known while %s, and it says so", (_name, own, reason) => {
+    ["they are outside the networks", node(["10.1.0.0/24"]), /\(10\.1\.0\.0\/24\) are outside .*\(10\.244\.0\.0\/16\)/],
+    ["they are wider than the network", node(["10.0.0.0/8"]), /are outside/],
+    [
+      "they have no address for a pod",
+      node(["10.244.1.0/31"]),
+      /no pod can .*10\.244\.1\.0\/31 .*--node-cidr-mask-size/,
+    ],
+  ])("are unknown while %s, and the reason says so", (_name, own, reason) => {
     expect(ownSubnets("n1", own, conf)).toMatch(reason);
   });
 });
@@ -108,12 +127,12 @@ describe("announcementOf", () => {
     });
   });
 
-  test("tells the port, so that it can be changed node by node", () => {
+  test("includes the port, so that it can be changed node by node", () => {
     const wanted = formatAnnotations(announcementOf(conf.backend, of4, node([]), choice, { 4: macs[4] }));
     expect(wanted[ANNOTATION.vxlanPort]).toBe("8472");
   });
 
-  test("over the underlay's other family names that one", () => {
+  test("over the underlay's other family includes that family", () => {
     const wanted = formatAnnotations(announcementOf(conf.backend, of4, node([]), choice, { 6: macs[6] }));
     expect(wanted).toMatchObject({
       [ANNOTATION.publicIp]: null,
@@ -123,7 +142,7 @@ describe("announcementOf", () => {
     });
   });
 
-  test("yields to what the administrator wrote over it", () => {
+  test("uses the administrator's override", () => {
     const own = node([], { [ANNOTATION.publicIpOverwrite]: "198.51.100.1" });
     expect(announcementOf(conf.backend, of4, own, choice, macs).publicIp).toEqual(parseAddress("198.51.100.1"));
   });

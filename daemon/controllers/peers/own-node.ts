@@ -1,4 +1,6 @@
-/** This node: what its Node object and the kernel make of it, and what it announces to its peers. Pure. */
+/**
+ * This node: its subnets and data derived from its Node object and the kernel, and its announcement to its peers. Pure.
+ */
 
 import { backendOf } from "../../../pkg/backend/backends.ts";
 import type { BackendConf } from "../../../pkg/backend/contract.ts";
@@ -14,19 +16,22 @@ import { RT_SCOPE } from "../../../pkg/netlink/route.ts";
 import type { UnderlayChoice } from "./underlay.ts";
 
 export interface OwnSubnets {
-  /** In the cluster's networks, without overlaps, each with room for a pod. */
+  /** Subnets in the cluster's networks, without overlaps, each with an address for a pod. */
   readonly subnets: readonly Prefix[];
-  /** The other podCIDRs, in words that say why no pod gets an address of them. */
+  /** The other podCIDRs, each with the reason why no pod gets an address of it. */
   readonly unused: readonly string[];
 }
 
-/** A network, its broadcast address, a gateway and a pod: host-local gives no address of a smaller one. */
+/**
+ * Space for a network address, a broadcast address, a gateway and a pod. host-local assigns no address of a smaller
+ * subnet.
+ */
 const FEWEST_HOST_BITS = 2;
 
-/** This node's pod subnets; else, in words, why there are none. */
+/** Returns this node's pod subnets, or in words the reason why there are none. */
 export function ownSubnets(nodeName: string, own: ClusterNode | undefined, { networks }: NetConf): OwnSubnets | string {
   if (own === undefined) {
-    return `there is no Node ${nodeName}: it is not registered yet, or --node-name is not its name in the cluster`;
+    return `there is no Node ${nodeName}: it is not registered yet, or --node-name differs from its name in the cluster`;
   }
   const { podCidrs } = own;
   if (podCidrs.length === 0) {
@@ -40,19 +45,19 @@ export function ownSubnets(nodeName: string, own: ClusterNode | undefined, { net
   );
   if (inNetworks.length === 0) {
     return (
-      `Node ${nodeName}'s podCIDRs (${podCidrs.map(formatPrefix).join(", ")}) lie outside the networks of net-conf.json ` +
-      `(${networks.map(formatPrefix).join(", ")}): make one follow the other`
+      `Node ${nodeName}'s podCIDRs (${podCidrs.map(formatPrefix).join(", ")}) are outside the networks of net-conf.json ` +
+      `(${networks.map(formatPrefix).join(", ")}); change either the podCIDRs or net-conf.json`
     );
   }
   const { subnets, unused } = sift(inNetworks);
   if (subnets.length > 0) return { subnets, unused };
   return (
-    `no pod can have an address of Node ${nodeName}'s podCIDRs: ${unused.join("; ")}. Give kube-controller-manager a smaller ` +
-    "--node-cidr-mask-size and register the Node anew"
+    `no pod can have an address of Node ${nodeName}'s podCIDRs: ${unused.join("; ")}; give kube-controller-manager a smaller ` +
+    "--node-cidr-mask-size and register the Node again"
   );
 }
 
-/** Of two that overlap, one contains the other: the larger one serves. */
+/** Removes unusable subnets. If two overlap, one contains the other, and the larger one is used. */
 function sift(podCidrs: readonly Prefix[]): OwnSubnets {
   const subnets: Prefix[] = [];
   const unused: string[] = [];
@@ -64,8 +69,8 @@ function sift(podCidrs: readonly Prefix[]): OwnSubnets {
         (other.length < subnet.length || (other.length === subnet.length && at < index)),
     );
     const isSmall = addressBits(subnet.address.family) - subnet.length < FEWEST_HOST_BITS;
-    if (larger !== undefined) unused.push(`${formatPrefix(subnet)} lies in ${formatPrefix(larger)}`);
-    else if (isSmall) unused.push(`${formatPrefix(subnet)} has no address left beside the gateway's`);
+    if (larger !== undefined) unused.push(`${formatPrefix(subnet)} is contained in ${formatPrefix(larger)}`);
+    else if (isSmall) unused.push(`${formatPrefix(subnet)} has no address besides the gateway's`);
     else subnets.push(subnet);
   }
   return { subnets, unused };
@@ -91,8 +96,8 @@ export function localNode(
 }
 
 /**
- * A family takes part when the underlay has an address of it, and the backend has it take part. What the administrator
- * wrote into the Node's `public-ip-overwrite` annotations beats what was found.
+ * Returns this node's announcement. A family is announced if the underlay has an address of it and the backend uses it.
+ * The administrator's `public-ip-overwrite` annotations on the Node override the detected addresses.
  */
 export function announcementOf(
   conf: BackendConf,

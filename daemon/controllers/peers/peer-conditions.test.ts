@@ -33,7 +33,7 @@ const VTEP = vtepDevice({
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
 });
 const noPeer = () => undefined;
-/** Each peer by its own VTEP entries, on the device 4. */
+/** Attributes VTEP entries on the device 4 to their peers. */
 const peerOf = attribution(
   {
     dataPath: {
@@ -63,7 +63,7 @@ function bench() {
   return { health, metrics, conditions, told };
 }
 
-test("a peer off the link has its name in readiness and metrics, until it is back", async () => {
+test("a peer off the link is named in readiness and metrics until it is reachable", async () => {
   const { health, metrics, conditions } = bench();
   const problems = [{ peer: "n3", trouble: "OffLink", reason: "198.51.100.3 is not on this node's link" } as const];
   expect(conditions.report(peers, problems, { conflicts: [], refusals: [] }, noPeer)).toBe(3);
@@ -74,7 +74,7 @@ test("a peer off the link has its name in readiness and metrics, until it is bac
   expect(await metrics.text()).not.toContain('peer="n3"');
 });
 
-test("an Event tells of a trouble that lasts, once each time that it comes", () => {
+test("a lasting fault is reported in one Event each time that it occurs", () => {
   const { conditions, told } = bench();
   const offLink = { peer: "n3", trouble: "OffLink", reason: "198.51.100.3 is not on this node's link" } as const;
   const early = { peer: "n4", trouble: "NotAnnounced", reason: "it has announced no backend yet" } as const;
@@ -84,7 +84,7 @@ test("an Event tells of a trouble that lasts, once each time that it comes", () 
   expect(told).toEqual([text, text]);
 });
 
-test("what the kernel refuses is told by the peer that it is about", async () => {
+test("a refusal is reported with the peer that it concerns", async () => {
   const { health, metrics, conditions } = bench();
   const refusals = [
     refusal(
@@ -101,7 +101,7 @@ test("what the kernel refuses is told by the peer that it is about", async () =>
   expect((await metrics.text()).match(/reason="Refused"/g)).toHaveLength(3);
 });
 
-test("what another program undoes is single peers' as long as some other is left alone", () => {
+test("contention concerns single peers as long as at least one peer is not affected", () => {
   const contention = (...changes: Request[]) =>
     new ContentionError(
       changes.map(({ object: identity, text }) => ({ identity, text })),
@@ -119,7 +119,7 @@ test("what another program undoes is single peers' as long as some other is left
   expect(isAboutPeers(new SeveralFailures([refused, new Error("no space left")]), 3)).toBe(false);
 });
 
-test("refusals are single peers' as long as they are about peers, and some other is still reached", () => {
+test("refusals concern single peers as long as all are about peers and at least one peer is reachable", () => {
   const route = refusal(addRoute({ destination: parsePrefix("10.244.2.0/24") }));
   const device = refusal(deleteLink(9));
   expect(refusedError([route], { peers: 3, connected: 2 })).toBeInstanceOf(PeerRefusedError);

@@ -1,6 +1,6 @@
 /**
- * What keeps peers from being reached, told wherever an operator may look: the log, metrics, and /readyz, where a single
- * peer's trouble is a warning and no reason to call this node unready.
+ * Reports why peers are unreachable to the log, metrics, Events and /readyz. In /readyz a single peer's fault is a
+ * warning and does not make this node unready.
  */
 import type { PeerOfObject } from "../../../pkg/backend/attribution.ts";
 import type { Peer } from "../../../pkg/backend/node.ts";
@@ -16,16 +16,19 @@ import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
 import type { EventReporter } from "../../sources/events.ts";
 
-/** A log line names so many problems; the rest is a number. */
+/** The number of problems in a log line. The rest is counted. */
 const PROBLEMS_SHOWN = 10;
 
-/** Enough to see which; a cluster whose peers are all in trouble must not fill the monitoring's memory. */
+/**
+ * Enough to see the affected peers. The limit keeps a cluster with faults at all peers from filling the monitoring
+ * system's memory.
+ */
 const PEERS_IN_METRICS = 100;
 
-/** At the start it is everybody's, and passes by itself: no Event. */
+/** At a start this fault affects every peer and ends by itself, so it causes no Event. */
 const PASSING = "NotAnnounced";
 
-/** Objects that are for one peer each, a former one too; every other one is this node's own. */
+/** Kinds of objects that serve one peer each, or a former one. Objects of other kinds serve this node itself. */
 const PEER_KINDS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["route", "neighbour", "forwarding"]);
 
 export interface PeerConditionsParts {
@@ -38,14 +41,14 @@ export interface PeerConditionsParts {
 export class PeerConditions {
   readonly #parts: PeerConditionsParts;
   readonly #reports = new LastReports();
-  /** What Events told of, and still holds. */
+  /** Faults that Events have reported and that persist. */
   #told: ReadonlySet<string> = new Set();
 
   constructor(parts: PeerConditionsParts) {
     this.#parts = parts;
   }
 
-  /** Tells how a pass ended for the peers; returns how many are connected. The log says only what is new. */
+  /** Reports the outcome of a pass for the peers, and returns the number of connected peers. Logs only changes. */
   report(
     peers: readonly Peer[],
     problems: readonly PeerProblem[],
@@ -96,8 +99,8 @@ export class PeerConditions {
 }
 
 /**
- * What a pass ends with when the kernel refused something. Requests about single peers leave the node able to serve,
- * unless they cost it the last of several peers: then the fault is its own.
+ * Returns the error of a pass with refusals. Refusals about single peers leave the node able to serve. If they
+ * disconnect all of several peers, the fault is the node's own.
  */
 export function refusedError(
   refusals: readonly NetlinkError[],
@@ -112,7 +115,10 @@ function isPeers(object: ObjectIdentity | undefined): boolean {
   return object !== undefined && PEER_KINDS.has(object.kind);
 }
 
-/** True when a pass failed for single ones of `peers` peers only: this node serves its pods, and reaches the others. */
+/**
+ * True if a pass failed only for single ones of `peers` peers. This node then serves its pods and reaches the other
+ * peers.
+ */
 export function isAboutPeers(failure: unknown, peers: number): boolean {
   if (failure instanceof SeveralFailures) return failure.errors.every((error) => isAboutPeers(error, peers));
   if (failure instanceof ContentionError)

@@ -15,14 +15,14 @@ const status = {
   ],
 };
 
-test("a Node that has announced nothing is reached by its InternalIPs", () => {
+test("the addresses of a Node without an announcement are its InternalIPs", () => {
   const peer = peerOf(parseNode({ metadata: { name: "n2" }, spec, status }));
   expect(peer.addresses.map(formatAddress)).toEqual(["192.0.2.2", "2001:db8::2"]);
   expect(peer.subnets.map(formatPrefix)).toEqual(spec.podCIDRs);
   expect(peer).toMatchObject({ name: "n2", backendType: undefined });
 });
 
-test("what a Node announces comes first, and its VTEPs go by family", () => {
+test("announced addresses take precedence, and VTEPs are read by family", () => {
   const annotations = {
     [ANNOTATION.publicIp]: "192.0.2.22",
     [ANNOTATION.backendType]: "vxlan",
@@ -41,7 +41,7 @@ test("what a Node announces comes first, and its VTEPs go by family", () => {
 const withAnnotations = (annotations: Readonly<Record<string, string>>) =>
   parseNode({ metadata: { name: "n2", annotations }, spec, status });
 
-test("reads a VTEP without a VNI, as old flannels wrote it, and a MAC in capitals", () => {
+test("reads a VTEP without a VNI, as old versions of flannel wrote it, and an upper-case MAC", () => {
   const node = withAnnotations({
     [ANNOTATION.backendType]: "vxlan",
     [ANNOTATION.backendData]: '{"VtepMAC":"8E:10:25:BF:B8:BE"}',
@@ -64,7 +64,7 @@ test.each([
   ["backendV6Data", '{"VNI":1,"VtepMAC":"01:00:5e:00:00:01"}', "is not a unicast MAC address"],
   ["backendV6Data", '{"VNI":1,"VtepMAC":"00:00:00:00:00:00"}', "is not a unicast MAC address"],
   ["backendV6Data", '{"VNI":1,"VtepMAC":5}', "VtepMAC 5 is not"],
-] as const)("annotation %s %s is a problem that names it, and the rest is kept", (key, value, problem) => {
+] as const)("annotation %s %s is a problem that names the annotation, and the rest is kept", (key, value, problem) => {
   const annotation = ANNOTATION[key];
   const data = { [ANNOTATION.backendData]: VTEP, [ANNOTATION.backendV6Data]: VTEP, [annotation]: value };
   const node = withAnnotations({ [ANNOTATION.backendType]: "vxlan", ...data });

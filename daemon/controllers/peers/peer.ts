@@ -1,4 +1,4 @@
-/** From a Node of the cluster to a peer of the data path. Pure. */
+/** Converts a Node of the cluster to a peer of the data path. Pure. */
 import { backendNamed } from "../../../pkg/backend/backends.ts";
 import type { Peer } from "../../../pkg/backend/node.ts";
 import { DATA_ANNOTATION } from "../../../pkg/cluster/node/annotations.ts";
@@ -10,18 +10,18 @@ interface ReadPeer {
   readonly problems: readonly string[];
 }
 
-/** Of each Node that is known: a pass asks for all of them, and few change between two. */
+/** Caches the result for each Node: a pass needs all of them, and few change between two passes. */
 const read = new WeakMap<ClusterNode, ReadPeer>();
 
 /**
- * A peer is reached by the address that it announces, or, while it has announced none, by its InternalIP. Its subnets
- * are its podCIDRs and nothing else.
+ * Returns the peer. Its addresses are those that it announces or, until it announces one, its InternalIPs. Its subnets
+ * are exactly its podCIDRs.
  */
 export function peerOf(node: ClusterNode): Peer {
   return readOnce(node).peer;
 }
 
-/** What its backend cannot read of what the Node announces, in words. */
+/** Returns, in words, the parts of the Node's announcement that its backend cannot read. */
 export function announcedProblems(node: ClusterNode): readonly string[] {
   return readOnce(node).problems;
 }
@@ -43,14 +43,14 @@ function readPeer(node: ClusterNode): ReadPeer {
     backendType: node.backend?.type,
   };
   const tell = (family: Family, problem: string) =>
-    void problems.push(`annotation ${DATA_ANNOTATION[family]}: ${problem}: ignored`);
+    void problems.push(`annotation ${DATA_ANNOTATION[family]}: ${problem}; ignored`);
   return {
     peer: backendNamed(node.backend?.type)?.announcement.readPeer(base, node.backend ?? {}, tell) ?? base,
     problems,
   };
 }
 
-/** All addresses that its packets may come from: what it announces, and what its Node has. */
+/** Returns all addresses from which its packets may arrive: announced ones and those of its Node. */
 export function sourcesOf({ publicIp, publicIpv6, internalAddresses }: ClusterNode): readonly Address[] {
   return [publicIp, publicIpv6, ...internalAddresses].filter((address) => address !== undefined);
 }

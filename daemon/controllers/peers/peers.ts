@@ -1,6 +1,6 @@
 /**
- * The way to other nodes: from what is known of them to a kernel that connects them, and to peers that are told so. Each
- * pass is a full comparison.
+ * Maintains the data path to other nodes: programs the kernel from the known nodes, and announces this node to its
+ * peers. Each pass is a full comparison.
  */
 import { isDeepStrictEqual } from "node:util";
 import { attribution } from "../../../pkg/backend/attribution.ts";
@@ -60,9 +60,11 @@ export interface PeersParts {
   readonly options: Pick<Options, "nodeName" | "publicIp"> & InterfaceOptions;
   readonly sources: Sources;
   readonly facts: Facts;
-  /** This node's packets leave by another link, or from another address: connections of before are dead. */
+  /**
+   * Called when this node's packets leave through another link or from another address: earlier connections are dead.
+   */
   readonly onMove: () => void;
-  /** Whose network weft takes over, if any. */
+  /** Reads the conflists, which show whether weft takes over a network. */
   readonly conflists: () => Promise<ConflistFolder>;
   readonly announcer: Pick<Announcer, "announce">;
   readonly runFiles: Pick<RunFiles, "knownSubnets" | "deviceMacs" | "writeTable" | "writeStamp">;
@@ -74,10 +76,10 @@ export interface PeersParts {
   readonly clock: Clock;
 }
 
-/** What one pass works towards. */
+/** The desired state of one pass. */
 export interface WantedWay {
   readonly conf: NetConf;
-  /** net-conf.json as it was read. */
+  /** The text of net-conf.json. */
   readonly netConf: string;
   readonly own: ClusterNode;
   readonly node: LocalNode;
@@ -85,7 +87,7 @@ export interface WantedWay {
   readonly underlay: UnderlayChoice;
   readonly state: DesiredState;
   readonly choice: NodeChoice;
-  /** flanneld's routes that lead where ours should become ours. */
+  /** True if flanneld's routes to the right next hops are to become ours. */
   readonly adopt: boolean;
 }
 
@@ -101,17 +103,19 @@ export class PeersController implements Controller<WantedWay, Observation> {
   readonly #oldChannels = new Map(BACKENDS.map((backend) => [backend, new OldChannels()]));
   readonly #oldSenders = new OldSenders();
   readonly #sourceChange = new SourceChange();
-  /** Of the last pass that programmed something. */
+  /** The counts of the last pass that programmed something. */
   #count = { peers: 0, connected: 0 };
-  /** Link and addresses that packets to other nodes went by in the last pass. */
+  /** The link and the addresses from which packets to other nodes left in the last pass. */
   #source: string | undefined;
   /** The interface that was chosen last. */
   #underlay: string | undefined;
   #filter: PeersFilter | undefined;
   #target: PassTarget | undefined;
-  /** What the last pass has programmed: what differs from it now was changed by another program. */
+  /**
+   * The data path that the last pass has programmed. A difference from it now means that another program changed it.
+   */
   #dataPath: DataPath | undefined;
-  /** Of the events that this pass programs. */
+  /** Arrival times of the events that this pass programs. */
   #heardMs: readonly number[] = [];
   readonly #followers: Followers;
   #beganMs = 0;
@@ -132,12 +136,12 @@ export class PeersController implements Controller<WantedWay, Observation> {
     };
   }
 
-  /** What kernel notifications must be about to matter; undefined before the first pass that programmed something. */
+  /** Selects the relevant kernel notifications; undefined before the first pass that programmed something. */
   get filter(): PeersFilter | undefined {
     return this.#filter;
   }
 
-  /** What the last pass worked towards. */
+  /** The desired state of the last pass. */
   get target(): PassTarget | undefined {
     return this.#target;
   }
@@ -147,7 +151,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     const { view } = sources;
     this.#beganMs = clock.nowMs();
     this.#heardMs = view.takeHeard();
-    // One and the same for the whole pass: the file may change meanwhile.
+    // Read once for the entire pass, because the file may change in the meantime.
     const { conf, text } = sources.netConf.current;
     const known = this.#report.ownNode(view, conf);
     if (known === undefined) return undefined;
@@ -155,7 +159,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     const { state } = await pass.kernel.snapshot();
     const criteria = { ...options, internalAddresses: known.own.internalAddresses, last: this.#underlay };
     const underlay = this.#sourceChange.settle(chooseUnderlay(criteria, state), state.addresses, clock.nowMs());
-    again(pass, "the old address is to go", this.#sourceChange.nextMs(clock.nowMs()));
+    again(pass, "the old address expires", this.#sourceChange.nextMs(clock.nowMs()));
     this.#underlay = underlay.link.name;
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
@@ -163,15 +167,15 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#noteUnderlay(underlay);
     this.#noteFormer(known.subnets);
     const senders = this.#oldSenders.with(view.peers.flatMap(sourcesOf), clock.nowMs());
-    again(pass, "an old sender may go", this.#oldSenders.nextMs(clock.nowMs()));
+    again(pass, "an old sender expires", this.#oldSenders.nextMs(clock.nowMs()));
     const choice = this.#publish(conf, node, underlay, desired, senders);
-    // What keeps the folder from being read, `attach` reports.
+    // `attach` reports a directory that cannot be read.
     const folder = await this.#parts.conflists().catch(() => undefined);
     const adopt = folder?.predecessor !== undefined;
     return { conf, netConf: text, own: known.own, node, peers, underlay, state: desired, choice, adopt };
   }
 
-  /** The node table first: an executable that steps in for a weftd that died must not bring back a peer that has gone. */
+  /** Writes the node table first: an executable that acts for a weftd that died must not restore a removed peer. */
   async prepare({ netConf, node, peers, state, choice }: WantedWay): Promise<void> {
     const { runFiles, clock } = this.#parts;
     const deviceMacs = new Map(
@@ -195,7 +199,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     return { steps: requests.map((request) => requestStep(request, isRepair)), isComplete, conflicts };
   }
 
-  /** Refusals about single peers are no failure of the node: `settled` judges them. */
+  /** Refusals about single peers are not failures of the node; `settled` evaluates them. */
   errorsOf({ isComplete, failures }: PlanOutcome<WantedWay, Observation>): readonly unknown[] {
     return errorsOf(isComplete ? failures.filter(({ error }) => !(error instanceof NetlinkError)) : failures);
   }
@@ -203,7 +207,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   async settled(pass: Pass, outcome: PlanOutcome<WantedWay, Observation>): Promise<void> {
     const { desired, observed, isComplete, failures, conflicts } = outcome;
     const { announcer, runFiles, facts, clock } = this.#parts;
-    // Without a data path there is nothing to announce, and nothing to offer to the runtime.
+    // Without a data path, nothing is announced and no conflist is written.
     if (!isComplete || failures.some(({ error }) => !(error instanceof NetlinkError))) return;
     const { conf, own, node, peers, underlay, state } = desired;
     const { dataPath } = state;
@@ -227,12 +231,12 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
     const { backend } = conf;
     announcer.announce(announcementOf(backend, node, own, underlay, state.endpoints), own);
-    // Those of its own backend carry the node's pods; where it has none, the underlay does.
+    // The devices of the node's own backend carry its pods' packets. If there are none, the underlay does.
     const carrying = dataPath.devices.filter((device) => device.backend === backend.type).map(({ name }) => name);
     const devices = carrying.length > 0 ? carrying : [underlay.link.name];
     const attempts = new Attempts();
     await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices }));
-    // After the stamp: by the conflist that follows, an executable looks for it.
+    // Publish after the stamp: once the conflist exists, an executable reads the stamp.
     const { networks, podMtu, executable } = desired.choice;
     facts.of(PROGRAMMED_WAY).publish({
       ...{ networks, podMtu, executable, subnets: node.subnets },
@@ -245,7 +249,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   succeeded(): void {
     const { health, metrics, sources } = this.#parts;
     this.#ended("success");
-    // Nothing was compared while the node's subnet is not known.
+    // While the node's subnet is unknown, nothing was compared.
     if (!sources.view.isSynced || !health.isHolding("subnet")) return;
     for (const ms of this.#heardMs) metrics.programmingLatency.observe((this.#programmedMs - ms) / 1000);
     health.warns("reconcile", []);
@@ -260,11 +264,11 @@ export class PeersController implements Controller<WantedWay, Observation> {
     if (isAboutPeers(error, this.#count.peers)) {
       health.holds("reconcile", connectedText(this.#count));
       health.warns("reconcile", [text]);
-      log.warn({ err: error, retryMs: Math.round(retryMs) }, "the way to single peers is not as it should be");
+      log.warn({ err: error, retryMs: Math.round(retryMs) }, "the data path to single peers is not programmed");
       return;
     }
     health.fails("reconcile", text);
-    log.error({ err: error, retryMs: Math.round(retryMs) }, "the data path is not as it should be");
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "the data path is not programmed");
   }
 
   #ended(result: "success" | "failure"): void {
@@ -273,7 +277,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
     metrics.passDuration.observe((clock.nowMs() - this.#beganMs) / 1000);
   }
 
-  /** With the channels that this node itself, or the peers that have not heard of it, may still be sent to by. */
+  /**
+   * Includes channels that this node has announced, and those that peers may still use until they see the new
+   * announcement.
+   */
   #desire(
     pass: Pass,
     conf: NetConf,
@@ -290,7 +297,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
       const devices = needed.dataPath.devices.filter((device) => device.backend === backend.name);
       const had = backend.channels.of(known.get(backend.name) ?? []);
       const still = old.kept(had, backend.channels.in(devices), nowMs);
-      again(pass, "an old VTEP may go", old.nextMs(nowMs));
+      again(pass, "an old VTEP expires", old.nextMs(nowMs));
       if (still.length > 0) kept.set(backend.name, [...(announced.get(backend.name) ?? []), ...still]);
     }
     return kept.size === 0 ? needed : desiredState(conf, node, peers, known, new Map([...announced, ...kept]));
@@ -317,7 +324,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     return fact.value ?? choice;
   }
 
-  /** Those that `attach` has seen pods in stay; the others are forgotten in time. */
+  /** Keeps former subnets in which `attach` has seen pods. The others expire. */
   #noteFormer(subnets: readonly Prefix[]): void {
     const { renumbering } = this.#parts.facts.of(PODS_SEEN).value ?? {};
     if (renumbering !== undefined) {
@@ -329,8 +336,9 @@ export class PeersController implements Controller<WantedWay, Observation> {
   }
 
   /**
-   * A peer's packets are let in before it can be reached: who sees the route finds the rules. And where a peer has a subnet
-   * that was this node's, its gateway's address goes from the bridge first: with it the kernel refuses the peer's routes.
+   * Waits for the rules that accept a peer's packets, so that they are programmed before its routes. If a peer has a
+   * former subnet of this node, also waits for the removal of its gateway's address from the bridge, because the kernel
+   * refuses the peer's routes while that address exists.
    */
   async #awaitFollowers(choice: NodeChoice): Promise<void> {
     const { facts } = this.#parts;
@@ -369,12 +377,12 @@ export class PeersController implements Controller<WantedWay, Observation> {
     if (requests.length > 0 && log.isLevelEnabled("debug"))
       log.debug({ requests: requests.map(({ text }) => text) }, "requests sent");
     if (requests.length > 0) log.info(line, "data path programmed");
-    else if (this.#heardMs.length > 0) log.info(line, "data path is as it should be");
-    else log.debug(line, "data path is as it should be");
+    else if (this.#heardMs.length > 0) log.info(line, "data path unchanged");
+    else log.debug(line, "data path unchanged");
   }
 }
 
-/** What this node was announced to receive by, as it was last heard. */
+/** Returns the channels that this node has announced, as last seen. */
 function announcedChannels(conf: NetConf, own: Peer): Channels {
   const backend = backendNamed(own.backendType);
   const settings = backend && settingsOf(conf, backend);

@@ -1,14 +1,17 @@
 /**
- * Reverse path filtering (net.ipv4.conf.*.rp_filter): set to strict, the kernel drops what comes in by another device
- * than the answer would leave by. IPv6 has no such setting.
+ * Reverse path filtering (net.ipv4.conf.*.rp_filter). If it is strict, the kernel drops packets that arrive through
+ * another device than the one for replies. IPv6 has no such setting.
  */
 import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 
-/** 0 is off, 1 strict, 2 loose; the larger of the device's and "all"'s counts (Documentation/networking/ip-sysctl.rst). */
+/**
+ * 0 is off, 1 strict, 2 loose. The larger of the values for the device and for "all" applies
+ * (Documentation/networking/ip-sysctl.rst).
+ */
 const STRICT = 1;
 
-/** A sentence for each of `devices` that filters strictly, with what to run. */
+/** Returns a warning with the command to run for each of `devices` that filters strictly. */
 export function strictReversePaths(files: Files, devices: readonly string[]): string[] {
   const settingOf = (device: string) => Number(readSysctl(files, ["net", "ipv4", "conf", device, "rp_filter"]) ?? 0);
   const everywhere = settingOf("all");
@@ -16,7 +19,7 @@ export function strictReversePaths(files: Files, devices: readonly string[]): st
     .filter((device) => Math.max(everywhere, settingOf(device)) === STRICT)
     .map(
       (device) =>
-        `${device} filters by reverse path strictly: packets of peers that send another way than they are sent to (plain ` +
-        `or VXLAN, while a cluster changes) are dropped; run: sysctl -w net.ipv4.conf.${device.replaceAll(".", "/")}.rp_filter=2`,
+        `${device} has strict reverse path filtering, which drops packets of peers that arrive another way than replies leave (plain ` +
+        `or VXLAN, while a cluster changes); run: sysctl -w net.ipv4.conf.${device.replaceAll(".", "/")}.rp_filter=2`,
     );
 }

@@ -26,7 +26,7 @@ const deviceMacs = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
 const content: TableContent = { netConf, node, deviceMacs, peers: [peer], formerSubnets: [] };
 const served: StampContent = { backend: "host-gw", devices: ["eth0"] };
 
-/** As a pass does; true when the table was replaced. */
+/** Writes table and stamp as a pass does. True if the table was replaced. */
 async function write(files: RunFiles, table: TableContent): Promise<boolean> {
   const isReplaced = await files.writeTable(table);
   await files.writeStamp(served);
@@ -43,14 +43,14 @@ const bytes = (name: string) => new Uint8Array(readFileSync(join(directory, name
 const table = () => parseNodeTable(bytes(TABLE_FILE));
 const stamp = () => parseStamp(bytes(STAMP_FILE));
 
-test("the first table is generation 1 of this boot, and the stamp says so", async () => {
+test("the first table of a boot has generation 1, and so has the stamp", async () => {
   expect(await write(await RunFiles.open(directory), content)).toBe(true);
   const bootId = readFileSync(BOOT_ID_FILE, "utf8").trim();
   expect(table()).toMatchObject({ bootId, generation: 1, netConf, peers: [peer] });
   expect(stamp()).toEqual({ bootId, generation: 1, backend: "host-gw", devices: ["eth0"] });
 });
 
-test("the generation counts changes, over restarts too", async () => {
+test("the generation counts changes, across restarts too", async () => {
   const first = await RunFiles.open(directory);
   await write(first, content);
   expect(await write(first, { ...content, peers: [] })).toBe(true);
@@ -61,7 +61,7 @@ test("the generation counts changes, over restarts too", async () => {
   expect([table().generation, stamp().generation]).toEqual([3, 3]);
 });
 
-test("what has not changed is not written", async () => {
+test("unchanged files are not written", async () => {
   const files = await RunFiles.open(directory);
   await write(files, content);
   const inodes = () => [TABLE_FILE, STAMP_FILE].map((name) => statSync(join(directory, name)).ino);
@@ -70,7 +70,7 @@ test("what has not changed is not written", async () => {
   expect(inodes()).toEqual(before);
 });
 
-test("this node's VTEPs are remembered over restarts", async () => {
+test("this node's VTEPs are remembered across restarts", async () => {
   const files = await RunFiles.open(directory);
   expect(files.deviceMacs).toEqual(new Map());
   await write(files, content);
@@ -78,7 +78,7 @@ test("this node's VTEPs are remembered over restarts", async () => {
   expect((await RunFiles.open(directory)).deviceMacs).toEqual(deviceMacs);
 });
 
-test("the subnets that an earlier weftd has served are remembered", async () => {
+test("the subnets of an earlier weftd are remembered", async () => {
   const files = await RunFiles.open(directory);
   expect(files.knownSubnets).toEqual([]);
   await write(files, { ...content, formerSubnets: [parseSubnet("10.244.9.0/24")] });
@@ -86,7 +86,7 @@ test("the subnets that an earlier weftd has served are remembered", async () => 
   expect(known).toEqual([parseSubnet("10.244.9.0/24"), ...content.node.subnets]);
 });
 
-test("a table that somebody removed comes back under a new generation", async () => {
+test("a removed table is written again with a new generation", async () => {
   const files = await RunFiles.open(directory);
   await write(files, content);
   rmSync(join(directory, TABLE_FILE));
@@ -94,7 +94,7 @@ test("a table that somebody removed comes back under a new generation", async ()
   expect([table().generation, stamp().generation]).toEqual([2, 2]);
 });
 
-test("a table that could not be written leaves the stamp at the one that stands", async () => {
+test("if a table cannot be written, the stamp keeps the generation of the existing one", async () => {
   const files = await RunFiles.open(directory);
   await write(files, content);
   const path = join(directory, TABLE_FILE);
@@ -109,7 +109,7 @@ test.each([
   ["of another boot", (text: string) => text.replace(/"bootId":"[^"]*"/, '"bootId":"another"')],
   ["of an unknown format", (text: string) => text.replace('"format":1', '"format":99')],
   ["that is cut off", (text: string) => text.slice(0, 40)],
-])("a table %s is written over", async (_name, damage) => {
+])("a table %s is overwritten", async (_name, damage) => {
   await write(await RunFiles.open(directory), content);
   writeFileSync(join(directory, TABLE_FILE), damage(readFileSync(join(directory, TABLE_FILE), "utf8")));
   expect(await write(await RunFiles.open(directory), content)).toBe(true);

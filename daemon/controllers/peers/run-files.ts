@@ -1,8 +1,8 @@
 /**
- * What the executables find in the run directory: the node table and, small, its stamp. The table is replaced before the
- * kernel is programmed: an executable that steps in for a weftd that died in between must not bring back a peer that was
- * just removed. The stamp comes after both: it says that the node can serve, and who sees a generation in it finds
- * that one, or a later one, in the table.
+ * The files in the run directory that the executables read: the node table and its small stamp. The table is replaced
+ * before the kernel is programmed: an executable that acts for a weftd that died in between must not restore a peer
+ * that was just removed. The stamp is written after both. It says that the node can serve, and a reader that sees a
+ * generation in it finds that generation or a later one in the table.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -37,18 +37,18 @@ export class RunFiles {
     this.knownSubnets = last === undefined ? [] : [...last.formerSubnets, ...last.node.subnets];
   }
 
-  /** Goes on where an earlier weftd of this boot ended. */
+  /** Continues from the files of an earlier weftd of this boot. */
   static async open(directory: string): Promise<RunFiles> {
     const bootId = (await readFile(BOOT_ID_FILE, "utf8")).trim();
     return new RunFiles(directory, bootId, await lastTable(join(directory, TABLE_FILE), bootId));
   }
 
-  /** What the last table says of this node's devices. */
+  /** The MACs of this node's devices in the last table. */
   get deviceMacs(): ReadonlyMap<string, string> {
     return this.#deviceMacs;
   }
 
-  /** Replaces the table if it differs, under a new generation; true when it did. */
+  /** Replaces the table under a new generation if it differs. True if it did. */
   async writeTable(table: TableContent): Promise<boolean> {
     const path = join(this.#directory, TABLE_FILE);
     const text = (generation: number) => formatNodeTable({ bootId: this.#bootId, generation, ...table });
@@ -56,19 +56,19 @@ export class RunFiles {
     if ((await content(path)) === text(this.#generation)) return false;
     const generation = this.#generation + 1;
     const isReplaced = await replaceFile(path, text(generation));
-    // Only now: a stamp must not name a generation that no table has.
+    // Set only now: a stamp must not name a generation that no table has.
     this.#generation = generation;
     return isReplaced;
   }
 
-  /** Replaces the stamp if it differs, with the table's generation; true when it did. */
+  /** Replaces the stamp if it differs, with the table's generation. True if it did. */
   async writeStamp(stamp: StampContent): Promise<boolean> {
     const text = formatStamp({ bootId: this.#bootId, generation: this.#generation, ...stamp });
     return replaceFile(join(this.#directory, STAMP_FILE), text);
   }
 }
 
-/** The table, if it is of this boot and this version can read it. */
+/** Returns the table if it is of this boot and readable by this version. */
 async function lastTable(path: string, bootId: string): Promise<NodeTable | undefined> {
   try {
     const table = parseNodeTable(new Uint8Array(await readFile(path)));

@@ -21,7 +21,7 @@ const held = (...addresses: string[]): LinkAddress[] =>
 const told = ({ ipv4 }: UnderlayChoice) =>
   ipv4 && `${formatAddress(ipv4.local)} announced as ${formatAddress(ipv4.announced)}`;
 
-test("the new address is announced at once, and used when others know it", () => {
+test("the new address is announced at once, and used when peers know it", () => {
   const change = new SourceChange();
   expect(told(change.settle(choice(OLD), held(OLD), 0))).toBe(`${OLD} announced as ${OLD}`);
   expect(change.nextMs(0)).toBeUndefined();
@@ -32,20 +32,20 @@ test("the new address is announced at once, and used when others know it", () =>
   expect(change.nextMs(10 + SETTLE_MS)).toBeUndefined();
 });
 
-test("an address that is gone is used no more", () => {
+test("a removed address is not used any more", () => {
   const change = new SourceChange();
   change.settle(choice(OLD), held(OLD), 0);
   change.settle(choice(NEW), held(OLD, NEW), 10);
   expect(told(change.settle(choice(NEW), held(NEW), 20))).toBe(`${NEW} announced as ${NEW}`);
 });
 
-test("another interface is another way: there the new address counts at once", () => {
+test("on another interface the new address is used at once", () => {
   const change = new SourceChange();
   change.settle(choice(OLD), held(OLD), 0);
   expect(told(change.settle(choice(NEW, 3), held(OLD, NEW), 10))).toBe(`${NEW} announced as ${NEW}`);
 });
 
-test("a change that is taken back is none", () => {
+test("a reverted change has no effect", () => {
   const change = new SourceChange();
   change.settle(choice(OLD), held(OLD), 0);
   change.settle(choice(NEW), held(OLD, NEW), 10);

@@ -87,27 +87,27 @@ function choose(given: Case, of: LocalState = state) {
 
 test.each<[string, Case, ReturnType<typeof choose>]>([
   [
-    "the Node's InternalIP chooses interface and address",
+    "the Node's InternalIP selects interface and address",
     { internal: ["198.51.100.1", "2001:db8::1"] },
     ["eth1", "198.51.100.1 as 198.51.100.1", "2001:db8::1 as 2001:db8::1", "the Node's InternalIP 198.51.100.1"],
   ],
   [
-    "an InternalIP that is nowhere here leaves it to the default route of the lowest metric",
+    "without a local InternalIP, the default route with the lowest metric selects the interface",
     { internal: ["203.0.113.5"] },
     ["eth0", "192.0.2.1 as 192.0.2.1", undefined, "the default route"],
   ],
   [
-    "--iface beats the InternalIP, which then chooses among the interface's addresses",
+    "--iface overrides the InternalIP, which then selects among the interface's addresses",
     { iface: "eth1", internal: ["192.0.2.1", "198.51.100.1"] },
     ["eth1", "198.51.100.1 as 198.51.100.1", "2001:db8::1 as 2001:db8::1", "--iface eth1"],
   ],
   [
-    "--iface takes an alternative name, too",
+    "--iface accepts an alternative name",
     { iface: LONG_NAME, internal: ["198.51.100.1"] },
     ["eth1", "198.51.100.1 as 198.51.100.1", "2001:db8::1 as 2001:db8::1", `--iface ${LONG_NAME}`],
   ],
   [
-    "--iface-cidr chooses interface and address",
+    "--iface-cidr selects interface and address",
     { cidr: ["203.0.113.0/24", "198.51.100.0/29"], internal: ["192.0.2.1"] },
     [
       "eth1",
@@ -117,42 +117,42 @@ test.each<[string, Case, ReturnType<typeof choose>]>([
     ],
   ],
   [
-    "--iface-regex goes by the name, but never to the loopback",
+    "--iface-regex matches names, but never the loopback",
     { regex: /^(lo|.*1)$/ },
     ["eth1", "198.51.100.9 as 198.51.100.9", "2001:db8::1 as 2001:db8::1", "--iface-regex ^(lo|.*1)$"],
   ],
   [
-    "--iface-regex goes by an address where no name matches",
+    "--iface-regex matches addresses if no name matches",
     { regex: /^198\.51\./ },
     ["eth1", "198.51.100.9 as 198.51.100.9", "2001:db8::1 as 2001:db8::1", "--iface-regex ^198\\.51\\."],
   ],
   [
-    "of several that --iface-regex matches, the one that was chosen before stays",
+    "if --iface-regex matches several interfaces, the previous choice is kept",
     { regex: /eth/, last: "eth1" },
     ["eth1", "198.51.100.9 as 198.51.100.9", "2001:db8::1 as 2001:db8::1", "--iface-regex eth"],
   ],
   [
-    "--iface-can-reach goes by the routes: the longest prefix, then the metric",
+    "--iface-can-reach uses the route with the longest prefix, then the lowest metric",
     { canReach: "10.7.0.1" },
     ["eth0", "192.0.2.1 as 192.0.2.1", undefined, "--iface-can-reach 10.7.0.1"],
   ],
   [
-    "a flag that finds nothing leaves it to the next",
+    "if a flag finds no interface, the next flag is used",
     { iface: "eth7", canReach: "2001:db8:7::1", internal: ["192.0.2.1"] },
     ["eth1", "198.51.100.9 as 198.51.100.9", "2001:db8::1 as 2001:db8::1", "--iface-can-reach 2001:db8:7::1"],
   ],
   [
-    "while the InternalIP is away, the interface stays the one that it was, whatever the default route",
+    "while the InternalIP is missing, the interface stays the same regardless of the default route",
     { internal: ["203.0.113.5"], last: "eth1" },
-    ["eth1", "198.51.100.9 as 198.51.100.9", "2001:db8::1 as 2001:db8::1", "the interface that was chosen before"],
+    ["eth1", "198.51.100.9 as 198.51.100.9", "2001:db8::1 as 2001:db8::1", "the previously chosen interface"],
   ],
   [
-    "the InternalIP takes it to another interface",
+    "a moved InternalIP selects another interface",
     { internal: ["192.0.2.1"], last: "eth1" },
     ["eth0", "192.0.2.1 as 192.0.2.1", undefined, "the Node's InternalIP 192.0.2.1"],
   ],
   [
-    "--public-ip that is local chooses the interface that holds it",
+    "a local --public-ip selects its interface",
     { publicIp: ["198.51.100.9"], internal: ["192.0.2.1"] },
     ["eth1", "198.51.100.9 as 198.51.100.9", "2001:db8::1 as 2001:db8::1", "--public-ip 198.51.100.9"],
   ],
@@ -165,7 +165,7 @@ test.each<[string, Case, ReturnType<typeof choose>]>([
   expect(choose(given)).toEqual(expected);
 });
 
-test("a host with IPv6 alone goes by its IPv6 default route", () => {
+test("a host with IPv6 only uses its IPv6 default route", () => {
   const only6 = { ...state, routes: [defaultRoute(3, "::/0")], addresses: [address(3, "2001:db8::1/64")] };
   expect(choose({}, only6)).toEqual(["eth1", undefined, "2001:db8::1 as 2001:db8::1", "the default route"]);
 });
@@ -178,17 +178,17 @@ test("a duplicate or link-local address is not used", () => {
 
 test.each<[string, Case, LocalState, RegExp]>([
   [
-    "flags that find nothing",
+    "flags that find no interface",
     { cidr: ["203.0.113.0/24"], regex: /^wg/ },
     state,
-    /--iface-cidr 203\.0\.113\.0\/24, --iface-regex \^wg: there is no such interface; there are eth0, eth1/,
+    /--iface-cidr 203\.0\.113\.0\/24, --iface-regex \^wg: no such interface; available: eth0, eth1/,
   ],
-  ["an unknown --iface", { iface: "eth7" }, state, /--iface eth7: there is no such interface; there are eth0, eth1/],
+  ["an unknown --iface", { iface: "eth7" }, state, /--iface eth7: no such interface; available: eth0, eth1/],
   [
-    "nothing to go by",
+    "no criterion that applies",
     { internal: ["203.0.113.5"] },
     { ...state, routes: [] },
-    /InternalIP \(203\.0\.113\.5\) and there is no default route; choose one of eth0, eth1 by --iface, --iface-cidr/,
+    /InternalIP \(203\.0\.113\.5\) and there is no default route; choose one of eth0, eth1 with --iface, --iface-cidr/,
   ],
   [
     "an interface without an address",
@@ -196,7 +196,7 @@ test.each<[string, Case, LocalState, RegExp]>([
     { ...state, addresses: [] },
     /interface eth0 \(--iface eth0\) has no address/,
   ],
-])("%s is an error that says what to do", (_name, given, of, message) => {
+])("%s is an error that names the remedy", (_name, given, of, message) => {
   expect(() => choose(given, of)).toThrow(UnderlayError);
   expect(() => choose(given, of)).toThrow(message);
 });

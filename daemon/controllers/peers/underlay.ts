@@ -1,9 +1,9 @@
 /**
- * Which interface and addresses carry traffic between nodes. Pure.
+ * Chooses the interface and the addresses that carry traffic between nodes. Pure.
  *
- * In this order: what the operator says (--iface, --iface-cidr, --iface-regex, --iface-can-reach: the first of them that
- * finds one; --public-ip, where it is an address of this host), the interface that holds the Node's InternalIP, the one
- * that carried the traffic before, the one of the default route. Both families go by the same interface.
+ * The order is: the operator's flags (--iface, --iface-cidr, --iface-regex, --iface-can-reach: the first that finds an
+ * interface; --public-ip, if it is an address of this host), the interface with the Node's InternalIP, the previously
+ * used interface, the interface of the default route. Both families use the same interface.
  */
 
 import { type Address, type Family, formatAddress, isSameAddress } from "../../../pkg/ip/address.ts";
@@ -14,26 +14,26 @@ import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
 import type { InterfaceOptions } from "../../options.ts";
 
-/** What the kernel holds, as far as the choice looks at it. */
+/** The part of the kernel's state that the choice depends on. */
 export interface LocalState {
   readonly links: readonly Link[];
   readonly addresses: readonly LinkAddress[];
   readonly routes: readonly ObservedRoute[];
 }
 
-/** What decides. */
+/** The criteria of the choice. */
 export interface UnderlayCriteria extends InterfaceOptions {
   readonly publicIp: readonly Address[];
   /** The Node's status.addresses of type InternalIP. */
   readonly internalAddresses: readonly Address[];
-  /** The name of the interface that was chosen last: an address that comes and goes (DHCP) is no reason for another. */
+  /** The name of the interface that was chosen last. It is kept while an address is missing for a time (DHCP). */
   readonly last: string | undefined;
 }
 
 export interface UnderlayAddress {
-  /** On the interface: what our packets carry as their source. */
+  /** The interface's address, used as source of our packets. */
   readonly local: Address;
-  /** What peers send to: `local`, unless the operator said otherwise. */
+  /** The address to which peers send: `local`, unless the operator set another one. */
   readonly announced: Address;
 }
 
@@ -41,11 +41,11 @@ export interface UnderlayChoice {
   readonly link: Link;
   readonly ipv4: UnderlayAddress | undefined;
   readonly ipv6: UnderlayAddress | undefined;
-  /** Why this one, for the log. */
+  /** The reason for the choice, for the log. */
   readonly reason: string;
 }
 
-/** No interface can be chosen; the message says what was looked for, what is there and what to do. */
+/** No interface can be chosen. The message names the criteria, the existing interfaces, and the remedy. */
 export class UnderlayError extends Error {
   constructor(message: string) {
     super(message);
@@ -77,7 +77,7 @@ function chooseLink(criteria: UnderlayCriteria, state: LocalState): LinkChoice {
   if (selectors.length > 0) {
     for (const { flag, link } of selectors) if (link !== undefined) return { link, reason: flag };
     throw new UnderlayError(
-      `${selectors.map(({ flag }) => flag).join(", ")}: there is no such interface; there are ${linkNames(state)}`,
+      `${selectors.map(({ flag }) => flag).join(", ")}: no such interface; available: ${linkNames(state)}`,
     );
   }
   const chosen =
@@ -88,8 +88,8 @@ function chooseLink(criteria: UnderlayCriteria, state: LocalState): LinkChoice {
   if (chosen !== undefined) return chosen;
   const looked = internalAddresses.length === 0 ? "none" : internalAddresses.map(formatAddress).join(", ");
   throw new UnderlayError(
-    `no underlay interface: none holds the Node's InternalIP (${looked}) and there is no default route; ` +
-      `choose one of ${linkNames(state)} by --iface, --iface-cidr, --iface-regex or --iface-can-reach`,
+    `no underlay interface: none has the Node's InternalIP (${looked}) and there is no default route; ` +
+      `choose one of ${linkNames(state)} with --iface, --iface-cidr, --iface-regex or --iface-can-reach`,
   );
 }
 
@@ -97,12 +97,12 @@ function isCalled({ name, alternativeNames }: Link, wanted: string): boolean {
   return name === wanted || alternativeNames?.includes(wanted) === true;
 }
 
-/** The operator's flags, as they were given, and what each finds. */
+/** Returns the operator's flags as given, each with the interface that it finds. */
 function selectorsOf(
   { iface, ifaceCidr, ifaceRegex, ifaceCanReach, last }: UnderlayCriteria,
   state: LocalState,
 ): readonly { readonly flag: string; readonly link: Link | undefined }[] {
-  // Of several that match, the one that carried the traffic before, then the oldest.
+  // If several match: first the one that carried the traffic before, then the oldest.
   const candidates = state.links
     .filter((link) => link.name !== "lo" && usableAddresses(link, state).length > 0)
     .sort((a, b) => Number(b.name === last) - Number(a.name === last) || a.index - b.index);
@@ -136,7 +136,7 @@ function selectorsOf(
   ];
 }
 
-/** By the longest prefix, then the lowest metric. */
+/** Chooses by the longest prefix, then the lowest metric. */
 function linkTowards(address: Address, { links, routes }: LocalState): Link | undefined {
   const [best] = routes
     .filter(
@@ -150,7 +150,7 @@ function linkTowards(address: Address, { links, routes }: LocalState): Link | un
 function linkOfBefore(last: string | undefined, state: LocalState): LinkChoice | undefined {
   const link = state.links.find(({ name }) => name === last);
   if (link === undefined || usableAddresses(link, state).length === 0) return undefined;
-  return { link, reason: "the interface that was chosen before" };
+  return { link, reason: "the previously chosen interface" };
 }
 
 function linkOfAddress(wanted: readonly Address[], what: string, state: LocalState): LinkChoice | undefined {
@@ -162,7 +162,7 @@ function linkOfAddress(wanted: readonly Address[], what: string, state: LocalSta
   return undefined;
 }
 
-/** IPv4's before IPv6's, then the one of the lowest metric. */
+/** Chooses IPv4 routes before IPv6 routes, then the lowest metric. */
 function linkOfDefaultRoute(state: LocalState): LinkChoice | undefined {
   const routes = state.routes
     .filter(({ destination, table }) => destination.length === 0 && table === RT_TABLE_MAIN)
@@ -176,14 +176,17 @@ function linkOfDefaultRoute(state: LocalState): LinkChoice | undefined {
   return undefined;
 }
 
-/** The interface's addresses that reach beyond the link. */
+/** Returns the interface's addresses with global scope. */
 function usableAddresses(link: Link, { addresses }: LocalState): readonly Address[] {
   return addresses
     .filter(({ index, scope, isDuplicate }) => index === link.index && scope === RT_SCOPE.universe && !isDuplicate)
     .map(({ prefix }) => prefix.address);
 }
 
-/** An address that the Node is known by, else the first in the operator's networks, else the interface's first. */
+/**
+ * Returns an address by which the Node is known, else the first one in the operator's networks, else the interface's
+ * first one.
+ */
 function addressOf(
   link: Link,
   family: Family,

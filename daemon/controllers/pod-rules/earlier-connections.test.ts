@@ -10,7 +10,7 @@ import { forgetEarlierConnections } from "./earlier-connections.ts";
 const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
 const bytes = (text: string) => addressToBytes(parseAddress(text));
 
-/** As the kernel tells a connection to `destination`, which `by` answers. */
+/** A tracked connection to `destination`, as the kernel reports it; `by` answers it. */
 const tracked = (destination: string, by: string, destinationPort = 53) =>
   asMessage(
     query(
@@ -36,7 +36,7 @@ async function forgotten(mappings: readonly PortMapping[]): Promise<string[]> {
   const connections = [
     tracked("192.0.2.1", "192.0.2.1"),
     tracked("127.0.0.1", "127.0.0.1"),
-    // Translated already.
+    // Already translated.
     tracked("192.0.2.1", "10.22.0.2"),
     tracked("198.51.100.7", "198.51.100.7"),
     tracked("192.0.2.1", "192.0.2.1", 5353),
@@ -56,11 +56,11 @@ async function forgotten(mappings: readonly PortMapping[]): Promise<string[]> {
   return sent.map((text) => / (\S+) --orig-port-dst 53$/.exec(text)?.[1] ?? text);
 }
 
-test("connections to the node's own addresses are forgotten, but for those that the pod answers", async () => {
+test("deletes connections to the node's own addresses, except those that the pod answers", async () => {
   expect(await forgotten([mapping(17)])).toEqual(["192.0.2.1", "127.0.0.1"]);
   expect(await forgotten([mapping(17, "198.51.100.7")])).toEqual(["198.51.100.7"]);
 });
 
-test("TCP begins anew by itself", async () => {
+test("does not delete TCP connections, which clients re-establish", async () => {
   expect(await forgotten([mapping(6)])).toEqual([]);
 });

@@ -1,6 +1,6 @@
 /**
- * UDP connections that were tracked while a port was not mapped would go on leading to the node itself: they are
- * deleted. A connection that the pod answers already stays.
+ * Deletes UDP connections that were tracked while a port was not mapped, because they would continue to lead to the
+ * node itself. A connection that the pod already answers stays.
  */
 import { type Address, formatAddress, isSameAddress } from "../../../pkg/ip/address.ts";
 import { contains, IPV4_LOOPBACK } from "../../../pkg/ip/prefix.ts";
@@ -42,7 +42,7 @@ export async function forgetEarlierConnections(
             isToHostPort(connection, host, isLocal) &&
             (connection.answeredBy === undefined || !isSameAddress(connection.answeredBy, target)),
         ) === true;
-    // A node may track a million: what is about other ports is dropped as it comes.
+    // A node may track a million connections, so those to other ports are dropped as they arrive.
     const filter = { destinationPort: ports.size === 1 ? [...ports][0] : undefined };
     const stale = (await netfilter.dump(udpConnections(family, filter), (message) => isUdpTo(ports, message)))
       .flatMap((message) => parseConnection(message) ?? [])

@@ -1,4 +1,4 @@
-/** The rules of single attachments. */
+/** The controller for the rules of single attachments. */
 import { LastReports } from "../../core/last-reports.ts";
 import type { ControllerFactory } from "../context.ts";
 import { podRulesController } from "./keep-pod-rules.ts";

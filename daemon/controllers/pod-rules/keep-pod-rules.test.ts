@@ -11,7 +11,7 @@ import { podRulesController } from "./keep-pod-rules.ts";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test("while comparisons fail, other programs' commits bring no more of them, and the log has one line", async () => {
+test("while comparisons fail, other programs' commits cause no further ones, and the log has one line", async () => {
   const clock = new ManualClock();
   clock.chance = 1;
   const warned: unknown[] = [];
@@ -42,7 +42,7 @@ test("while comparisons fail, other programs' commits bring no more of them, and
     clock.advance(100);
     await settled();
   }
-  // Half a minute: at 0, 1, 3, 7 and 15 seconds.
+  // Half a minute has passes at 0, 1, 3, 7 and 15 seconds.
   expect(looks).toBe(5);
   expect(warned).toHaveLength(1);
   await runner.stop();

@@ -1,4 +1,4 @@
-/** The rules of running pods, kept for as long as weftd runs: what starts a comparison, and what is said of its outcome. */
+/** Runs the controller for the rules of running pods: what triggers a comparison, and how its outcome is reported. */
 import { CachedAttachments } from "../../../pkg/attachment/cached-attachments.ts";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
@@ -33,7 +33,7 @@ export interface PodRulesSide {
 const TOPIC = "pods' rules";
 const FAILURE = "comparison of pods' rules";
 
-/** Begins with a comparison. */
+/** Returns the controller. Its first pass is a comparison. */
 export function podRulesController(side: PodRulesSide): Runnable {
   const { clock, netlink, nftables, bases, files, gate, health, reports, log } = side;
   const rules = new RestoredPodRules({
@@ -44,7 +44,7 @@ export function podRulesController(side: PodRulesSide): Runnable {
     usesLegacyIptables: () => ([4, 6] as const).some((family) => isTableInUse(files, family, "filter")),
     onRestored: (restored, wanted) => tellRestored(side, restored, wanted),
     onOrphansRemoved: (owners) =>
-      log.info({ attachments: owners.map(describeOwner) }, "rules of pods that ended while no weftd ran are removed"),
+      log.info({ attachments: owners.map(describeOwner) }, "removed rules of pods that ended while no weftd ran"),
     onMissing: (reasons) => {
       health.warns(TOPIC, reasons);
       if (reports.isNew(TOPIC, reasons.join("\n")) && reasons.length > 0)
@@ -57,23 +57,23 @@ export function podRulesController(side: PodRulesSide): Runnable {
     retry: {
       promisingMs: () => gate.nextMs(),
       pauseMs: () => rules.delayMs,
-      // Only a pass that succeeds ends the back-off: other programs commit all the time.
+      // Only a successful pass resets the back-off, because other programs commit all the time.
       patienceMs: Number.POSITIVE_INFINITY,
       ...(side.backoff && { backoff: side.backoff }),
     },
     run: async (pass) => {
       await rules.pass();
       reports.isNew(FAILURE, "");
-      // A pass answers all wishes, also those for later.
+      // A pass answers all pending requests, including those for later.
       pass.later("comparison", rules.dueInMs);
     },
     failed: (error, retryMs) => {
       const message = error instanceof Error ? error.message : String(error);
       health.warns(TOPIC, [message]);
-      // The message tells the time of the next attempt.
+      // The message contains the time of the next attempt, which changes.
       const cause = error instanceof ContentionError ? error.name : message;
       if (reports.isNew(FAILURE, cause))
-        log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, "cannot compare rules of running pods");
     },
   };
 }
@@ -85,9 +85,12 @@ async function tellRestored(
 ): Promise<void> {
   const mappings = wanted.flatMap(({ ports }) => ports.mappings);
   await forgetEarlierConnections(netlink, nftables, mappings).catch((error) =>
-    log.warn({ err: error }, "UDP connections from when host ports were missing keep their way until they time out"),
+    log.warn(
+      { err: error },
+      "cannot delete UDP connections tracked while host ports were unmapped; they expire by timeout",
+    ),
   );
   const attachments = new Set(restored.map(({ owner }) => owner)).size;
   const parts = [...new Set(restored.map(({ part }) => part))];
-  log.info({ attachments, parts }, "rules of running pods that another program removed are back");
+  log.info({ attachments, parts }, "restored rules of running pods that another program had removed");
 }

@@ -11,7 +11,7 @@ const remembering =
   (...marks: string[]) =>
   () => ({ isEmpty: marks.length === 0, has: (mark: string) => marks.includes(mark) });
 
-test("rules whose attachment has neither a link nor a result, then and a minute later, have lost it", () => {
+test("rules are orphaned if their attachment has neither a link nor a result, now and a minute later", () => {
   const rules = new OrphanedRules();
   const owners = new Set([GONE, LINKED, MACVLAN, "site:web"]);
   const find = (nowMs: number) => [...rules.find(owners, hostEndsOf(LINKED), remembering(MACVLAN), nowMs)];
@@ -20,7 +20,7 @@ test("rules whose attachment has neither a link nor a result, then and a minute 
   expect(find(60_000)).toEqual([GONE]);
 });
 
-test("a link or a result that comes meanwhile keeps them for good, and what came later is no candidate", () => {
+test("a link or a result that appears in the meantime keeps the rules permanently, and later rules are not candidates", () => {
   const rules = new OrphanedRules();
   const owners = new Set([GONE, LINKED, MACVLAN]);
   rules.find(owners, hostEndsOf(), remembering("cni:net/other/eth0"), 0);
@@ -30,14 +30,14 @@ test("a link or a result that comes meanwhile keeps them for good, and what came
     expect(rules.find(later, hostEndsOf(), remembering("cni:net/other/eth0"), nowMs)).toEqual(new Set([GONE]));
 });
 
-test("where the runtime remembers nothing, nothing is taken for ended until it remembers something", () => {
+test("if the runtime has no results at all, no attachment counts as ended until it has one", () => {
   const rules = new OrphanedRules();
   const owners = new Set([GONE]);
   for (const nowMs of [0, 60_000]) expect(rules.find(owners, hostEndsOf(), remembering(), nowMs)).toEqual(new Set());
   expect(rules.find(owners, hostEndsOf(), remembering(MACVLAN), 120_000)).toEqual(new Set([GONE]));
 });
 
-test("what the runtime remembers is asked for only where a link is missing", () => {
+test("the runtime's results are read only if a link is missing", () => {
   const rules = new OrphanedRules();
   const fail = () => {
     throw new Error("asked");

@@ -1,27 +1,27 @@
 /**
- * Rules of attachments that ended while weftd was restarted: an earlier weftd put them back, their DEL was over before, and
- * nothing else removes them. Pure.
+ * Finds rules of attachments that ended while weftd was restarted: an earlier weftd restored the rules after their DEL,
+ * and nothing else removes them. Pure.
  *
- * Not every attachment has a link here (macvlan), and one on its way in has no result yet: only what lacks both twice, with
- * a while between, has ended.
+ * Not every attachment has a link on the host (macvlan), and an attachment whose ADD is running has no result yet. So
+ * an attachment counts as ended only if it lacks both at two times, some time apart.
  */
 import { MARK_START } from "../../../pkg/footprint.ts";
 
-/** An ADD or a DEL takes less. */
+/** Longer than an ADD or a DEL takes. */
 const WHILE_MS = 60_000;
 
-/** What the runtime remembers. */
+/** The results that the runtime has stored. */
 export interface Remembered {
-  /** True where it remembers nothing at all: its results may be kept where weftd does not look. */
+  /** True if there are no results at all: the runtime may store them where weftd does not look. */
   readonly isEmpty: boolean;
   has(mark: string): boolean;
 }
 
 export class OrphanedRules {
-  /** Those that the first look has found, with its time. */
+  /** The candidates of the first check, with its time. */
   #candidates: ReadonlyMap<string, number> | undefined;
 
-  /** The marks of those of `owners` that have ended. `remember` is called only where that is in question. */
+  /** Returns the marks of those of `owners` that have ended. `remember` is called only if needed. */
   find(
     owners: ReadonlySet<string>,
     hostEnds: ReadonlyMap<string, string>,

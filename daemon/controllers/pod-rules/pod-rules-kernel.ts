@@ -1,4 +1,4 @@
-/** The kernel's side of putting back pods' rules. */
+/** The netlink side of restoring pods' rules. */
 import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import type { Address } from "../../../pkg/ip/address.ts";
 import { linkDump, parseLink } from "../../../pkg/kernel/link.ts";
@@ -16,7 +16,7 @@ export class NetlinkPodRules implements PodRulesKernel {
 
   readonly #bases: BaseChains;
 
-  /** `bases` hears of the base chains that other programs add. */
+  /** `bases` receives the base chains that other programs add. */
   constructor(
     netlink: Pick<EventedNetlink, "dump">,
     nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">,

@@ -1,4 +1,7 @@
-/** The loop of pods' rules, without a kernel. Longer than 400 lines: half of it is the node that all cases share. */
+/**
+ * Tests the controller of pods' rules without a kernel. Longer than 400 lines: half of it is the node that all cases
+ * share.
+ */
 import { expect, test } from "vitest";
 import { type CachedAttachment, parseCachedAttachment } from "../../../pkg/attachment/cached.ts";
 import { wantedRules } from "../../../pkg/attachment/wanted-rules.ts";
@@ -55,7 +58,7 @@ function attachment(id: string, number: number, hostPort = 8000 + number): Cache
   return parseCachedAttachment(new TextEncoder().encode(JSON.stringify(content))) as CachedAttachment;
 }
 
-/** Which attachments each table has everything of. */
+/** The attachments of which each table has all rules. */
 class FakeKernel implements PodRulesKernel {
   readonly pods = new Map<string, PodRules>();
   readonly links = new Map<string, string>();
@@ -65,11 +68,11 @@ class FakeKernel implements PodRulesKernel {
   looks = 0;
   /** Called before each commit; may throw. */
   beforeCommit: (requests: readonly Request[]) => void = () => undefined;
-  /** What stands in other programs' tables. */
+  /** The content of other programs' tables. */
   forward: readonly Encodable[] = [];
   #next = 1n;
 
-  /** ADD is over. */
+  /** The ADD has ended. */
   attach(id: string, number: number): CachedAttachment {
     const cached = attachment(id, number);
     this.links.set(markOf(id), `veth${number}`);
@@ -154,7 +157,7 @@ function bench() {
   const restored: OwnedPart[][] = [];
   const missing: string[][] = [];
   const orphans: string[][] = [];
-  /** Of which the runtime has a file that tells no configuration. */
+  /** Attachments for which the runtime has a file without a configuration. */
   const files = new Set<string>();
   let reads = 0;
   let isAllowed = true;
@@ -195,7 +198,7 @@ function bench() {
     add(id: string, number: number) {
       cached.set(markOf(id), kernel.attach(id, number));
     },
-    /** The minute's comparison. */
+    /** The comparison of each minute. */
     async later(ms = 61_000) {
       clock.advance(ms);
       await rules.pass();
@@ -203,7 +206,7 @@ function bench() {
   };
 }
 
-test("while the tables stand, nothing but them is looked at until the minute is over", async () => {
+test("while the tables exist, only they are checked until the minute is over", async () => {
   const { kernel, rules, later, add } = bench();
   add("a", 2);
   await rules.pass();
@@ -215,7 +218,7 @@ test("while the tables stand, nothing but them is looked at until the minute is 
   expect(kernel.commits).toEqual([]);
 });
 
-test("what the runtime remembers is read for new attachments alone", async () => {
+test("the runtime's results are read only for new attachments", async () => {
   const made = bench();
   made.add("a", 2);
   await made.rules.pass();
@@ -226,7 +229,7 @@ test("what the runtime remembers is read for new attachments alone", async () =>
   expect(made.reads).toBe(2);
 });
 
-test("after a flush everything comes back at once, is counted by attachment and told", async () => {
+test("after a flush all rules are restored at once, counted by attachment and reported", async () => {
   const { kernel, rules, add, restored, missing, asked } = bench();
   add("a", 2);
   add("b", 3);
@@ -246,7 +249,7 @@ test("after a flush everything comes back at once, is counted by attachment and 
   expect(kernel.commits).toHaveLength(sent);
 });
 
-test("a table that another ADD has made anew since is another one", async () => {
+test("a table that another ADD has re-created counts as a different one", async () => {
   const { kernel, rules, add } = bench();
   add("a", 2);
   await rules.pass();
@@ -256,21 +259,21 @@ test("a table that another ADD has made anew since is another one", async () => 
   expect(kernel.has("a")).toEqual(POD_RULE_PARTS);
 });
 
-test("what is missing in a table that stands comes back after a while, unless its link goes", async () => {
+test("rules missing in an existing table are restored after some time, unless their link is deleted", async () => {
   const { kernel, rules, add, later } = bench();
   for (const [at, id] of ["a", "b"].entries()) add(id, at + 2);
   await rules.pass();
   for (const id of ["a", "b"]) kernel.held.get("portmap")?.delete(markOf(id));
   await later();
   expect(kernel.commits).toEqual([]);
-  // The rest of the DEL.
+  // The remainder of the DEL.
   kernel.links.delete(markOf("b"));
   await later();
   expect(kernel.has("a")).toContain("portmap");
   expect(kernel.has("b")).not.toContain("portmap");
 });
 
-test("an attachment that is on its way in has no result yet, and is left alone", async () => {
+test("an attachment whose ADD is running has no result yet, and is ignored", async () => {
   const { kernel, rules, missing } = bench();
   kernel.attach("a", 2);
   kernel.flush();
@@ -279,7 +282,7 @@ test("an attachment that is on its way in has no result yet, and is left alone",
   expect(missing).toEqual([[]]);
 });
 
-test("a link that goes while its rules come back takes them along, then or later", async () => {
+test("restored rules are removed if their link is deleted meanwhile or later", async () => {
   const { kernel, rules, add, clock } = bench();
   for (const [at, id] of ["a", "b", "c"].entries()) add(id, at + 2);
   await rules.pass();
@@ -297,7 +300,7 @@ test("a link that goes while its rules come back takes them along, then or later
   expect([kernel.has("b"), kernel.has("c")]).toEqual([[], POD_RULE_PARTS]);
 });
 
-test("where another program was faster, everything is looked at anew", async () => {
+test("if another program committed first, everything is read again", async () => {
   const { kernel, rules, add, clock } = bench();
   for (const [at, id] of ["a", "b"].entries()) add(id, at + 2);
   await rules.pass();
@@ -305,7 +308,7 @@ test("where another program was faster, everything is looked at anew", async () 
   let commits = 0;
   kernel.beforeCommit = () => {
     if (commits++ > 0) return;
-    // The DEL of b is over.
+    // The DEL of b has ended.
     kernel.links.delete(markOf("b"));
     throw new NetlinkError({ text: "nft transaction" } as Request, ERESTART, undefined, "a test");
   };
@@ -318,23 +321,23 @@ test("where another program was faster, everything is looked at anew", async () 
   expect([kernel.has("a"), kernel.has("b")]).toEqual([POD_RULE_PARTS, []]);
 });
 
-test("what rests stays away, and is tried again", async () => {
+test("a held-back repair is not done, and is retried", async () => {
   const made = bench();
   const { kernel, rules, add } = made;
   add("a", 2);
   await rules.pass();
   kernel.flush();
   made.forbid(true);
-  await expect(rules.pass()).rejects.toThrow("again and again");
+  await expect(rules.pass()).rejects.toThrow("keeps undoing");
   expect(kernel.commits).toEqual([]);
-  // Other programs' commits bring no earlier attempt.
+  // Other programs' commits cause no earlier attempt.
   expect(rules.delayMs).toBe(REST_MS);
   made.forbid(false);
   await rules.pass();
   expect(kernel.has("a")).toEqual(POD_RULE_PARTS);
 });
 
-test("what the runtime does not remember is named as long as its link is there", async () => {
+test("an attachment without a result is reported while its link exists", async () => {
   const { kernel, rules, add, later, missing } = bench();
   add("a", 2);
   kernel.attach("b", 3);
@@ -343,7 +346,7 @@ test("what the runtime does not remember is named as long as its link is there",
   await rules.pass();
   expect(missing.at(-1)).toEqual([
     expect.stringMatching(
-      /^container b, interface eth0, network net: another program removed its rules \(masquerade, portmap, macspoofchk, firewall\), .*: restart the pod$/,
+      /^container b, interface eth0, network net: another program removed its rules \(masquerade, portmap, macspoofchk, firewall\), .*; restart the pod$/,
     ),
   ]);
   kernel.links.delete(markOf("b"));
@@ -351,7 +354,7 @@ test("what the runtime does not remember is named as long as its link is there",
   expect(missing.at(-1)).toEqual([]);
 });
 
-test("a pod whose rules weftd never saw is named once its DEL cannot be under way any more", async () => {
+test("a pod whose rules weftd never saw is reported once its DEL cannot be running any more", async () => {
   const { kernel, rules, add, later, missing } = bench();
   add("a", 2);
   kernel.attach("b", 3);
@@ -366,7 +369,7 @@ test("a pod whose rules weftd never saw is named once its DEL cannot be under wa
   ]);
 });
 
-test("a port that another pod has by now stays with it, and is named for as long as it does", async () => {
+test("a port that another pod now has stays with that pod, and is reported until it is free", async () => {
   const { kernel, rules, add, cached, missing, later } = bench();
   add("a", 2);
   await rules.pass();
@@ -377,14 +380,14 @@ test("a port that another pod has by now stays with it, and is named for as long
   await rules.pass();
   expect(missing.at(-1)).toHaveLength(3);
   expect(missing.at(-1)?.join("\n")).toMatch(
-    /container a, .*: its rules \(portmap\) were removed and cannot be put back: container b, .* has 8002\/tcp of any IPv4 address by now; restart the pod/,
+    /container a, .*: its rules \(portmap\) were removed and cannot be restored: container b, .*8002\/tcp of any IPv4 address.*; restart the pod/,
   );
   await later(5000);
   expect(missing.at(-1)).toHaveLength(3);
   expect(kernel.has("a")).toEqual(["macspoofchk"]);
 });
 
-test("what a DEL takes from a table that stands is not missed, whether the runtime remembers it or not", async () => {
+test("rules that a DEL removes from an existing table do not count as missing, with or without a result", async () => {
   const { kernel, rules, later, missing } = bench();
   kernel.attach("a", 2);
   kernel.attach("b", 3);
@@ -394,7 +397,7 @@ test("what a DEL takes from a table that stands is not missed, whether the runti
   expect(missing.at(-1)).toEqual([]);
 });
 
-test("another program's table that lets no one in keeps weft's own from nothing", async () => {
+test("another program's exclusive table does not affect weft's own tables", async () => {
   const { kernel, rules, add, missing } = bench();
   add("a", 2);
   await rules.pass();
@@ -417,7 +420,7 @@ test("another program's table that lets no one in keeps weft's own from nothing"
   expect(missing.at(-1)).toEqual([expect.stringMatching(/container a, .* \(firewall\) .*EPERM/)]);
 });
 
-test("after a failure the next pass compares in any case", async () => {
+test("the pass after a failure always compares", async () => {
   const { kernel, rules, add } = bench();
   add("a", 2);
   await rules.pass();
@@ -427,7 +430,7 @@ test("after a failure the next pass compares in any case", async () => {
   expect(kernel.looks).toBe(2);
 });
 
-test("after a failure the next pass is put off in proportion to what the failed one cost", async () => {
+test("the pass after a failure is delayed in proportion to the duration of the failed one", async () => {
   const { kernel, rules, clock } = bench();
   kernel.look = () => {
     clock.advance(50);
@@ -437,7 +440,7 @@ test("after a failure the next pass is put off in proportion to what the failed 
   expect(rules.delayMs).toBe(500);
 });
 
-test("what a configuration asks for that weft cannot read is not missing while rules are there, else cannot be checked", async () => {
+test("rules of an unreadable configuration are not missing while they exist, and otherwise cannot be checked", async () => {
   const { kernel, rules, cached, missing, later } = bench();
   kernel.attach("a", 2);
   cached.set(markOf("a"), attachment("a", 2, 70_000));
@@ -452,7 +455,7 @@ test("what a configuration asks for that weft cannot read is not missing while r
   ]);
 });
 
-test("what an earlier weftd put back to an attachment that ended meanwhile goes after a minute", async () => {
+test("rules that an earlier weftd restored for an ended attachment are removed after a minute", async () => {
   const { kernel, rules, add, later, orphans } = bench();
   add("a", 2);
   kernel.attach("gone", 3);
@@ -465,7 +468,7 @@ test("what an earlier weftd put back to an attachment that ended meanwhile goes 
   expect(orphans).toEqual([[markOf("gone")]]);
 });
 
-test("an attachment without a link here keeps its rules while the runtime has a file of it", async () => {
+test("an attachment without a link on the host keeps its rules while the runtime has a file for it", async () => {
   const { kernel, rules, add, later, files } = bench();
   for (const [at, id] of ["a", "macvlan"].entries()) add(id, at + 2);
   kernel.attach("old", 4);

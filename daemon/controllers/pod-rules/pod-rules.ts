@@ -1,11 +1,11 @@
 /**
- * The rules of nf_tables that the executables have written for single pods. Another program may remove them all while the
- * pods run (`nft flush ruleset`): they come back from what the runtime remembers of each attachment.
+ * Restores the nf_tables rules that the executables have written for single pods. Another program may remove all of
+ * them while the pods run (`nft flush ruleset`); they are restored from the runtime's result for each attachment.
  *
- * What counts as an attachment: a link bears its mark, and the runtime has its result. A runtime writes the result when ADD
- * is over and removes it after DEL, and DEL's plugins take their rules out before the link goes. So rules that are missing
- * in a table that stands come back only when they have been missing for a while; and of rules that came back to an
- * attachment whose link goes meanwhile nothing stays.
+ * An attachment exists if a link has its mark and the runtime has its result. A runtime writes the result after ADD and
+ * removes it after DEL, and DEL's plugins remove their rules before the link is deleted. So rules that are missing in
+ * an existing table are restored only after they have been missing for some time, and restored rules are removed if
+ * their attachment's link is deleted meanwhile.
  */
 
 import type { CachedAttachments } from "../../../pkg/attachment/cached-attachments.ts";
@@ -40,27 +40,27 @@ import {
 import { forwardedAddresses, removeStaleRules } from "../../../pkg/tables/stale-pod-rules.ts";
 import { OrphanedRules, type Remembered } from "./orphaned-rules.ts";
 
-/** From one comparison with all that attachments should have to the next. */
+/** The time between comparisons with all rules that attachments must have. */
 const INTERVAL_MS = 60_000;
-/** After rules came back: is the attachment still there? */
+/** The time after a restore at which weftd checks whether the attachment still exists. */
 const RECHECK_MS = 2000;
-/** What is missing for so long is not on its way out with its pod. */
+/** Rules that have been missing for this time are not being removed together with their pod. */
 const PATIENCE_MS = 45_000;
 const DELAY_MS = 10;
-/** Looking in vain takes at most one part in so many of a processor, however often others commit. */
+/** Checks without changes use at most one part in this many of a processor, however often other programs commit. */
 const SHARE = 10;
-/** Others commit all the time: each attempt that was overtaken waits a little longer. */
+/** Other programs commit all the time, so each attempt that was overtaken waits a little longer. */
 const ATTEMPTS = 60;
 const LONGEST_PAUSE_MS = 100;
-/** What comes back is there in the next round; more are for links that go meanwhile. */
+/** The second round sees the restored rules; further rounds are for links that are deleted meanwhile. */
 const ROUNDS = 5;
 
 export interface PodRulesKernel {
   tables(): Promise<PodTables>;
   look(): Promise<SeenPodRules>;
-  /** The host's ends of pods' cables: mark -> name. */
+  /** The host's ends of pods' veth pairs: mark -> name. */
   hostEnds(): Promise<ReadonlyMap<string, string>>;
-  /** Throws `NetlinkError` ERESTART where the ruleset is of another generation by now. */
+  /** Throws `NetlinkError` ERESTART if the ruleset has another generation by now. */
   commit(requests: readonly Request[], generation: number | undefined): Promise<readonly Message[]>;
   lookAtForwarding(adminChain: string, addresses: readonly Address[]): Promise<SeenForwarding>;
 }
@@ -70,17 +70,17 @@ export interface PodRulesOptions {
   readonly kernel: PodRulesKernel;
   readonly cached: Pick<CachedAttachments, "read" | "hasFileOf">;
   readonly gate: Gate;
-  /** True where tables of iptables on nf_tables would stand beside those of the legacy one. */
+  /** True if tables of iptables on nf_tables would exist together with legacy ones. */
   readonly usesLegacyIptables: () => boolean;
-  /** Rules of running pods are back. */
+  /** Called after rules of running pods were restored. */
   readonly onRestored: (restored: readonly OwnedPart[], rules: readonly PodRules[]) => void | Promise<void>;
-  /** Rules are gone of attachments that ended while no weftd ran. */
+  /** Called after rules were removed whose attachments ended while no weftd ran. */
   readonly onOrphansRemoved: (owners: readonly string[]) => void;
-  /** Called after each comparison with what is missing and does not come back; with nothing where all is well. */
+  /** Called after each comparison with the rules that are missing and cannot be restored; with none if all is well. */
   readonly onMissing: (reasons: readonly string[]) => void;
 }
 
-/** What one comparison has found. */
+/** The result of one comparison. */
 interface Comparison {
   readonly seen: SeenPodRules;
   readonly hostEnds: ReadonlyMap<string, string>;
@@ -98,20 +98,20 @@ interface Accepting {
 
 export class RestoredPodRules {
   readonly #options: PodRulesOptions;
-  /** By mark; what the runtime remembered when it was last asked. */
+  /** The attachments of the runtime's last-read results, by mark. */
   #known: ReadonlyMap<string, WantedRules> = new Map();
-  /** As the last comparison has left them; `undefined` before the first. */
+  /** The tables as the last comparison has left them; undefined before the first. */
   #tables: PodTables | undefined;
-  /** Of which attachments the tables then held something. */
+  /** The attachments of which these tables had rules. */
   #held: ReadonlyMap<PodRulePart, ReadonlySet<string>> = new Map();
-  /** Part of an attachment -> since when it is missing in a table that stands. */
+  /** For parts of attachments that are missing in an existing table: the time since which they are. */
   #missingSince = new Map<string, number>();
-  /** Attachments whose rules came back from here. */
+  /** Attachments whose rules this process has restored. */
   readonly #restored = new Set<string>();
   readonly #orphaned = new OrphanedRules();
-  /** Attachments that had rules and that the runtime does not remember: mark -> parts. */
+  /** Attachments that had rules and have no result: mark -> parts. */
   readonly #lost = new Map<string, Set<PodRulePart>>();
-  /** Attachments that the runtime does not remember -> when rules of others were found removed. */
+  /** Attachments without a result: mark -> the time when other attachments' rules were found removed. */
   readonly #suspects = new Map<string, number>();
   #dueMs = 0;
   #idleUntilMs = 0;
@@ -121,19 +121,19 @@ export class RestoredPodRules {
   }
 
   /**
-   * Time to wait for more changes before the next `pass`. It grows with what the last one cost in vain, and lasts until what
-   * rests may be put back.
+   * The time to wait for more changes before the next `pass`. Grows with the duration of the last check without
+   * changes, and lasts at least until the back-off of a held-back repair ends.
    */
   get delayMs(): number {
     return Math.max(DELAY_MS, this.#idleUntilMs - this.#options.clock.nowMs());
   }
 
-  /** Until the next comparison that nothing asks for. */
+  /** The time until the next periodic comparison. */
   get dueInMs(): number {
     return Math.max(0, this.#dueMs - this.#options.clock.nowMs());
   }
 
-  /** Compares where one of the tables is gone or is another one, or where it is time. Throws where something rests. */
+  /** Compares if a table is missing or was replaced, or if the comparison is due. Throws if a repair is held back. */
   async pass(): Promise<void> {
     const beganMs = this.#options.clock.nowMs();
     try {
@@ -141,7 +141,7 @@ export class RestoredPodRules {
       await this.#compare();
       this.#options.gate.assertNothingRests();
     } catch (error) {
-      // The next attempt compares in any case.
+      // Makes the next attempt compare in any case.
       this.#dueMs = 0;
       this.#pauseSince(beganMs, error instanceof ContentionError ? error.untilMs : 0);
       throw error;
@@ -170,7 +170,7 @@ export class RestoredPodRules {
       try {
         const step = await this.#step(allowed);
         restored.push(...step.restored);
-        // What was sent is looked at again: a link that goes meanwhile takes its rules along.
+        // Check again after a change: if a link was deleted meanwhile, its rules must be removed.
         if (step.hasChanged && rounds++ < ROUNDS) continue;
         this.#settle(step, restored.length > 0);
         onMissing(this.#missing(step));
@@ -188,11 +188,11 @@ export class RestoredPodRules {
     this.#dueMs = clock.nowMs() + (owners.size > 0 ? RECHECK_MS : INTERVAL_MS);
   }
 
-  /** One look, and the change that it asks for. `allowed` tells which attachments' rules may come back. */
+  /** Reads once and makes the resulting change. `allowed` caches which attachments' rules may be restored. */
   async #step(allowed: Map<string, boolean>): Promise<Comparison> {
     const { kernel, gate } = this.#options;
     const seen = await kernel.look();
-    // After the generation was asked for: an attachment without a link has none any more when the change is made.
+    // Read after the generation: if an attachment has no link now, it has none when the change is made.
     const hostEnds = await kernel.hostEnds();
     if (await this.#removeStale(seen, hostEnds))
       return { seen, hostEnds, restored: [], obstacles: [], hasChanged: true };
@@ -212,7 +212,7 @@ export class RestoredPodRules {
     return { seen, hostEnds, ...done, obstacles: [...plan.obstacles, ...done.obstacles] };
   }
 
-  /** A table of another program's that lets no one else change it does not keep our own from being filled. */
+  /** Commits. If another program's table excludes other programs, weft's own tables are still filled. */
   async #commit(
     { generation }: SeenPodRules,
     plan: PodRulesPlan,
@@ -236,7 +236,7 @@ export class RestoredPodRules {
     };
   }
 
-  /** Rules in other programs' chains; those of another administrator's chain come in the next round. */
+  /** Plans the rules in other programs' chains, for one administrator's chain. Others follow in the next round. */
   async #accepting(pods: readonly AcceptedPod[], isAllowed: (owner: string) => boolean): Promise<Accepting> {
     const { kernel, usesLegacyIptables } = this.#options;
     for (const adminChain of new Set(pods.map((pod) => pod.adminChain))) {
@@ -252,7 +252,7 @@ export class RestoredPodRules {
     return { requests: [], restored: [], addresses: [], held: [] };
   }
 
-  /** A record that fails costs the DEL a look at the whole chain, and nothing else. */
+  /** Records the rules' handles. Without the record, DEL must read the entire chain; nothing else is affected. */
   async #record({ addresses, held }: Accepting, echoes: readonly Message[]): Promise<void> {
     try {
       await this.#options.kernel.commit(recordRules(addresses, held, echoes), undefined);
@@ -261,7 +261,7 @@ export class RestoredPodRules {
     }
   }
 
-  /** What weftd put back, and belongs to no attachment any more. True where there was something. */
+  /** Removes rules that weftd restored and that belong to no attachment any more. True if there were any. */
   async #removeStale(seen: SeenPodRules, hostEnds: ReadonlyMap<string, string>): Promise<boolean> {
     const { kernel, clock, onOrphansRemoved } = this.#options;
     const owners = new Set([...ownersOf(seen).values()].flatMap((marks) => [...marks]));
@@ -301,7 +301,7 @@ export class RestoredPodRules {
     return [...hostEnds.keys()].flatMap((mark) => this.#known.get(mark)?.rules ?? []);
   }
 
-  /** At once where the whole table was removed, else after a while. */
+  /** True at once if the entire table was removed, else after some time. */
   #isDue({ owner, part }: OwnedPart, handles: PodTables): boolean {
     const isGone = !handles.has(part);
     const isAnother = this.#tables !== undefined && this.#tables.get(part) !== handles.get(part);
@@ -316,7 +316,7 @@ export class RestoredPodRules {
     const nowMs = this.#options.clock.nowMs();
     const held = ownersOf(seen);
     const isUnknown = (mark: string) => hostEnds.has(mark) && !this.#known.has(mark);
-    // What goes from a table that stands is a DEL's work.
+    // Rules that vanish from an existing table were removed by a DEL.
     const replaced = [...this.#held].filter(([part]) => this.#tables?.get(part) !== seen.handles.get(part));
     for (const [part, owners] of replaced)
       for (const owner of owners) this.#lost.set(owner, (this.#lost.get(owner) ?? new Set()).add(part));
@@ -342,7 +342,7 @@ export class RestoredPodRules {
     const unreadable = [...hostEnds.keys()].flatMap((mark) => this.#known.get(mark)?.obstacles ?? []);
     const nowMs = this.#options.clock.nowMs();
     const unknown =
-      "and the runtime has no result of it in /var/lib/cni/results to put them back from: restart the pod";
+      "and cannot be restored, because the runtime has no result of it in /var/lib/cni/results; restart the pod";
     const lost = [...this.#lost].map(
       ([mark, parts]) =>
         `${describeOwner(mark)}: another program removed its rules (${[...parts].join(", ")}), ${unknown}`,
@@ -356,17 +356,17 @@ export class RestoredPodRules {
 }
 
 function obstacleText({ owner, part, reason }: PodRulesObstacle): string {
-  return `${describeOwner(owner)}: its rules (${part}) were removed and cannot be put back: ${reason}; restart the pod`;
+  return `${describeOwner(owner)}: its rules (${part}) were removed and cannot be restored: ${reason}; restart the pod`;
 }
 
 function uncheckedText({ owner, part, reason }: PodRulesObstacle): string {
   return (
-    `${describeOwner(owner)}: its rules (${part}) cannot be checked, and do not come back where another program removes ` +
+    `${describeOwner(owner)}: its rules (${part}) cannot be checked, and are not restored if another program removes ` +
     `them: ${reason}`
   );
 }
 
-/** In an operator's words. */
+/** Describes the rules for an operator. */
 function rulesText(owner: string): string {
   return `rules of ${describeOwner(owner)}`;
 }

@@ -1,4 +1,4 @@
-/** kube-proxy's leftovers, removed by what weftd has opened. */
+/** Creates the controller that removes kube-proxy's leftovers from weftd's parts. */
 import { execute } from "../../core/drivers/execute.ts";
 import type { ControllerFactory } from "../context.ts";
 import { ProxyLeftoversController } from "./proxy-leftovers.ts";

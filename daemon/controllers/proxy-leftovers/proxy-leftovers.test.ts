@@ -1,4 +1,4 @@
-/** When leftovers are removed, with an nf_tables in memory that holds one table of kube-proxy's. */
+/** Tests when leftovers are removed, with an nf_tables in memory that has one table of kube-proxy's. */
 import { beforeEach, expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
@@ -28,7 +28,7 @@ let health: Health;
 let happenings: Happening[];
 let links: readonly { readonly name: string }[];
 let controller: ProxyLeftoversController;
-/** Further passes. */
+/** Requested further passes. */
 let asked: number[];
 
 beforeEach(() => {
@@ -54,19 +54,19 @@ const isLeft = () => nftables.list().length > 0;
 const warnings = () => health.readiness().text.match(/^\[!\] .*/gm) ?? [];
 
 test.each<[string, boolean | undefined, Partial<ServicesSync> | undefined]>([
-  ["while the turn is not known", undefined, {}],
-  ["while another process has the turn", false, {}],
-  ["before Services are in the kernel", true, undefined],
-  ["while changes alone were sent", true, { kind: "partial" }],
-  ["after a comparison that failed", true, { isSuccess: false }],
-])("nothing is removed %s", async (_when, isOurs, sync) => {
+  ["while it is unknown which proxy serves this node", undefined, {}],
+  ["while another process serves Services", false, {}],
+  ["before Services are programmed", true, undefined],
+  ["while only changes were sent", true, { kind: "partial" }],
+  ["after a failed comparison", true, { isSuccess: false }],
+])("removes nothing %s", async (_when, isOurs, sync) => {
   if (isOurs !== undefined) facts.of(PROXY_TURN).publish({ isOurs });
   if (sync !== undefined) facts.of(SERVICES_SYNC).publish({ ...FULL, ...sync });
   await pass();
   expect(isLeft()).toBe(true);
 });
 
-test("once all Services are in the kernel the leftovers go, and a pass is asked for then alone", async () => {
+test("removes the leftovers once all Services are programmed, and requests a pass only then", async () => {
   let calls = 0;
   for (const topic of controller.subscriptions.topics) topic.subscribe(() => calls++);
   facts.of(PROXY_TURN).publish({ isOurs: true });
@@ -77,7 +77,7 @@ test("once all Services are in the kernel the leftovers go, and a pass is asked 
   expect({ happenings, warnings: warnings() }).toEqual({ happenings: [], warnings: [] });
 });
 
-test("a long removal takes several passes, with pauses between, and logs its progress", async () => {
+test("a long removal takes several passes with pauses and logs its progress", async () => {
   facts.of(PROXY_TURN).publish({ isOurs: true });
   facts.of(SERVICES_SYNC).publish(FULL);
   const base = { type: "nat", priority: -100, rules: [] } as const;
@@ -92,13 +92,13 @@ test("a long removal takes several passes, with pauses between, and logs its pro
     told.push(...warnings());
   }
   expect(told).toEqual(
-    [1, 2, 3, 4].map((done) => `[!] kube-proxy's rules: ${done} of 4 transactions of their removal are done`),
+    [1, 2, 3, 4].map((done) => `[!] kube-proxy's rules: ${done} of 4 transactions for their removal done`),
   );
   expect(asked).toEqual([100, 100, 100, 100]);
   expect({ isLeft: isLeft(), warnings: warnings() }).toEqual({ isLeft: false, warnings: [] });
 });
 
-test("rules that come back are a running kube-proxy's: one Event, and nothing is removed", async () => {
+test("reappearing rules belong to a running kube-proxy: one Event, and no removal", async () => {
   facts.of(PROXY_TURN).publish({ isOurs: true });
   facts.of(SERVICES_SYNC).publish(FULL);
   await pass();
@@ -106,14 +106,14 @@ test("rules that come back are a running kube-proxy's: one Event, and nothing is
   for (let time = 0; time < 3; time++) await pass();
   expect(isLeft()).toBe(true);
   expect(happenings.map(({ reason }) => reason)).toEqual(["KubeProxyBeside"]);
-  expect(happenings[0]?.message).toContain("table ip kube-proxy (0 chains) came back");
+  expect(happenings[0]?.message).toContain("table ip kube-proxy (0 chains) reappeared");
   expect(warnings()).toHaveLength(1);
   nftables.do(...TABLE.slice(0, 2));
   await pass();
   expect(warnings()).toEqual([]);
 });
 
-test("a removal that fails gives one Event, and is tried again", async () => {
+test("a failed removal causes one Event, and is retried", async () => {
   facts.of(PROXY_TURN).publish({ isOurs: true });
   facts.of(SERVICES_SYNC).publish(FULL);
   const EPERM = 1;
@@ -126,7 +126,7 @@ test("a removal that fails gives one Event, and is tried again", async () => {
   expect({ isLeft: isLeft(), warnings: warnings() }).toEqual({ isLeft: false, warnings: [] });
 });
 
-test("virtual servers of IPVS mode are named, with what removes them", async () => {
+test("reports virtual servers of IPVS mode with the command that removes them", async () => {
   facts.of(PROXY_TURN).publish({ isOurs: true });
   facts.of(SERVICES_SYNC).publish(FULL);
   links = [{ name: "kube-ipvs0" }];

@@ -1,6 +1,6 @@
 /**
- * What kube-proxy has left on a node that weftd took over from it: removed once weftd's own rules stand. Connections go on,
- * since conntrack has their translation; new ones find weftd's rules.
+ * Removes kube-proxy's rules from a node that weftd took over from it, after weftd's own rules are programmed. Existing
+ * connections continue, since conntrack has their translation; new ones match weftd's rules.
  */
 import { IPVS_DEVICE } from "../../../pkg/foreign/kube-proxy/names.ts";
 import type { Pass, Runnable } from "../../core/controller.ts";
@@ -12,7 +12,7 @@ import type { EventReporter } from "../../sources/events.ts";
 import { PROXY_TURN, SERVICES_SYNC } from "../facts.ts";
 import { LeftoverRemoval, lookForLeftovers, type RemovalParts } from "./removal.ts";
 
-/** How often it is looked whether a kube-proxy programs beside weftd. */
+/** The time between checks whether a kube-proxy programs Services as well. */
 const LOOK_MS = 60_000;
 
 const TOPIC = "kube-proxy's rules";
@@ -30,9 +30,9 @@ export class ProxyLeftoversController implements Runnable {
   readonly #parts: ProxyLeftoversParts;
   readonly #unsubscribe: () => void;
   readonly #reports = new LastReports();
-  /** The one under way. */
+  /** The running removal. */
   #removal: LeftoverRemoval | undefined;
-  /** All Services have been in the kernel since the turn is ours. */
+  /** True if all Services have been programmed since weftd serves them. */
   #isProgrammed = false;
   #isRemoved = false;
   #isBeside = false;
@@ -52,7 +52,7 @@ export class ProxyLeftoversController implements Runnable {
 
   async run({ kernel, later }: Pass): Promise<void> {
     if (this.#parts.facts.of(PROXY_TURN).value?.isOurs !== true || !this.#isProgrammed) return;
-    // A pass of minutes would look like one that hangs.
+    // A single pass of minutes would look as if it hung.
     if (!this.#isRemoved && !(await this.#remove())) return later("removal", this.#removal?.restMs ?? 0);
     if (this.#isRemoved) await this.#look();
     this.#isRemoved = true;
@@ -73,26 +73,29 @@ export class ProxyLeftoversController implements Runnable {
     this.#unsubscribe();
   }
 
-  /** False where there is more to do. */
+  /** False if the removal is not finished. */
   async #remove(): Promise<boolean> {
     const { log, health } = this.#parts;
     const removal = this.#removal ?? new LeftoverRemoval(this.#parts);
-    // One that fails is begun anew.
+    // A failed removal is started again from the beginning.
     this.#removal = undefined;
     const removed = await removal.goOn();
     if (removed === undefined) {
       this.#removal = removal;
       const { done, of } = removal.progress;
       log.info({ done, of }, "removing kube-proxy's rules");
-      health.warns(TOPIC, [`${done} of ${of} transactions of their removal are done`]);
+      health.warns(TOPIC, [`${done} of ${of} transactions for their removal done`]);
       return false;
     }
     health.warns(TOPIC, []);
-    if (removed.found.length > 0) log.info({ ...removed }, "kube-proxy's rules are removed");
+    if (removed.found.length > 0) log.info({ ...removed }, "kube-proxy's rules removed");
     return true;
   }
 
-  /** What comes back after its removal is no leftover: it is not removed again, since its owner would put it back. */
+  /**
+   * Checks for rules that reappeared. They belong to a running kube-proxy and are not removed again, since it would
+   * restore them.
+   */
   async #look(): Promise<void> {
     const { log, health, events, nftables } = this.#parts;
     const { found } = await lookForLeftovers(nftables);
@@ -104,9 +107,9 @@ export class ProxyLeftoversController implements Runnable {
     if (this.#isBeside) return;
     this.#isBeside = true;
     const message =
-      `a kube-proxy programs Services beside weftd: ${found.join(", ")} came back. Stop it: kubectl -n kube-system delete ` +
+      `a kube-proxy programs Services in addition to weftd: ${found.join(", ")} reappeared; stop it: kubectl -n kube-system delete ` +
       "daemonset kube-proxy; weftd removes its rules at its next start";
-    log.warn({ found }, "a kube-proxy programs Services beside weftd");
+    log.warn({ found }, "a kube-proxy programs Services in addition to weftd");
     health.warns(TOPIC, [message]);
     events.report({ type: "Warning", reason: "KubeProxyBeside", message });
   }
@@ -114,8 +117,8 @@ export class ProxyLeftoversController implements Runnable {
   #tellOfIpvs(isThere: boolean): void {
     const { health } = this.#parts;
     const message =
-      `device ${IPVS_DEVICE}: kube-proxy's IPVS mode has left virtual servers, which answer in place of weftd's rules for this ` +
-      "node's own connections. weftd does not remove them; run kube-proxy --cleanup on the host";
+      `device ${IPVS_DEVICE}: kube-proxy's IPVS mode has left virtual servers, which take this node's own connections to Services ` +
+      "instead of weftd's rules. weftd does not remove them; run kube-proxy --cleanup on the host";
     health.warns("IPVS", isThere ? [message] : []);
   }
 }

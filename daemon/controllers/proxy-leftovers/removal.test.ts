@@ -1,4 +1,6 @@
-/** Against the nf_tables in memory: what is planned is carried out, and afterwards nothing but kube-proxy's is gone. */
+/**
+ * Runs against the nf_tables in memory: carries out the plan, and checks that only kube-proxy's objects are removed.
+ */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
@@ -22,7 +24,10 @@ const HOOKS = {
   POSTROUTING: "postrouting",
 } as const;
 
-/** One of iptables-nft's tables, as it was recorded on a node with kube-proxy in iptables mode; jumps alone are kept of rules. */
+/**
+ * One of iptables-nft's tables, as recorded on a node with kube-proxy in iptables mode. It keeps only the jumps of its
+ * rules.
+ */
 function recorded(family: "ip" | "ip6", name: XTable, more: readonly Chain[] = []): Table {
   const saved = readFileSync("test/vectors/kube-proxy/iptables-mode-n1.txt", "utf8");
   const { chains, rules } = parseSaved(saved.split("COMMIT").find((part) => part.includes(`\n*${name}\n`)) ?? "");
@@ -45,7 +50,7 @@ function recorded(family: "ip" | "ip6", name: XTable, more: readonly Chain[] = [
   };
 }
 
-/** A table of nftables mode with so many Services: a chain for each, to which a map leads. */
+/** A table of nftables mode with `count` Services: a chain for each, and a map that leads to them. */
 function ownTable(family: "ip" | "ip6", count: number): Table {
   const services = Array.from({ length: count }, (_, at) => `service-${at}`);
   return {
@@ -94,7 +99,7 @@ async function removeLeftovers(parts: RemovalParts): Promise<Removed> {
   }
 }
 
-test("where nothing is left, a few questions are asked and nothing is changed", async () => {
+test("without leftovers, sends a few queries and changes nothing", async () => {
   const { nftables, parts } = bench(STRANGER, {
     ...{ family: "ip", name: "nat", comment: "", sets: [] },
     chains: [{ name: "POSTROUTING", type: "nat", hook: "postrouting", priority: 100, rules: [] }],
@@ -104,7 +109,7 @@ test("where nothing is left, a few questions are asked and nothing is changed", 
   expect(nftables.list()).toEqual(before);
 });
 
-test("tables of nftables mode go whole", async () => {
+test("removes tables of nftables mode entirely", async () => {
   const { nftables, parts } = bench(STRANGER, ownTable("ip", 3), ownTable("ip6", 0));
   const { found } = await removeLeftovers(parts);
   expect(found).toEqual(["table ip kube-proxy (6 chains)", "table ip6 kube-proxy (3 chains)"]);
@@ -112,7 +117,7 @@ test("tables of nftables mode go whole", async () => {
 });
 
 test.each(["ip", "ip6"] as const)(
-  "chains of iptables mode go from %s, and the rules that lead there",
+  "removes chains of iptables mode from %s, and the rules that jump to them",
   async (family) => {
     const tables = (["filter", "nat", "mangle"] as const).map((name) => recorded(family, name));
     const { nftables, parts } = bench(STRANGER, ...tables);
@@ -130,7 +135,7 @@ test.each(["ip", "ip6"] as const)(
   },
 );
 
-test("a chain that another program's rules lead to stays, with what masquerades for it", async () => {
+test("keeps a chain to which another program's rules jump, and the masquerading for it", async () => {
   const portmap: Chain = { name: "CNI-DN-1", rules: [{ statements: [jump("KUBE-MARK-MASQ")], comment: "dnat" }] };
   const { nftables, parts } = bench(recorded("ip", "nat", [portmap]));
   const { kept } = await removeLeftovers(parts);
@@ -140,7 +145,7 @@ test("a chain that another program's rules lead to stays, with what masquerades 
   expect(left).not.toMatch(/KUBE-(?:SERVICES|SEP|SVC|PROXY-CANARY)/);
 });
 
-test("no transaction of a large table is large, and the first takes away what leads there", async () => {
+test("splits the removal of a large table, and removes the rules that jump to it first", async () => {
   const { nftables, parts } = bench(ownTable("ip", 1200));
   const sizes: number[] = [];
   let afterFirst: string[] = [];
@@ -155,10 +160,10 @@ test("no transaction of a large table is large, and the first takes away what le
   expect(nftables.list()).toEqual([]);
 });
 
-test("a removal of many transactions goes on for a moment at a time", async () => {
+test("a removal of many transactions runs in bursts", async () => {
   const { nftables, parts, clock } = bench(ownTable("ip", 300));
   nftables.beforeAnswer = (messages) => {
-    // The look takes long, and each transaction.
+    // Reading takes long, and so does each transaction.
     clock.advance(messages.length > 2 ? 200 : 100);
   };
   const removal = new LeftoverRemoval(parts);
@@ -170,7 +175,7 @@ test("a removal of many transactions goes on for a moment at a time", async () =
   }
   expect(progress[0]).toBe(3);
   expect(progress.length).toBeGreaterThan(1);
-  // Twice what the look took, less as there is less to read, and never nothing.
+  // Twice the time of reading; less as fewer chains are left, and never zero.
   expect(rests[0]).toBeGreaterThan(200);
   expect(rests).toEqual([...rests].sort((one, other) => other - one));
   expect(removal.restMs).toBe(100);
@@ -178,7 +183,7 @@ test("a removal of many transactions goes on for a moment at a time", async () =
   expect(nftables.list()).toEqual([]);
 });
 
-test("chains that an old kernel still takes for used go with their table", async () => {
+test("chains that an old kernel still counts as used are removed with their table", async () => {
   const { nftables, parts } = bench(ownTable("ip", 3));
   const EBUSY = 16;
   let refusals = 0;
@@ -192,7 +197,7 @@ test("chains that an old kernel still takes for used go with their table", async
   expect(nftables.list()).toEqual([]);
 });
 
-test("what was interrupted is finished later", async () => {
+test("finishes an interrupted removal later", async () => {
   const { nftables, parts } = bench(recorded("ip", "nat"), recorded("ip", "filter"));
   const ENOMEM = 12;
   nftables.refuse = ({ type }) => (type === NFT_MSG_DELCHAIN.type ? ENOMEM : 0);
@@ -203,7 +208,7 @@ test("what was interrupted is finished later", async () => {
   expect(left.filter((chain) => isProxyChain("nat", chain) || isProxyChain("filter", chain))).toEqual([]);
 });
 
-/** iptables-legacy has a table nat in use, and prints this of it. */
+/** iptables-legacy has a table nat in use, and prints `shown` for it. */
 function withLegacy(shown: string | undefined, restored: string | undefined) {
   const { files, parts } = bench();
   files.makeDirectory("/proc/net");
@@ -216,7 +221,7 @@ function withLegacy(shown: string | undefined, restored: string | undefined) {
   return { calls, remove: () => removeLeftovers({ ...parts, execute }) };
 }
 
-test("in iptables-legacy's tables all goes at once", async () => {
+test("removes everything from iptables-legacy's tables at once", async () => {
   const { calls, remove } = withLegacy("-P OUTPUT ACCEPT\n-N KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n", "");
   expect(await remove()).toMatchObject({ found: ["1 chains KUBE-* in table nat of iptables-legacy"] });
   expect(calls).toEqual([
@@ -226,8 +231,12 @@ test("in iptables-legacy's tables all goes at once", async () => {
 });
 
 test.each([
-  [undefined, undefined, /no iptables-legacy here to look .* kube-proxy --cleanup/],
-  ["-P OUTPUT ACCEPT\n-N KUBE-SERVICES\n", undefined, /1 chains of .* no iptables-legacy-restore here: .* --cleanup/],
-])("where iptables-legacy's programs are missing, the message says what to run", async (shown, restored, message) => {
+  [undefined, undefined, /iptables-legacy is not available .* kube-proxy --cleanup/],
+  [
+    "-P OUTPUT ACCEPT\n-N KUBE-SERVICES\n",
+    undefined,
+    /1 chains of .* iptables-legacy-restore is not available here; .* --cleanup/,
+  ],
+])("without iptables-legacy's programs, the error names the command to run", async (shown, restored, message) => {
   await expect(withLegacy(shown, restored).remove()).rejects.toThrow(message);
 });

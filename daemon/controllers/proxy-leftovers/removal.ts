@@ -1,7 +1,7 @@
 /**
- * Removes what kube-proxy has left in nf_tables and in iptables-legacy's tables. In bursts: `nft` and `iptables-nft` read all
- * chains before they change anything, and begin anew each time that another program has committed meanwhile. Without pauses
- * they wait for the end: 20 seconds among 48,000 chains.
+ * Removes kube-proxy's rules from nf_tables and from iptables-legacy's tables. Works in bursts: `nft` and
+ * `iptables-nft` read all chains before they change anything, and start again each time another program has committed
+ * meanwhile. Without pauses they would wait for the end of the removal: 20 seconds with 48,000 chains.
  */
 
 import type { Clock } from "../../../pkg/cluster/clock.ts";
@@ -19,12 +19,12 @@ import type { Files } from "../../../pkg/sys/system.ts";
 import { answeredBy } from "../../core/drivers/ruleset.ts";
 import { type Execute, isTableInUse, LEGACY_PROGRAM, restoreLegacy, runLegacy } from "../../core/legacy-tables.ts";
 
-/** iptables-legacy reads and writes a whole table at once: tens of thousands of rules take it seconds. */
+/** iptables-legacy reads and writes an entire table at once, which takes seconds with tens of thousands of rules. */
 const LEGACY_LIMIT_MS = 25_000;
 
-/** Transactions follow each other for so long. */
+/** The duration of a burst of transactions. */
 const BURST_MS = 500;
-/** A pause is twice as long as reading the chains that are left takes, within these bounds. */
+/** A pause is twice as long as reading the remaining chains takes, within these bounds. */
 const REST_MS = { least: 100, most: 5000 };
 
 export interface RemovalParts {
@@ -35,13 +35,13 @@ export interface RemovalParts {
 }
 
 export interface Removed {
-  /** In words. Empty: nothing was left. */
+  /** The removed objects, in words; empty if nothing was left. */
   readonly found: readonly string[];
   readonly kept: readonly string[];
   readonly transactions: number;
 }
 
-/** What of kube-proxy's is in nf_tables. */
+/** Reads kube-proxy's objects in nf_tables. */
 export function lookForLeftovers(nftables: RemovalParts["nftables"]): Promise<ProxyLeftovers> {
   return answeredBy(nftables, proxyLeftoversLook());
 }
@@ -61,12 +61,12 @@ export class LeftoverRemoval {
     this.#parts = parts;
   }
 
-  /** Transactions that are done, and all that are to be. */
+  /** The number of finished transactions, and of all. */
   get progress(): { readonly done: number; readonly of: number } {
     return { done: this.#done, of: this.#leftovers?.transactions.length ?? 0 };
   }
 
-  /** How long others are to be left alone before the removal goes on. */
+  /** The pause for other programs before the removal continues. */
   get restMs(): number {
     const { done, of } = this.progress;
     const share = of === 0 ? 0 : 1 - done / of;
@@ -74,9 +74,9 @@ export class LeftoverRemoval {
   }
 
   /**
-   * Goes on for a moment; undefined where there is more to do, after a pause of `restMs`. Rejects where another program has
-   * changed something meanwhile, and where something is left that cannot be removed from here (the message says what to run):
-   * what is left then is a new removal's.
+   * Continues for one burst. Returns undefined if the removal is not finished; the next call must follow after
+   * `restMs`. Rejects if another program has changed something meanwhile, or if leftovers cannot be removed by weftd
+   * (the message names the command to run). After a rejection, start a new removal.
    */
   async goOn(): Promise<Removed | undefined> {
     const { nftables, clock } = this.#parts;
@@ -125,19 +125,19 @@ async function removeFromLegacy(
   table: XTable,
 ): Promise<Omit<Removed, "transactions">> {
   const program = LEGACY_PROGRAM[family];
-  const remedy = "remove kube-proxy's rules on the host by kube-proxy --cleanup";
+  const remedy = "to remove kube-proxy's rules, run kube-proxy --cleanup on the host";
   const shown = await runLegacy(execute, family, ["-t", table, "-S"], { timeLimitMs: LEGACY_LIMIT_MS });
   if (shown === undefined) {
     throw new Error(
-      `the table ${table} of ${program} is in use, and there is no ${program} here to look whether kube-proxy's rules are in ` +
-        `it: ${remedy}`,
+      `the table ${table} of ${program} is in use, but ${program} is not available here to find kube-proxy's rules in it; ` +
+        `${remedy}`,
     );
   }
   const { text, count, kept } = legacyProxyLeftovers(table, shown);
   if (text === "") return { found: [], kept: [] };
   if ((await restoreLegacy(execute, family, text, LEGACY_LIMIT_MS)) === undefined)
     throw new Error(
-      `${count} chains of kube-proxy's are in the table ${table} of ${program}, and there is no ${program}-restore here: ${remedy}`,
+      `${count} chains of kube-proxy's are in the table ${table} of ${program}, but ${program}-restore is not available here; ${remedy}`,
     );
   return {
     found: [`${count} chains KUBE-* in table ${table} of ${program}`],

@@ -27,7 +27,7 @@ const EINVAL = 22;
 const ENOENT = 2;
 const EOPNOTSUPP = 95;
 
-/** A table of UDP flows; their ids count from 1. What `refuses` names an errno for is refused. */
+/** A table of UDP flows; ids count from 1. Refuses requests for which `refuses` has an errno. */
 class Table {
   readonly flows = new Map<number, string>();
   readonly sent: string[] = [];
@@ -84,7 +84,7 @@ const isFlush = (item: Encodable) =>
   item.type === IPCTNL_MSG_CT_DELETE.type &&
   decode(IPCTNL_MSG_CT_DELETE, asMessage(item)).attributes.filter !== undefined;
 
-test("few flows are deleted one by one; one that has ended meanwhile is no failure", async () => {
+test("deletes few flows one by one; one that has ended meanwhile is not a failure", async () => {
   const table = new Table(3);
   expect(await new FlowCleaner(table, LIMITS).clean(search)).toBe(3);
   expect(table.sent).toEqual(["dump"]);
@@ -98,20 +98,20 @@ test("few flows are deleted one by one; one that has ended meanwhile is no failu
   expect(await new FlowCleaner(racing, LIMITS).clean(search)).toBe(2);
 });
 
-test("good flows stay", async () => {
+test("keeps flows that are not stale", async () => {
   const table = new Table(2, undefined, "0.0.0.1");
   expect(await new FlowCleaner(table, LIMITS).clean(search)).toBe(0);
   expect(table.flows.size).toBe(2);
 });
 
-test("many are flushed by filter", async () => {
+test("flushes many flows by filter", async () => {
   const table = new Table(100);
   expect(await new FlowCleaner(table, LIMITS).clean(search)).toBe(100);
   expect(table.sent).toEqual(["dump", "flush"]);
   expect(table.flows.size).toBe(0);
 });
 
-test("a kernel that cannot flush by filter is asked once, and deletes all of them in several rounds", async () => {
+test("tries to flush by filter once on a kernel that cannot, and then deletes in several rounds", async () => {
   const table = new Table(400, (item) => (isFlush(item) ? EINVAL : undefined));
   const cleaner = new FlowCleaner(table, LIMITS);
   expect(await cleaner.clean(search)).toBe(400);
@@ -119,13 +119,13 @@ test("a kernel that cannot flush by filter is asked once, and deletes all of the
   expect(table.flows.size).toBe(0);
 });
 
-test("what no selector says exactly is never flushed", async () => {
+test("never flushes flows that no selector describes exactly", async () => {
   const table = new Table(100);
   expect(await new FlowCleaner(table, LIMITS).clean({ ...search, exact: undefined })).toBe(100);
   expect(table.sent).toEqual(["dump"]);
 });
 
-test("a kernel without zones is asked without one", async () => {
+test("queries a kernel without zones without a zone", async () => {
   const table = new Table(1, (item) =>
     decode(IPCTNL_MSG_CT_GET, asMessage(item)).attributes.filter &&
     decode(IPCTNL_MSG_CT_GET, asMessage(item)).attributes.zone === 0
@@ -138,7 +138,7 @@ test("a kernel without zones is asked without one", async () => {
   expect(table.sent).toEqual(["dump", "dump of all zones", "dump of all zones"]);
 });
 
-test("other refusals are errors", async () => {
+test("throws other refusals", async () => {
   const table = new Table(1, () => 1);
   await expect(new FlowCleaner(table, LIMITS).clean(search)).rejects.toThrow(
     /conntrack -L -f ipv4 -p udp --orig-dst 10.96.0.10/,

@@ -1,4 +1,4 @@
-/** Deletes stale flows: in the kernel where that can delete by filter, else one by one by what names each. */
+/** Deletes stale flows: by filter in the kernel if it supports that, else one by one. */
 import { deleteConnection, isToPorts, parseConnection } from "../../../pkg/kernel/connection.ts";
 import {
   type ConnectionSelector,
@@ -11,20 +11,20 @@ import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message } from "../../../pkg/netlink/message.ts";
 import type { Search } from "../../../pkg/services/conntrack/search.ts";
 
-/** So many are parsed at once to be deleted, a kilobyte or two each. */
+/** The number of flows that are parsed at once for deletion, one to two kilobytes each. */
 const PARSED = 256;
 
 export interface CleaningLimits {
-  /** So many flows are held at once, some 300 bytes each; those beyond are found by another dump. */
+  /** The number of flows that are kept at once, about 300 bytes each. Further ones are found by another dump. */
   readonly held: number;
-  /** From so many on, one more walk of a table of 100,000 flows costs less than a message for each. */
+  /** From this number on, another walk of a table of 100,000 flows costs less than one message per flow. */
   readonly flushedFrom: number;
 }
 
 const LIMITS: CleaningLimits = { held: 32_768, flushedFrom: 1024 };
 
 interface Found {
-  /** As the kernel tells them, at most `held`. */
+  /** The kernel's messages, at most `held`. */
   readonly flows: readonly Message[];
   readonly count: number;
 }
@@ -32,7 +32,7 @@ interface Found {
 export class FlowCleaner {
   readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
   readonly #limits: CleaningLimits;
-  /** Learned from the first refusal. */
+  /** Set to false by the first refusal. */
   #canFlush = true;
   #knowsZones = true;
 
@@ -41,7 +41,7 @@ export class FlowCleaner {
     this.#limits = limits;
   }
 
-  /** Returns how many flows were deleted. Throws `NetlinkError`; flows that were not reached stay. */
+  /** Returns the number of deleted flows. Throws `NetlinkError`; the remaining flows then stay. */
   async clean(search: Search): Promise<number> {
     let deleted = 0;
     for (;;) {
@@ -62,13 +62,13 @@ export class FlowCleaner {
       const flow = parseConnection(message);
       if (flow === undefined || !isStale(flow)) return;
       count++;
-      // In bytes of its own: a flow would hold its whole datagram.
+      // A copy of the bytes: otherwise each flow would keep its entire datagram in memory.
       if (flows.length < this.#limits.held) flows.push({ ...message, payload: message.payload.slice() });
     });
     return { flows, count };
   }
 
-  /** Shows each message to `look`, and keeps none. */
+  /** Calls `look` with each message, and keeps none. */
   async #dump(selector: ConnectionSelector, look: (message: Message) => void): Promise<void> {
     const seen = (message: Message) => {
       look(message);
@@ -78,13 +78,13 @@ export class FlowCleaner {
       await this.#netlink.dump(connectionDump(this.#knowsZones ? selector : withoutZone(selector)), seen);
     } catch (error) {
       if (!this.#knowsZones || !isNetlinkError(error, "EOPNOTSUPP")) throw error;
-      // Built without zones, the kernel has none but zone 0.
+      // A kernel built without zones has only zone 0.
       this.#knowsZones = false;
       await this.#netlink.dump(connectionDump(withoutZone(selector)), seen);
     }
   }
 
-  /** False where the kernel cannot. */
+  /** False if the kernel cannot flush by filter. */
   async #flush(selector: ExactSelector): Promise<boolean> {
     if (!this.#canFlush) return false;
     const request = connectionFlush(this.#knowsZones ? selector : withoutZone(selector));

@@ -1,4 +1,4 @@
-/** Flows of Services. */
+/** The controller for stale flows of Services. */
 import { lookAtPlaces } from "../../../pkg/services/nftables/held-frontends.ts";
 import { answeredBy } from "../../core/drivers/ruleset.ts";
 import type { ControllerFactory } from "../context.ts";
@@ -10,7 +10,7 @@ export const serviceConntrack: ControllerFactory = async ({ options, clock, log,
   if (options.serviceProxy === "none") return undefined;
   // Services may have been deleted while no weftd ran. Nothing is programmed before all controllers are made.
   const held = await answeredBy(kernel.nftables, lookAtPlaces()).catch((error) => {
-    log.warn({ err: error }, "what is programmed of Services cannot be read: flows of those that are gone may stay");
+    log.warn({ err: error }, "cannot read the programmed Services; stale flows of deleted ones may stay");
     return [];
   });
   return serviceConntrackController({

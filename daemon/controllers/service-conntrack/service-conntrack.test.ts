@@ -54,7 +54,7 @@ function bench(clean: (search: Search) => Promise<number>, held: readonly Fronte
 
 const [A, B] = [frontend("10.96.0.1", "10.244.0.1"), frontend("10.96.0.1", "10.244.0.2")];
 
-test("a change is looked at after it is in the kernel, and the next ones once a second", async () => {
+test("reviews a change after it is programmed, and the next ones once a second", async () => {
   const { commit, advance, passesMs, sweeps } = bench(async () => 3);
   commit(A, B);
   await advance(50);
@@ -74,14 +74,14 @@ test("a change is looked at after it is in the kernel, and the next ones once a 
   ]);
 });
 
-test("a change that makes nothing stale costs nothing", async () => {
+test("a change that makes no flow stale causes no dump", async () => {
   const { commit, advance, passesMs } = bench(async () => 0);
   commit(A, frontend("10.96.0.1", "10.244.0.1", "10.244.0.2"));
   await advance(3000);
   expect(passesMs).toEqual([]);
 });
 
-test("a failed pass is repeated with all that was due, and a failing family keeps the other one from nothing", async () => {
+test("a failed pass is retried with everything that was due, and a failing family does not affect the other", async () => {
   const asked: string[] = [];
   let isBroken = true;
   const { commit, advance } = bench(async ({ selector }) => {
@@ -99,7 +99,7 @@ test("a failed pass is repeated with all that was due, and a failing family keep
   expect(asked).toEqual([four, six, four]);
 });
 
-test("when weftd starts, flows to all frontends are looked at", async () => {
+test("reviews flows to all frontends when weftd starts", async () => {
   const searches: Search[] = [];
   const { committed, advance } = bench(async (search) => {
     searches.push(search);
@@ -113,7 +113,7 @@ test("when weftd starts, flows to all frontends are looked at", async () => {
   ]);
 });
 
-test("a comparison that has changed nothing costs nothing; what it finds gone is looked at, and all after a repair", async () => {
+test("a comparison without changes causes no dump; removed frontends are reviewed, and all of them after a repair", async () => {
   const searches: Search[] = [];
   const { committed, advance } = bench(async (search) => {
     searches.push(search);
@@ -132,7 +132,7 @@ test("a comparison that has changed nothing costs nothing; what it finds gone is
   expect(await compared(true, A)).toEqual([A.address]);
 });
 
-test("frontends that were removed while no weftd ran lose their flows", async () => {
+test("deletes flows of frontends that were removed while no weftd ran", async () => {
   const searches: Search[] = [];
   const clean = async (search: Search) => {
     searches.push(search);

@@ -1,6 +1,6 @@
 /**
- * Deletes flows that a change of Services has made stale (pkg/services/conntrack), after the change is in the kernel and
- * without keeping the next one from it: on a socket of its own, at most one pass a second.
+ * Deletes flows that a change of Services has made stale (pkg/services/conntrack). It runs after the change is
+ * programmed and does not delay the next change: it uses a separate socket and runs at most one pass a second.
  */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
@@ -15,17 +15,17 @@ import { type Fact, Topic } from "../../core/topic.ts";
 import type { ConntrackSweep, ProgrammedServices } from "../facts.ts";
 import type { FlowCleaner } from "./flow-cleaner.ts";
 
-/** Changes of one moment share a pass, and packets that met the old rules are tracked by then. */
+/** Changes of one moment share a pass, and packets that matched the old rules are tracked by then. */
 const SETTLING_MS = 10;
 
-/** From the beginning of a pass to that of the next. */
+/** The time from the beginning of a pass to the beginning of the next. */
 const PACE_MS = 1000;
 
 export interface ServiceConntrackParts {
   readonly clock: Pick<Clock, "nowMs">;
   readonly log: Logger;
   readonly cleaner: Pick<FlowCleaner, "clean">;
-  /** Frontends that an earlier weftd has left in the kernel. */
+  /** Frontends that an earlier weftd has programmed. */
   readonly held?: readonly FrontendPlace[];
   readonly committed: Fact<ProgrammedServices>;
   readonly sweep: Pick<Fact<ConntrackSweep>, "publish">;
@@ -45,7 +45,7 @@ export function serviceConntrackController(parts: ServiceConntrackParts): Runnab
     const frontends = () => said.frontends();
     const isUnknown = changes === undefined && (hasWritten || programmed.isUnknown);
     reviews.add(programmed.follow(changes, frontends));
-    // What was missing in the kernel let flows pass by.
+    // While a rule was missing in the kernel, flows may have been tracked without it.
     if (isUnknown) reviews.addAll(frontends());
     reviews.addRemoved(held.filter((place) => !programmed.has(frontendKey(place))));
     held = [];

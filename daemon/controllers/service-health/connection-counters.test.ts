@@ -19,7 +19,7 @@ interface Counted {
   readonly connections: number;
 }
 
-/** A part of the dump of a set whose elements are counted: address . protocol . port, each field in whole words. */
+/** A part of the dump of a set with counters: address . protocol . port, each field padded to 32-bit words. */
 function dumped(...counted: readonly Counted[]): Message {
   const elements = counted.map(({ address, port, connections }) => {
     const key = Uint8Array.of(...addressToBytes(parseAddress(address)), 6, 0, 0, 0, port >> 8, port & 0xff, 0, 0);
@@ -38,7 +38,7 @@ function dumped(...counted: readonly Counted[]): Message {
 test.each<[4 | 6, string]>([
   [4, "10.96.0.1"],
   [6, "fd00::1"],
-])("the counts of IPv%d frontends are read", (family, address) => {
+])("reads the counts of IPv%d frontends", (family, address) => {
   const [count] = readConnectionCounts(dumped({ address, port: 443, connections: 70_000 }), family);
   expect(count).toEqual({ address: parseAddress(address), protocol: 6, port: 443, connections: 70_000 });
   expect(connectionCountsDump(family).text).toBe(`nft list set inet weft-services connections${family}`);
@@ -58,7 +58,7 @@ function bench(limit: number, answers: readonly Message[] | undefined) {
   const dump = async (asked: Query, isWanted: (message: Message) => boolean = () => true) => {
     dumps += 1;
     if (answers === undefined) throw new NetlinkError(asked, ENOENT, undefined, "here");
-    // The kernel tells twice what a dump that is interrupted had told.
+    // After an interrupted dump the kernel reports the same elements again.
     return asked.text.endsWith("4") ? [...answers, ...answers].filter(isWanted) : [];
   };
   const nftables = { dump } as unknown as Pick<EventedNetlink, "dump">;
@@ -72,7 +72,7 @@ function bench(limit: number, answers: readonly Message[] | undefined) {
   };
 }
 
-test("the Services with most connections have a counter each, and all have one together", async () => {
+test("the Services with the most connections have a counter each, and all together have one", async () => {
   const counts = [5, 9, 0, 7].map((connections, at) => ({ address: `10.96.0.${at + 1}`, port: 80, connections }));
   const { lines, dumps, later } = bench(2, [dumped(...counts.slice(0, 2)), dumped(...counts.slice(2))]);
   const expected = [
@@ -82,13 +82,13 @@ test("the Services with most connections have a counter each, and all have one t
   ];
   expect(await lines()).toEqual(expected);
   await lines();
-  // Both families once: a second scrape within the time gets the same counts.
+  // Both families are read once: a second scrape within the time gets the same counts.
   expect(dumps()).toBe(2);
   later(5000);
   expect(await lines()).toEqual(expected);
   expect(dumps()).toBe(4);
 });
 
-test("without a table there are no connections", async () => {
+test("counts no connections without a table", async () => {
   expect(await bench(2, undefined).lines()).toEqual(["weft_services_connections_total 0"]);
 });

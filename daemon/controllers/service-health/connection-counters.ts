@@ -1,4 +1,7 @@
-/** Connections of Services, one counter each for those that have most: a cluster's Services are too many for a time series each. */
+/**
+ * Counts connections of Services, with separate counters only for those with the most: a cluster has too many Services
+ * for a time series each.
+ */
 import { Counter, type Registry } from "prom-client";
 import type { Family } from "../../../pkg/ip/address.ts";
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
@@ -8,7 +11,7 @@ import { connectionCountsDump, readConnectionCounts } from "../../../pkg/service
 import type { Facts } from "../../core/topic.ts";
 import { SERVICES_SEEN } from "../facts.ts";
 
-/** Several Prometheus servers ask one after the other. */
+/** Several Prometheus servers scrape one after the other. */
 const SHARED_MS = 5000;
 const FAMILIES: readonly Family[] = [4, 6];
 
@@ -17,7 +20,7 @@ export interface ConnectionCountersParts {
   readonly nftables: Pick<EventedNetlink, "dump">;
   readonly facts: Facts;
   readonly clock: { nowMs(): number };
-  /** How many Services have a counter. */
+  /** The number of Services with a counter. */
   readonly limit: number;
 }
 
@@ -26,7 +29,7 @@ interface Counts {
   readonly services: readonly (readonly [service: string, connections: number])[];
 }
 
-/** Registers the counters. The kernel is asked when Prometheus asks. */
+/** Registers the counters. The kernel is queried during each scrape. */
 export function registerConnectionCounters(parts: ConnectionCountersParts): void {
   const { registry, clock } = parts;
   const registers = [registry];
@@ -38,7 +41,7 @@ export function registerConnectionCounters(parts: ConnectionCountersParts): void
   };
   new Counter({
     name: "weft_service_connections_total",
-    help: "Connections to a Service that began or arrived at this node, of the Services with most; begins anew where their rules do.",
+    help: "Connections to a Service that began or arrived at this node, for the Services with the most; reset when their rules are re-created.",
     labelNames: ["namespace", "service"] as const,
     registers,
     async collect() {
@@ -52,7 +55,7 @@ export function registerConnectionCounters(parts: ConnectionCountersParts): void
   });
   new Counter({
     name: "weft_services_connections_total",
-    help: "Connections to all Services together that began or arrived at this node; begins anew where their rules do.",
+    help: "Connections to all Services together that began or arrived at this node; reset when their rules are re-created.",
     registers,
     async collect() {
       const { total } = await counts();
@@ -67,8 +70,8 @@ async function count({ nftables, facts, limit }: ConnectionCountersParts): Promi
   const byFrontend = new Map<string, number>();
   for (const family of FAMILIES) {
     try {
-      // Each message as it comes: a dump of a large cluster does not hold up what else is to be done. One that was
-      // interrupted comes again, and says the same of the same frontends.
+      // Each message is processed as it arrives, so the dump of a large cluster does not delay other work. After an
+      // interrupted dump the kernel reports the same counts for the same frontends again.
       await nftables.dump(connectionCountsDump(family), (message) => {
         for (const one of readConnectionCounts(message, family)) byFrontend.set(frontendKey(one), one.connections);
         return false;

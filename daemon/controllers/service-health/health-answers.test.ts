@@ -14,7 +14,7 @@ beforeEach(() => {
   health = new ProxyHealth({ nowMs: () => nowMs, dateMs: () => DAY + nowMs });
 });
 
-/** Field names in their order, with those of nested objects. */
+/** Field names in order, including those of nested objects. */
 function shape(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return typeof value;
   return Object.entries(value).map(([key, part]) => [key, shape(part)]);
@@ -26,7 +26,7 @@ const timesOf = (text: string) => text.replaceAll(/"\d{4}-[^"]*Z"/g, '"TIME"');
 test.each([
   ["/healthz", HEALTHZ, () => healthzAnswer(health.report(), true)],
   ["/livez", LIVEZ, () => livezAnswer(health.report())],
-])("%s is kube-proxy's, field by field", (_path, recorded, ask) => {
+])("%s equals kube-proxy's answer, field by field", (_path, recorded, ask) => {
   health.updated([4, 6], nowMs);
   const answer = ask();
   expect(answer.status).toBe(recorded?.status);
@@ -38,20 +38,20 @@ test.each([
 test.each([
   ["one local endpoint", WITH_LOCAL, 1],
   ["no local endpoint", WITHOUT_LOCAL, 0],
-])("a health check port with %s is kube-proxy's, byte by byte", (_name, recorded, localEndpoints) => {
+])("the answer of a health check port with %s equals kube-proxy's, byte by byte", (_name, recorded, localEndpoints) => {
   const answer = serviceAnswer({ service: "rec/lb-local", port: 30_206, localEndpoints }, true);
   expect(answer).toMatchObject({ status: recorded?.status, body: recorded?.body });
   expect(headersOf(answer)).toEqual(recorded?.headers);
 });
 
-test("a health check port has no endpoints to offer while the proxy lags behind", () => {
+test("a health check port is unhealthy while the proxy lags behind", () => {
   const answer = serviceAnswer({ service: "rec/lb-local", port: 30_206, localEndpoints: 2 }, false);
   expect(answer.status).toBe(503);
   expect(JSON.parse(answer.body)).toMatchObject({ localEndpoints: 2, serviceProxyHealthy: false });
   expect(answer.headers).toMatchObject({ "X-Load-Balancing-Endpoint-Weight": "2" });
 });
 
-test("before the first sync all is well, and the families' times are Go's zero", () => {
+test("before the first sync the report is healthy, and the families' times are Go's zero time", () => {
   const { healthy, lastUpdated, currentTime, status } = health.report();
   expect({ healthy, status }).toEqual({
     healthy: true,
@@ -63,14 +63,14 @@ test("before the first sync all is well, and the families' times are Go's zero",
   expect(lastUpdated).toBe(currentTime);
 });
 
-test("a change that waits for twice the sync period makes both unhealthy, and its sync healthy again", () => {
+test("a change that waits for twice the sync period makes both unhealthy, and its sync makes them healthy again", () => {
   health.updated([4], nowMs - 5000);
   health.queued(nowMs);
   nowMs += HEALTH_TIMEOUT_MS - 1;
   expect([healthzAnswer(health.report(), true).status, livezAnswer(health.report()).status]).toEqual([200, 200]);
   nowMs += 1;
   expect([healthzAnswer(health.report(), true).status, livezAnswer(health.report()).status]).toEqual([503, 503]);
-  // It then reports the last sync, not the present.
+  // It then reports the time of the last sync instead of the current time.
   const { lastUpdated, status } = health.report();
   expect(lastUpdated).toBe(new Date(DAY + 95_000).toISOString());
   expect(status).toMatchObject({ IPv4: { healthy: false, lastUpdated }, IPv6: { healthy: false } });
@@ -78,7 +78,7 @@ test("a change that waits for twice the sync period makes both unhealthy, and it
   expect(livezAnswer(health.report()).status).toBe(200);
 });
 
-test("a node that leaves is no place for load balancers, and lives", () => {
+test("a node that is being removed fails /healthz, and passes /livez", () => {
   const { status, body } = healthzAnswer(health.report(), false);
   expect({ status, body: JSON.parse(body) }).toMatchObject({
     status: 503,

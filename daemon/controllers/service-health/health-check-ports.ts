@@ -1,6 +1,6 @@
 /**
- * Servers at Services' health check ports (`spec.healthCheckNodePort`), one for each address that NodePorts are served at.
- * A port that is taken gives one Event, and is tried again only when the Service names another one, as in kube-proxy.
+ * Runs servers at Services' health check ports (`spec.healthCheckNodePort`), one for each address at which NodePorts
+ * are served. As in kube-proxy, a port in use causes one Event, and is retried only when the Service has another port.
  */
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { type HttpServer, listenText, serveHttp } from "../../core/http-server.ts";
@@ -9,7 +9,7 @@ import { serviceAnswer } from "./health-answers.ts";
 
 export interface HealthCheckPortsOptions {
   readonly isProxyHealthy: () => boolean;
-  /** A port cannot be served at `place`, such as "10.0.0.1:30206". */
+  /** Called if a port cannot be served at `place`, such as "10.0.0.1:30206". */
   readonly onFailure: (service: HealthCheckedService, place: string, reason: string) => void;
   readonly serve?: typeof serveHttp;
 }
@@ -32,7 +32,7 @@ export class HealthCheckPorts {
     this.#options = options;
   }
 
-  /** Serves these and no others. The same lists again cost nothing. Calls must not overlap. */
+  /** Serves exactly these ports. An unchanged list costs nothing. Calls must not overlap. */
   async keep(wanted: Wanted): Promise<void> {
     const { healthChecks, nodePortAddresses } = wanted;
     if (this.#kept?.healthChecks === healthChecks && this.#kept.nodePortAddresses === nodePortAddresses) return;
@@ -44,7 +44,7 @@ export class HealthCheckPorts {
     const hosts = nodePortAddresses === undefined ? [undefined] : nodePortAddresses.map(formatAddress);
     const wanted = new Map(healthChecks.map((service) => [service.service, service]));
     const placeOf = ({ port }: HealthCheckedService) => hosts.map((host) => listenText({ host, port })).join(", ");
-    // What goes first may hold the port that another Service has now.
+    // End these first: one may use the port that another Service has now.
     for (const [name, served] of [...this.#served]) {
       const service = wanted.get(name);
       if (service !== undefined && placeOf(service) === served.place) served.service = service;
@@ -54,7 +54,7 @@ export class HealthCheckPorts {
       if (!this.#served.has(service.service)) await this.#start(service, hosts, placeOf(service));
   }
 
-  /** Where each Service's is served; empty where it cannot be. */
+  /** Returns the addresses at which each Service's port is served; empty if it cannot be served. */
   places(): Readonly<Record<string, string>> {
     return Object.fromEntries(
       [...this.#served].map(([name, { place, servers }]) => [name, servers.length > 0 ? place : ""]),

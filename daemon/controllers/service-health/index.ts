@@ -1,4 +1,4 @@
-/** What answers in kube-proxy's place, made of what weftd has opened. */
+/** Creates the controller for kube-proxy's health checks and metrics from weftd's parts. */
 import { SERVICES_SOCKET_FILE } from "../../../pkg/footprint.ts";
 import { showSign } from "../../core/liveness.ts";
 import type { ListenAddress } from "../../flag.ts";

@@ -1,6 +1,7 @@
 /**
- * Is the kernel up to date with Services? As kube-proxy judges it (pkg/proxy/healthcheck/proxy_health.go, 1.36): healthy
- * while no change has waited for longer than twice the period after which a failed sync is repeated.
+ * Determines whether the programmed Services are up to date, by kube-proxy's rule
+ * (pkg/proxy/healthcheck/proxy_health.go, 1.36): healthy while no change has waited longer than twice the period after
+ * which a failed sync is retried.
  */
 import type { Family } from "../../../pkg/ip/address.ts";
 
@@ -11,7 +12,7 @@ export const HEALTH_TIMEOUT_MS = 2 * 30_000;
 export const IP_FAMILIES = { 4: "IPv4", 6: "IPv6" } as const satisfies Readonly<Record<Family, string>>;
 const FAMILIES: readonly Family[] = [4, 6];
 
-/** Go's zero time: what kube-proxy says before the first sync. */
+/** Go's zero time, which kube-proxy reports before the first sync. */
 const NEVER = "0001-01-01T00:00:00Z";
 
 export interface FamilyHealth {
@@ -19,9 +20,9 @@ export interface FamilyHealth {
   readonly healthy: boolean;
 }
 
-/** In the order of kube-proxy's JSON. */
+/** Fields in the order of kube-proxy's JSON. */
 export interface HealthReport {
-  /** Now, while all is well: kube-proxy's way of telling load balancers that an old update is no bad sign. */
+  /** The current time while healthy, as in kube-proxy: load balancers must not take an old update for a fault. */
   readonly lastUpdated: string;
   readonly currentTime: string;
   readonly healthy: boolean;
@@ -44,12 +45,14 @@ export class ProxyHealth {
     this.#times = times;
   }
 
-  /** The oldest change that is not in the kernel came at `sinceMs`, in milliseconds of the clock; undefined: none waits. */
+  /**
+   * Sets the arrival time of the oldest unprogrammed change, in milliseconds of the clock; undefined if there is none.
+   */
   queued(sinceMs: number | undefined): void {
     this.#queuedSinceMs = sinceMs;
   }
 
-  /** A sync of these families succeeded at `atMs`, in milliseconds of the clock. */
+  /** Records a successful sync of these families at `atMs`, in milliseconds of the clock. */
   updated(families: readonly Family[], atMs: number): void {
     const { nowMs, dateMs } = this.#now();
     for (const family of families) this.#updatedMs.set(family, dateMs - (nowMs - atMs));
@@ -80,7 +83,7 @@ export class ProxyHealth {
   }
 }
 
-/** RFC 3339. */
+/** Formats as in RFC 3339. */
 function timestamp(ms: number | undefined): string {
   return ms === undefined ? NEVER : new Date(ms).toISOString();
 }

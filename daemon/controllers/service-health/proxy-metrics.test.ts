@@ -4,7 +4,7 @@ import { ProxyMetrics } from "./proxy-metrics.ts";
 
 const START_MS = Date.parse("2026-11-30T03:00:00Z");
 
-/** What each sample of every family has been given a value for. */
+/** Metrics with a value for each sample of every family. */
 function used(nowMs = () => START_MS + 10_000): ProxyMetrics {
   let at = START_MS;
   const metrics = new ProxyMetrics({ dateMs: () => at });
@@ -26,7 +26,7 @@ interface Metric {
   readonly buckets: readonly string[];
 }
 
-/** Of an exposition text: names, types, names of labels, and buckets as they are written. */
+/** Parses an exposition text: names, types, label names, and buckets as written. */
 function metricsOf(text: string): Metric[] {
   return [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = "", type = ""]) => {
     const samples = text.split("\n").filter((line) => new RegExp(`^${name}(?:_bucket|_sum|_count)?[ {]`).test(line));
@@ -38,13 +38,13 @@ function metricsOf(text: string): Metric[] {
   });
 }
 
-test("names, types, labels and buckets are those of a recorded kube-proxy", async () => {
+test("names, types, labels and buckets equal those of a recorded kube-proxy", async () => {
   const recorded = metricsOf(readFileSync("test/vectors/kube-proxy/n1-metrics.txt", "utf8"));
   const ours = metricsOf(await used().text());
   expect(recorded).toHaveLength(15);
   for (const metric of recorded) expect(ours).toContainEqual(metric);
   const more = ours.filter(({ name }) => !recorded.some((metric) => metric.name === name)).map(({ name }) => name);
-  // kube-proxy shows a counter with labels only once it has counted.
+  // kube-proxy shows a counter with labels only after it has counted.
   expect(more.sort()).toEqual([
     "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
     "process_cpu_seconds_total",
@@ -52,7 +52,7 @@ test("names, types, labels and buckets are those of a recorded kube-proxy", asyn
   ]);
 });
 
-test("what was synced, and what waits, is counted", async () => {
+test("counts synced and waiting changes", async () => {
   const text = await used().text();
   for (const line of [
     'kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"} 2',
@@ -69,7 +69,7 @@ test("what was synced, and what waits, is counted", async () => {
   }
 });
 
-test("changes from before the start tell nothing of programming", async () => {
+test("changes from before the start do not count as programming time", async () => {
   const metrics = new ProxyMetrics({ dateMs: () => START_MS });
   const triggers = [{ family: 4 as const, triggeredMs: START_MS - 1 }];
   const sync = {
@@ -84,7 +84,7 @@ test("changes from before the start tell nothing of programming", async () => {
   expect(await metrics.text()).not.toContain("kubeproxy_network_programming_duration_seconds_count{");
 });
 
-test("a sync that failed is a failure of its families, and changes nothing else but durations", async () => {
+test("a failed sync counts as a failure of its families, and otherwise only adds durations", async () => {
   const metrics = new ProxyMetrics({ dateMs: () => START_MS });
   const sync = {
     kind: "partial",
@@ -101,7 +101,7 @@ test("a sync that failed is a failure of its families, and changes nothing else 
   expect(text).not.toContain("kubeproxy_sync_proxy_rules_last_timestamp_seconds{");
 });
 
-test("Service ports without local endpoints are shown by family and policy", async () => {
+test("shows Service ports without local endpoints by family and policy", async () => {
   const metrics = new ProxyMetrics({ dateMs: () => START_MS });
   metrics.seen({ withoutLocalEndpoints: [{ family: 4, policy: "external", count: 3 }] });
   metrics.queued({ sinceMs: undefined, services: 2, endpoints: 5 });

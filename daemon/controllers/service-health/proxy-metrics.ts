@@ -1,6 +1,6 @@
 /**
- * kube-proxy's metrics of nftables mode under its own names, labels and buckets (pkg/proxy/metrics/metrics.go, 1.36), so
- * that dashboards and recording rules go on as they are. Served apart from weftd's own.
+ * kube-proxy's metrics of nftables mode with its own names, labels and buckets (pkg/proxy/metrics/metrics.go, 1.36), so
+ * that existing dashboards and recording rules keep working. Served apart from weftd's own metrics.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Family } from "../../../pkg/ip/address.ts";
@@ -11,10 +11,10 @@ import { IP_FAMILIES } from "./proxy-health.ts";
 const range = (from: number, to: number, step: number) =>
   Array.from({ length: (to - from) / step + 1 }, (_, at) => from + at * step);
 
-/** 1 ms to 16 s, each twice the one before. */
+/** 1 ms to 16 s; each bucket is twice the previous one. */
 export const SYNC_BUCKETS = range(0, 14, 1).map((power) => 2 ** power / 1000);
 
-/** Fine in the first minute, up to five. */
+/** Fine in the first minute, up to five minutes. */
 export const PROGRAMMING_BUCKETS = [
   ...[0, 0.25, 0.5],
   ...[...range(1, 59, 1), ...range(60, 115, 5), ...range(120, 300, 30)],
@@ -31,15 +31,12 @@ export interface ProxyMetricsOptions {
 
 export class ProxyMetrics {
   readonly #dateMs: () => number;
-  /** Changes of EndpointSlices from before this process tell nothing about its speed. */
+  /** Changes of EndpointSlices from before this time do not measure this process. */
   readonly #startMs: number;
   readonly #registry = new Registry();
   readonly #registers = [this.#registry];
 
-  readonly #sync = this.#histogram(
-    "kubeproxy_sync_proxy_rules_duration_seconds",
-    "Duration of bringing Services into the kernel.",
-  );
+  readonly #sync = this.#histogram("kubeproxy_sync_proxy_rules_duration_seconds", "Duration of programming Services.");
   readonly #syncOf = {
     full: this.#histogram(
       "kubeproxy_sync_full_proxy_rules_duration_seconds",
@@ -52,7 +49,7 @@ export class ProxyMetrics {
   };
   readonly #programming = this.#histogram(
     "kubeproxy_network_programming_duration_seconds",
-    "Time from the change of a Service or pod (as EndpointSlices state it) to the end of its programming.",
+    "Time from the change of a Service or pod, as stated in EndpointSlices, to the end of its programming.",
     PROGRAMMING_BUCKETS,
   );
   readonly #lastSynced = this.#gauge(
@@ -62,24 +59,24 @@ export class ProxyMetrics {
   );
   readonly #lastQueued = this.#gauge(
     "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
-    "Time at which a sync was last asked for, in seconds since 1970.",
+    "Time at which a sync was last requested, in seconds since 1970.",
     OF_FAMILY,
   );
   readonly #endpointsPending = this.#gauge(
     "kubeproxy_sync_proxy_rules_endpoint_changes_pending",
-    "Changes of EndpointSlices that are not in the kernel yet.",
+    "Changes of EndpointSlices that are not programmed yet.",
   );
   readonly #endpointsTotal = this.#counter(
     "kubeproxy_sync_proxy_rules_endpoint_changes_total",
-    "Changes of EndpointSlices that were brought into the kernel.",
+    "Changes of EndpointSlices that were programmed.",
   );
   readonly #servicesPending = this.#gauge(
     "kubeproxy_sync_proxy_rules_service_changes_pending",
-    "Changes of Services that are not in the kernel yet.",
+    "Changes of Services that are not programmed yet.",
   );
   readonly #servicesTotal = this.#counter(
     "kubeproxy_sync_proxy_rules_service_changes_total",
-    "Changes of Services that were brought into the kernel.",
+    "Changes of Services that were programmed.",
   );
   readonly #withoutLocal = this.#gauge(
     "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
@@ -149,7 +146,7 @@ export class ProxyMetrics {
     this.#swept.inc(labelOf(family), deleted);
   }
 
-  /** `path` has been answered. */
+  /** Counts an answer at `path`. */
   answered(path: "/healthz" | "/livez", status: number): void {
     const counter = path === "/healthz" ? this.#healthz : this.#livez;
     counter.inc({ code: String(status) });
@@ -159,7 +156,7 @@ export class ProxyMetrics {
     return this.#registry.contentType;
   }
 
-  /** The exposition text. */
+  /** Returns the exposition text. */
   text(): Promise<string> {
     return this.#registry.metrics();
   }

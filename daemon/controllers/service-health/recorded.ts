@@ -1,11 +1,11 @@
-/** For tests: what a kube-proxy 1.36 answered (test/vectors/kube-proxy/n1-health.txt). */
+/** For tests: the answers of a kube-proxy 1.36 (test/vectors/kube-proxy/n1-health.txt). */
 import { readFileSync } from "node:fs";
 
 export interface RecordedAnswer {
-  /** "GET :10256/healthz" */
+  /** The request, such as "GET :10256/healthz". */
   readonly question: string;
   readonly status: number;
-  /** Those that do not change with time and length. */
+  /** The headers that do not depend on time and length. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
 }

@@ -1,4 +1,7 @@
-/** The controller with HTTP servers that only note where they listen; the turn on real sockets, too. */
+/**
+ * Runs the controller with fake HTTP servers that only record where they listen. The choice of the proxy is also tested
+ * on real sockets.
+ */
 import net from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
@@ -19,9 +22,9 @@ class Bench {
   readonly facts = new Facts();
   readonly health = new Health(this.clock);
   readonly happenings: Happening[] = [];
-  /** What is served, by place. */
+  /** The served addresses. */
   readonly served = new Map<string, Answering>();
-  /** Errors of places that cannot be had. */
+  /** Errors for addresses that cannot be served. */
   readonly refused = new Map<string, string>();
   readonly view: { own: ClusterNode | undefined } = { own: { isLeaving: false } as unknown as ClusterNode };
   isTaken = false;
@@ -87,8 +90,8 @@ beforeEach(() => {
   bench = new Bench();
 });
 
-describe("the turn", () => {
-  test("is ours where the port is free, and answers on it until the end", async () => {
+describe("the proxy of this node", () => {
+  test("is weftd if the health port is free, and weftd then answers on it until it stops", async () => {
     await bench.pass();
     expect({ turn: bench.turn, reasons: bench.reasons, hasSign: bench.hasSign }).toEqual({
       ...{ turn: true, reasons: [], hasSign: true },
@@ -98,8 +101,8 @@ describe("the turn", () => {
     expect({ served: [...bench.served.keys()], hasSign: bench.hasSign }).toEqual({ served: [], hasSign: false });
   });
 
-  test.each(["answers", "holds the port"])(
-    "is another process's while that %s, told once, and ours when it ends",
+  test.each(["answers", "uses the port"])(
+    "is another process while that %s, which is reported once, and weftd when it ends",
     async (how) => {
       if (how === "answers") bench.isTaken = true;
       else bench.refused.set(":10256", "EADDRINUSE");
@@ -126,7 +129,7 @@ describe("the turn", () => {
     },
   );
 
-  test("is ours where the health address is wrong: Services do not wait for that", async () => {
+  test("is weftd even if the health address is invalid: Services do not wait for it", async () => {
     bench.refused.set(":10256", "EADDRNOTAVAIL");
     await expect(bench.pass()).rejects.toThrow(/EADDRNOTAVAIL.*--healthz-bind-address/);
     expect(bench.turn).toBe(true);
@@ -135,7 +138,7 @@ describe("the turn", () => {
     expect(bench.served.has(":10256")).toBe(true);
   });
 
-  test("is seen from the port of 127.0.0.1, whatever address the other process has of all", async () => {
+  test("is detected on the port of 127.0.0.1, regardless of the other process's address", async () => {
     const other = net.createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => other.once("listening", resolve));
     const { port } = other.address() as net.AddressInfo;
@@ -147,7 +150,7 @@ describe("the turn", () => {
     expect(turn.isOurs).toBe(true);
   });
 
-  test("is one process's at a time on real sockets, whichever addresses of a port they ask for", async () => {
+  test("is one process at a time on real sockets, regardless of the addresses used", async () => {
     const probe = net.createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => probe.once("listening", resolve));
     const { port } = probe.address() as net.AddressInfo;
@@ -163,7 +166,7 @@ describe("the turn", () => {
   });
 });
 
-test("what a pass begins to serve while weftd stops is closed, too", async () => {
+test("stop also closes servers that a running pass opens", async () => {
   const pass = bench.pass();
   await bench.controller.stop();
   await pass;
@@ -178,7 +181,7 @@ describe("health", () => {
     (await bench.get(":10256", "/other")).status,
   ];
 
-  test("follows the Node: gone, being deleted, or about to be scaled down", async () => {
+  test("follows the Node: missing, being deleted, or about to be scaled down", async () => {
     await bench.pass();
     expect(await both()).toEqual([200, 200, 404]);
     bench.view.own = { isLeaving: true } as unknown as ClusterNode;
@@ -187,7 +190,7 @@ describe("health", () => {
     expect(await both()).toEqual([503, 200, 404]);
   });
 
-  test("of a host that is no Node is good without one", async () => {
+  test("of a host that is not a node does not need a Node", async () => {
     const answered: Answering[] = [];
     const controller = new ServiceHealthController({
       ...{ healthzAddress: { host: undefined, port: 1 }, proxyMetricsAddress: undefined, hasNode: false },
@@ -207,7 +210,7 @@ describe("health", () => {
     await controller.stop();
   });
 
-  test("follows what waits and what was programmed, and is counted", async () => {
+  test("follows waiting and programmed changes, and is counted", async () => {
     await bench.pass();
     bench.facts.of(SERVICES_QUEUED).publish({ sinceMs: bench.clock.nowMs(), services: 1, endpoints: 0 });
     bench.clock.advance(HEALTH_TIMEOUT_MS);
@@ -227,14 +230,14 @@ describe("health", () => {
     }
   });
 
-  test("/proxyMode is the mode's name, without a line's end", async () => {
+  test("/proxyMode is the mode's name without a newline", async () => {
     await bench.pass();
     expect(await bench.get("127.0.0.1:10249", "/proxyMode")).toEqual({ status: 200, body: "nftables" });
     expect(await bench.get("127.0.0.1:10249", "/healthz")).toEqual({ status: 200, body: "ok" });
     expect((await bench.get("127.0.0.1:10249", "/configz")).status).toBe(404);
   });
 
-  test("metrics whose port is taken follow when it is free, and keep nothing else", async () => {
+  test("metrics whose port is in use are served when it is free, and nothing else waits for them", async () => {
     bench.refused.set("127.0.0.1:10249", "EADDRINUSE");
     await bench.pass();
     expect({ turn: bench.turn, later: bench.later }).toEqual({ turn: true, later: [2000] });
@@ -251,7 +254,7 @@ describe("health check ports", () => {
   const service = (name: string, port: number, localEndpoints = 1) => ({ service: `ns/${name}`, port, localEndpoints });
   const ports = () => [...bench.served.keys()].filter((place) => !/:102(?:49|56)$/.test(place));
 
-  test("are served at NodePorts' addresses, with what is known at the time of the question", async () => {
+  test("are served at NodePorts' addresses, with the state at the time of the request", async () => {
     bench.sees([service("a", 30_001, 2)], ADDRESSES);
     await bench.pass();
     expect(ports()).toEqual(["10.0.0.1:30001", "[2001:db8::1]:30001"]);
@@ -265,7 +268,7 @@ describe("health check ports", () => {
     bench.sees([service("a", 30_001), service("b", 30_002)]);
     await bench.pass();
     expect(ports()).toEqual([":30001", ":30002"]);
-    // One takes the port that the other had.
+    // A Service takes the port that the other one had.
     bench.sees([service("b", 30_001)], ADDRESSES.slice(0, 1));
     await bench.pass();
     expect(ports()).toEqual(["10.0.0.1:30001"]);
@@ -276,11 +279,11 @@ describe("health check ports", () => {
     expect(bench.happenings).toEqual([]);
   });
 
-  test("that are taken give one Event, and are tried again only for another port", async () => {
+  test("in use cause one Event, and are retried only for another port", async () => {
     bench.refused.set("[2001:db8::1]:30001", "EADDRINUSE");
     bench.sees([service("a", 30_001)], ADDRESSES);
     await bench.pass();
-    // Half of a port is none.
+    // A port served at only some addresses counts as not served.
     expect(ports()).toEqual([]);
     expect(bench.reasons).toEqual(["FailedToStartServiceHealthcheck"]);
     expect(bench.happenings[0]?.message).toMatch(/^Service ns\/a: its health check port 30001 cannot be served at /);
@@ -294,7 +297,7 @@ describe("health check ports", () => {
     expect(bench.happenings).toHaveLength(1);
   });
 
-  test("are not served while another process has the turn", async () => {
+  test("are not served while another process serves Services", async () => {
     bench.isTaken = true;
     bench.sees([service("a", 30_001)]);
     await bench.pass();

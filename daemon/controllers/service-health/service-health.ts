@@ -1,6 +1,6 @@
 /**
- * What answers in kube-proxy's place: the health port, which is also the turn at Services, the health check ports of
- * Services, and kube-proxy's metrics.
+ * Provides kube-proxy's endpoints: the health port, whose owner serves Services, the health check ports of Services,
+ * and kube-proxy's metrics.
  */
 
 import type { Pass, Runnable } from "../../core/controller.ts";
@@ -26,24 +26,24 @@ import { ProxyHealth, type Times } from "./proxy-health.ts";
 import { ProxyMetrics } from "./proxy-metrics.ts";
 import { Turn } from "./turn.ts";
 
-/** How often a port that another process has is tried again. */
+/** How often a port of another process is retried. */
 const RETRY_MS = 2000;
 
-/** What /proxyMode says; scripts and conformance tests compare the text. */
+/** The answer of /proxyMode. Scripts and conformance tests compare the text. */
 const PROXY_MODE = "nftables";
 
 export interface ServiceHealthParts {
   readonly healthzAddress: ListenAddress | undefined;
   readonly proxyMetricsAddress: ListenAddress | undefined;
   readonly view: Pick<NodeView, "own">;
-  /** The cluster has a Node for this host; without one nothing of it can speak against the host. [true] */
+  /** True if the cluster has a Node for this host. Without one, the Node does not affect eligibility. [true] */
   readonly hasNode?: boolean;
   readonly facts: Facts;
   readonly times: Times;
   readonly health: Pick<Health, "warns">;
   readonly events: EventReporter;
   readonly log: Logger;
-  /** Shows other programs of this node that weftd programs Services. */
+  /** Creates the socket that shows other programs of this node that weftd programs Services. */
   readonly showSign: () => Promise<Liveness>;
   readonly serve?: typeof serveHttp;
   readonly isTaken?: (port: number) => Promise<boolean>;
@@ -113,7 +113,7 @@ export class ServiceHealthController implements Runnable {
 
   async stop(): Promise<void> {
     for (const end of this.#unsubscribe) end();
-    // What a pass under way begins to serve is to be closed, too.
+    // Wait: servers that a running pass opens must be closed, too.
     await this.#pass.catch(() => undefined);
     await this.#checkPorts.close();
     await this.#metricsServer?.close();
@@ -121,7 +121,7 @@ export class ServiceHealthController implements Runnable {
     await this.#turn.close();
   }
 
-  /** Each sync counts, also of two that end before a pass begins. */
+  /** Subscribes directly, so that each sync counts, even if two end before a pass begins. */
   #listen(facts: Facts): readonly (() => void)[] {
     const hear = <T>(
       fact: { readonly value: T | undefined; subscribe: (tell: () => void) => () => void },
@@ -144,7 +144,7 @@ export class ServiceHealthController implements Runnable {
     ];
   }
 
-  /** The turn is another process's. */
+  /** Called when another process serves Services. */
   #waits(reason: string): void {
     if (this.#isWaiting) return;
     this.#isWaiting = true;
@@ -152,16 +152,16 @@ export class ServiceHealthController implements Runnable {
       `${reason}: kube-proxy, or another program in its place, serves this node. weftd programs no Services and removes ` +
       "nothing until that process ends; then it takes over. To stop kube-proxy: kubectl -n kube-system delete daemonset " +
       "kube-proxy. To keep it: start weftd with --service-proxy none, then run weft cleanup --services";
-    this.#parts.log.warn({ reason }, "Services are another process's; weftd waits for its end");
+    this.#parts.log.warn({ reason }, "another process serves Services; waiting for it to end");
     this.#parts.health.warns("Services", [message]);
     this.#parts.events.report({ type: "Warning", reason: "KubeProxyRuns", message });
   }
 
-  /** The turn is ours. */
+  /** Called when weftd serves Services. */
   async #begin(): Promise<void> {
     if (this.#isWaiting) {
       this.#isWaiting = false;
-      const message = "kube-proxy's health port is free: weftd programs this node's Services from now on";
+      const message = "kube-proxy's health port is free; weftd programs this node's Services from now on";
       this.#parts.log.info(message);
       this.#parts.health.warns("Services", []);
       this.#parts.events.report({ type: "Normal", reason: "ServicesTakenOver", message });
@@ -169,7 +169,7 @@ export class ServiceHealthController implements Runnable {
     this.#sign ??= await this.#parts.showSign();
   }
 
-  /** False where another process has the port: the metrics follow as soon as it is free. */
+  /** False if another process uses the port. The metrics are served as soon as it is free. */
   async #serveMetrics(): Promise<boolean> {
     const { proxyMetricsAddress: listen, serve = serveHttp, health } = this.#parts;
     if (listen === undefined || this.#metricsServer !== undefined) return true;
@@ -187,7 +187,8 @@ export class ServiceHealthController implements Runnable {
   }
 
   #answerHealth({ path }: HttpQuestion): HttpAnswer {
-    if (path !== "/healthz" && path !== "/livez") return { status: 404, body: "there are /healthz and /livez\n" };
+    if (path !== "/healthz" && path !== "/livez")
+      return { status: 404, body: "not found; available: /healthz and /livez\n" };
     const report = this.#proxy.report();
     const answer = path === "/livez" ? livezAnswer(report) : healthzAnswer(report, this.#isNodeEligible);
     this.#metrics.answered(path, answer.status);
@@ -208,7 +209,7 @@ export class ServiceHealthController implements Runnable {
       case "/healthz":
         return { status: 200, body: "ok" };
       default:
-        return { status: 404, body: "there are /metrics, /proxyMode and /healthz\n" };
+        return { status: 404, body: "not found; available: /metrics, /proxyMode and /healthz\n" };
     }
   }
 
@@ -216,7 +217,7 @@ export class ServiceHealthController implements Runnable {
     const message =
       `Service ${service}: its health check port ${port} cannot be served at ${place} (${reason}), so load balancers send no ` +
       "connections to this node; free the port, or give the Service another healthCheckNodePort";
-    this.#parts.log.warn({ service, port, reason }, "a health check port cannot be served");
+    this.#parts.log.warn({ service, port, reason }, "cannot serve health check port");
     this.#parts.events.report({ type: "Warning", reason: "FailedToStartServiceHealthcheck", message });
   }
 }

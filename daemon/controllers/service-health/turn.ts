@@ -1,7 +1,7 @@
 /**
- * Whose turn it is to program Services: it belongs to the process that listens at kube-proxy's health port (10256). kube-proxy
- * listens there while it runs, and weftd from the moment it has the port. A port has one listener, so the two never take turns
- * at the same moment. A kube-proxy that starts while weftd has the port goes on without it: `proxy-leftovers` notices that.
+ * Decides which process programs Services: the one that listens at kube-proxy's health port (10256). kube-proxy listens
+ * there while it runs, and weftd from the moment it gets the port. A port has one listener, so the two never program at
+ * the same time. A kube-proxy that starts while weftd has the port runs without it; `proxy-leftovers` detects that.
  */
 import net from "node:net";
 import { PROXY_HEALTH_PORT } from "../../../pkg/footprint.ts";
@@ -12,15 +12,15 @@ import type { ListenAddress } from "../../flag.ts";
 const CONNECT_LIMIT_MS = 1000;
 
 export interface TurnOptions {
-  /** Undefined: nothing is served, and whether kube-proxy runs is asked at its default port. */
+  /** Undefined means that no health port is served, and kube-proxy is detected at its default port. */
   readonly listen: ListenAddress | undefined;
   readonly answering: Answering;
   readonly serve?: typeof serveHttp;
-  /** True when a process accepts connections at this port of 127.0.0.1. */
+  /** True if a process accepts connections at this port of 127.0.0.1. */
   readonly isTaken?: (port: number) => Promise<boolean>;
 }
 
-/** Why the turn is another process's, for an operator; undefined: it is ours. */
+/** Why another process serves Services, for an operator; undefined if weftd serves them. */
 export type TurnAnswer = string | undefined;
 
 export class Turn {
@@ -33,7 +33,7 @@ export class Turn {
     this.#options = options;
   }
 
-  /** What the last `take` said. */
+  /** The result of the last `take`. */
   get reason(): TurnAnswer {
     return this.#reason;
   }
@@ -43,8 +43,9 @@ export class Turn {
   }
 
   /**
-   * Takes the turn where no other process has it; ours stays ours. Rejects where the turn is ours and the health address cannot be
-   * served for another reason than that it is in use: then the next call tries that again.
+   * Makes weftd the server of Services unless another process is; weftd stays it once it is. Rejects if weftd serves
+   * Services but the health address cannot be served for a reason other than being in use; the next call then retries
+   * the address.
    */
   async take(): Promise<TurnAnswer> {
     this.#reason = await this.#try();
@@ -55,7 +56,7 @@ export class Turn {
     const { listen, answering, serve = serveHttp, isTaken = acceptsConnections } = this.#options;
     if (this.#isOurs && (this.#server !== undefined || listen === undefined)) return undefined;
     const port = listen?.port ?? PROXY_HEALTH_PORT;
-    // Also where the address that we listen at is another one than kube-proxy's.
+    // Also needed if our address differs from kube-proxy's.
     if (!this.#isOurs && (await isTaken(port))) return `127.0.0.1:${port} is answered by another process`;
     if (listen === undefined) {
       this.#isOurs = true;

@@ -1,4 +1,4 @@
-/** Forwarders on sockets of ::1. */
+/** Tests forwarders on sockets of ::1. */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
@@ -45,7 +45,7 @@ async function forward(open: OpenForwarder, to: number, quota = new Quota(10)) {
 }
 
 describe.runIf(hasIpv6)("TCP", () => {
-  /** Answers with `word` and what came, once the client has ended its side. */
+  /** Answers with `word` and the received length after the client has ended its side. */
   async function serve(word: string): Promise<number> {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       let text = "";
@@ -65,7 +65,7 @@ describe.runIf(hasIpv6)("TCP", () => {
     await once(socket, "connect");
     return socket;
   };
-  /** "reset" where the connection ends so. */
+  /** "reset" if the connection was reset. */
   const ask = async (socket: Socket, text: string): Promise<string> => {
     let answer = "";
     socket.on("data", (data) => {
@@ -82,13 +82,13 @@ describe.runIf(hasIpv6)("TCP", () => {
     return ended;
   };
 
-  test("each direction ends by itself, and a megabyte arrives whole", async () => {
+  test("each direction ends independently, and a megabyte arrives completely", async () => {
     const { port, quota } = await forward(openTcpForwarder, await serve("a"));
     expect(await ask(await open(port), "x".repeat(1 << 20))).toBe(`a ${1 << 20}`);
     await expect.poll(() => quota.used).toBe(0);
   });
 
-  test("new connections follow the Service; the present ones stay", async () => {
+  test("new connections follow the Service; existing ones stay", async () => {
     const [a, b] = [await serve("a"), await serve("b")];
     const { port, redirect } = await forward(openTcpForwarder, a);
     const present = await open(port);
@@ -98,7 +98,7 @@ describe.runIf(hasIpv6)("TCP", () => {
     expect(await ask(present, "2")).toBe("a 2");
   });
 
-  test("beyond the limit connections are reset, until one ends", async () => {
+  test("connections beyond the limit are reset until one ends", async () => {
     const { port, quota } = await forward(openTcpForwarder, await serve("a"), new Quota(1));
     const first = await open(port);
     await expect.poll(() => quota.used).toBe(1);
@@ -109,14 +109,14 @@ describe.runIf(hasIpv6)("TCP", () => {
     expect(await ask(await open(port), "1")).toBe("a 1");
   });
 
-  test("an endpoint that refuses is a reset", async () => {
+  test("the client is reset if the endpoint refuses", async () => {
     const { port, quota } = await forward(openTcpForwarder, await freePort());
     const socket = connect({ host: HOST, port });
     expect(await once(socket, "error").then(([error]) => error.code)).toBe("ECONNRESET");
     await expect.poll(() => quota.used).toBe(0);
   });
 
-  test("closing resets what is open, and frees the port", async () => {
+  test("close resets open connections and frees the port", async () => {
     const to = await serve("a");
     const { port, close, quota } = await forward(openTcpForwarder, to);
     const socket = await open(port);
@@ -130,7 +130,7 @@ describe.runIf(hasIpv6)("TCP", () => {
     await other.close();
   });
 
-  test("a port that is taken is refused", async () => {
+  test("rejects a port in use", async () => {
     const { port, quota } = await forward(openTcpForwarder, await serve("a"));
     const to = { address: parseAddress(HOST), port: 1 };
     await expect(openTcpForwarder({ port, to, quota, onBroken: () => undefined })).rejects.toThrow(/EADDRINUSE/);
@@ -158,7 +158,7 @@ describe.runIf(hasIpv6)("UDP", () => {
     };
   };
 
-  test("each client gets its own answers, from where the Service is now", async () => {
+  test("each client gets its own answers, from the Service's current endpoint", async () => {
     const [a, b] = [await serve("a"), await serve("b")];
     const { port, redirect, quota } = await forward(openUdpForwarder, a);
     const [one, two] = [await client(port), await client(port)];
@@ -170,7 +170,7 @@ describe.runIf(hasIpv6)("UDP", () => {
     expect(quota.used).toBe(2);
   });
 
-  test("beyond the limit the client that has been silent longest gives way", async () => {
+  test("beyond the limit the longest-silent client is ended", async () => {
     const { port, quota } = await forward(openUdpForwarder, await serve("a"), new Quota(2));
     const clients = [await client(port), await client(port), await client(port)];
     for (const ask of clients) expect(await ask("x")).toBe("a x");
@@ -178,20 +178,20 @@ describe.runIf(hasIpv6)("UDP", () => {
     expect(await clients[0]?.("again")).toBe("a again");
   });
 
-  test("a client whose endpoint refuses begins anew", async () => {
+  test("a client whose endpoint refuses gets a new session", async () => {
     const to = await freePort();
     const { port, redirect, quota } = await forward(openUdpForwarder, to);
     const ask = await client(port);
-    // The kernel tells of the refusal with the answer, or the next datagram.
+    // The kernel reports the refusal with the answer or with the next datagram.
     void ask("lost");
     void ask("lost");
     await expect.poll(() => quota.used).toBe(0);
     redirect(await serve("a"));
-    // One of the two that were lost begins the new session, or this one.
+    // One of the two lost datagrams, or this one, begins the new session.
     expect(await ask("1")).toMatch(/^a (1|lost)$/);
   });
 
-  test("closing ends all clients, and frees the port; one that is taken is refused", async () => {
+  test("close ends all clients and frees the port; a port in use is rejected", async () => {
     const to = await serve("a");
     const { port, close, quota } = await forward(openUdpForwarder, to);
     const ask = await client(port);

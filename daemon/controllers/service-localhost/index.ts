@@ -9,7 +9,7 @@ import { LoopbackController } from "./loopback.ts";
 import { openTcpForwarder } from "./tcp-forwarder.ts";
 import { openUdpForwarder } from "./udp-forwarder.ts";
 
-/** 127.0.0.1. Also without Services: what an earlier weftd has opened is closed. */
+/** NodePorts on 127.0.0.1. Also runs without Services, to revert what an earlier weftd has set. */
 export const serviceLoopback: ControllerFactory = (context) => {
   const { options, facts, kernel, files, health, log, drivers } = context;
   const settingChange = new Topic("setting");
@@ -21,7 +21,7 @@ export const serviceLoopback: ControllerFactory = (context) => {
   return runnable(controller, { drivers, gate: context.newGate() });
 };
 
-/** ::1. */
+/** NodePorts on ::1. */
 export const serviceLocalhost: ControllerFactory = ({ options, facts, events, health, log }) =>
   options.serviceProxy === "none" || !options.nodeportAddresses.hasLocalhost
     ? undefined

@@ -15,7 +15,7 @@ const frontend = (port: number, to: string, protocol: 6 | 17 = 6): Frontend => (
   ...{ allowedSources: undefined, affinity: undefined },
 });
 
-/** Ports that are open, with where they lead. */
+/** Open ports with their targets. */
 function bench(taken: ReadonlySet<number> = new Set()) {
   const programmed = new Fact<ProgrammedServices>("programmed", (a, b) => a === b);
   const opened = new Map<string, { to: string; options: ForwarderOptions }>();
@@ -39,7 +39,7 @@ function bench(taken: ReadonlySet<number> = new Set()) {
   return { controller, serve, opened, events, taken };
 }
 
-test("ports are opened, led elsewhere and closed as frontends change; all are closed with weftd", async () => {
+test("opens, redirects and closes ports as frontends change; stop closes all", async () => {
   const { controller, serve, opened } = bench();
   await controller.run();
   await serve(frontend(30_001, "fd00::a"), frontend(30_001, "fd00::b", 17));
@@ -56,7 +56,7 @@ test("ports are opened, led elsewhere and closed as frontends change; all are cl
   expect(opened.size).toBe(0);
 });
 
-test("a port that is taken keeps none of the others closed, is reported once a pass, and tried again", async () => {
+test("a port in use does not affect the others, is reported once a pass, and is retried", async () => {
   const taken = new Set([30_001]);
   const { serve, opened, events } = bench(taken);
   const frontends = [frontend(30_001, "fd00::a"), frontend(30_002, "fd00::b")];
@@ -68,7 +68,7 @@ test("a port that is taken keeps none of the others closed, is reported once a p
   expect([...opened.keys()]).toEqual(["6 30002", "6 30001"]);
 });
 
-test("a listener that breaks is opened again by the next pass", async () => {
+test("the next pass reopens a broken listener", async () => {
   const { serve, opened } = bench();
   await serve(frontend(30_001, "fd00::a"));
   const broken = opened.get("6 30001");
@@ -78,7 +78,7 @@ test("a listener that breaks is opened again by the next pass", async () => {
   expect([...opened.keys()]).toEqual(["6 30001"]);
 });
 
-test("limits hold for all ports of a protocol together", async () => {
+test("limits apply to all ports of a protocol together", async () => {
   const { serve, opened } = bench();
   await serve(frontend(30_001, "fd00::a"), frontend(30_002, "fd00::b"), frontend(30_001, "fd00::a", 17));
   const quotas = [...opened.values()].map(({ options }) => options.quota);
@@ -86,7 +86,7 @@ test("limits hold for all ports of a protocol together", async () => {
   expect(quotas.map(({ limit }) => limit)).toEqual([LIMITS[6], LIMITS[6], LIMITS[17]]);
 });
 
-test("a quota gives no more than it has", () => {
+test("a quota does not exceed its limit", () => {
   const quota = new Quota(2);
   expect([quota.take(), quota.take(), quota.take()]).toEqual([true, true, false]);
   quota.release();

@@ -1,6 +1,6 @@
 /**
- * NodePorts on ::1: forwarders inside of weftd, one for each port. They pause while weftd restarts, and their limits hold for
- * all of them together, so that no client of the node's can make weftd run out of memory.
+ * Serves NodePorts on ::1 through forwarders inside weftd, one for each port. They pause while weftd restarts. Their
+ * limits apply to all of them together, so that local clients cannot make weftd run out of memory.
  */
 import { IPPROTO_TCP, IPPROTO_UDP } from "../../../pkg/kernel/connection-selector.ts";
 import { type Forward, localhostForwards } from "../../../pkg/services/localhost/forwards.ts";
@@ -14,13 +14,13 @@ import type { ProgrammedServices } from "../facts.ts";
 import type { Forwarder, OpenForwarder } from "./forwarder.ts";
 import { Quota } from "./quota.ts";
 
-/** TCP connections at once, with 64 KiB of buffers each; UDP clients at once, with a socket each. */
+/** Concurrent TCP connections, with 64 KiB of buffers each, and concurrent UDP clients, with a socket each. */
 export const LIMITS = { [IPPROTO_TCP]: 256, [IPPROTO_UDP]: 1024 } as const;
 
-/** Changes of Services come in bursts; a port of this node has time. */
+/** Changes of Services arrive in bursts, and a port on ::1 is not urgent. */
 const DELAY_MS = 100;
 
-/** Until a port that another program has is tried again. */
+/** The time until a port that another program uses is retried. */
 const RETRY_MS = 5000;
 
 export interface LocalhostParts {

@@ -18,7 +18,7 @@ import { LoopbackController } from "./loopback.ts";
 const PATH = sysctlPath(ROUTE_LOCALNET);
 const EPERM = 1;
 
-/** `told`: what became of the setting and of the guard, in order. */
+/** `told` records the changes of the setting and of the guard, in order. */
 function bench({ isWanted = true, setting = "0" } = {}) {
   const nftables = new FakeNftables();
   const netlink = new EventedNetlink(new FakeNftablesSocket(nftables, 7), "fake", new ManualClock());
@@ -66,7 +66,7 @@ function bench({ isWanted = true, setting = "0" } = {}) {
   return { nftables, facts, pass, isOurs, set, get, told, isGuarded };
 }
 
-test("the guard comes first, then the setting, then the news of it; a second pass changes nothing", async () => {
+test("programs the guard first, then the setting, then publishes the fact; a second pass changes nothing", async () => {
   const { facts, pass, isOurs } = bench();
   isOurs(true);
   expect(await pass()).toEqual(["guard", "0 -> 1, guarded"]);
@@ -74,7 +74,7 @@ test("the guard comes first, then the setting, then the news of it; a second pas
   expect(await pass()).toEqual([]);
 });
 
-test("nothing is opened while another program serves Services, or that is not known", async () => {
+test("does not switch the setting on while another program serves Services or the proxy is unknown", async () => {
   const { facts, pass, isOurs } = bench();
   expect(await pass()).toEqual([]);
   isOurs(false);
@@ -82,7 +82,7 @@ test("nothing is opened while another program serves Services, or that is not kn
   expect(facts.of(LOOPBACK_GUARDED).value).toBe(undefined);
 });
 
-test("where the guard was removed, the setting is off until it is back", async () => {
+test("keeps the setting off until a removed guard is restored", async () => {
   const { nftables, pass, isOurs } = bench();
   isOurs(true);
   await pass();
@@ -90,7 +90,7 @@ test("where the guard was removed, the setting is off until it is back", async (
   expect(await pass()).toEqual(["1 -> 0, unguarded", "guard", "0 -> 1, guarded"]);
 });
 
-test("a rule that is missing counts as no guard; a setting that is off is switched on again", async () => {
+test("treats a missing rule as a missing guard, and switches the setting on again", async () => {
   const { nftables, pass, isOurs, set } = bench();
   isOurs(true);
   await pass();
@@ -100,7 +100,7 @@ test("a rule that is missing counts as no guard; a setting that is off is switch
   expect(await pass()).toEqual(["0 -> 1, guarded"]);
 });
 
-test("without a guard the setting stays off, and NodePorts on 127.0.0.1 go", async () => {
+test("without a guard the setting stays off, and NodePorts on 127.0.0.1 are withdrawn", async () => {
   const { nftables, facts, pass, isOurs, get } = bench({ setting: "1" });
   isOurs(true);
   nftables.refuse = () => EPERM;
@@ -111,7 +111,7 @@ test("without a guard the setting stays off, and NodePorts on 127.0.0.1 go", asy
   expect([get(), facts.of(LOOPBACK_GUARDED).value]).toEqual(["1", true]);
 });
 
-test("what is not wanted any more is undone, the setting first; a setting without a guard is not weftd's", async () => {
+test("reverts the setting first and then the guard if they are not needed; a setting without a guard is not weftd's", async () => {
   const left = bench({ isWanted: false, setting: "1" });
   left.nftables.do(...replaceTable(LOCALHOST_GUARD));
   expect(await left.pass()).toEqual(["1 -> 0, guarded", "guard"]);

@@ -1,10 +1,11 @@
 /**
- * Lets NodePorts answer on 127.0.0.1: first the guard that keeps the node's loopback addresses from other hosts, then the setting
- * that lets loopback connections leave for pods. The setting is the one of all devices: endpoints may be behind any of
- * them (each pod of `ptp` has its own), and the guard looks at all of them.
+ * Makes NodePorts reachable on 127.0.0.1: first programs the guard that drops packets from other hosts to the node's
+ * loopback addresses, then the setting that lets loopback connections leave for pods (route_localnet). It sets
+ * route_localnet for all devices, because endpoints may be reached through any device (each pod of `ptp` has one), and
+ * the guard covers all devices.
  *
- * The setting is never on without the guard. Where another program has removed the guard, the setting is switched off, the
- * guard put back, and the setting switched on again; where the guard cannot be put back, the setting stays off.
+ * The setting is never on without the guard. If another program has removed the guard, weftd switches the setting off,
+ * restores the guard, and switches the setting on again. If the guard cannot be restored, the setting stays off.
  */
 import { readSysctl, sysctlPath } from "../../../pkg/kernel/sysctl.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
@@ -26,22 +27,22 @@ import type { Facts, Subscribable } from "../../core/topic.ts";
 import { LOOPBACK_GUARDED, PROXY_TURN } from "../facts.ts";
 
 export interface LoopbackParts {
-  /** NodePorts are to answer on localhost. */
+  /** True if NodePorts must be served on localhost. */
   readonly isWanted: boolean;
   readonly facts: Facts;
   readonly nftables: Pick<EventedNetlink, "dump" | "exchange">;
   readonly files: Files;
   readonly settingWatch: Pick<SettingWatch, "follow">;
-  /** Another program has written the setting. */
+  /** Notified when another program has written the setting. */
   readonly settingChange: Subscribable;
   readonly health: Pick<Health, "warns">;
   readonly log: Logger;
 }
 
 export interface SeenLoopback {
-  /** What the guard lacks. */
+  /** The requests for the missing parts of the guard. */
   readonly missing: readonly Request[];
-  /** A guard of weftd's is there, as it should be or not. */
+  /** True if a guard of weftd's exists, complete or not. */
   readonly isThere: boolean;
   readonly isOpen: boolean;
 }
@@ -53,7 +54,9 @@ export class LoopbackController implements Controller<boolean, SeenLoopback> {
   readonly name = "service-loopback";
   readonly subscriptions: Subscriptions;
   readonly #parts: LoopbackParts;
-  /** The guard stood and the setting was on: what differs now was changed by another program. */
+  /**
+   * True once the guard was complete and the setting was on. A later difference means that another program changed it.
+   */
   #isSettled = false;
 
   constructor(parts: LoopbackParts) {
@@ -71,7 +74,7 @@ export class LoopbackController implements Controller<boolean, SeenLoopback> {
 
   desired(): boolean | undefined {
     const { isWanted, facts } = this.#parts;
-    // While another program serves Services, nothing is opened for them.
+    // While another program serves Services, the setting stays off.
     return isWanted && facts.of(PROXY_TURN).value?.isOurs !== true ? undefined : isWanted;
   }
 
@@ -87,7 +90,7 @@ export class LoopbackController implements Controller<boolean, SeenLoopback> {
 
   plan(isWanted: boolean, { missing, isThere, isOpen }: SeenLoopback): StepPlan {
     const close = isOpen ? [settingStep(ROUTE_LOCALNET, "0")] : [];
-    // Settings have no owner. The guard tells that weftd has opened this one.
+    // Settings have no owner. The guard's existence shows that weftd has switched this one on.
     if (!isWanted && !isThere) return { steps: [] };
     if (!isWanted && isOpen) return { steps: close, isComplete: false };
     if (!isWanted) return { steps: [transactionStep(GUARD, removeTable(LOCALHOST_GUARD))] };
@@ -101,7 +104,7 @@ export class LoopbackController implements Controller<boolean, SeenLoopback> {
     const { desired, done, failures, resting, isComplete } = outcome;
     const isGuarded = desired && isComplete && failures.length === 0 && resting.length === 0;
     if (done.length > 0)
-      log.info({ reasons, changes: done.map(({ text }) => text) }, "the way of NodePorts on 127.0.0.1 is changed");
+      log.info({ reasons, changes: done.map(({ text }) => text) }, "settings for NodePorts on 127.0.0.1 changed");
     this.#isSettled ||= isGuarded;
     settingWatch.follow(desired ? [sysctlPath(ROUTE_LOCALNET)] : []);
     facts.of(LOOPBACK_GUARDED).publish(isGuarded);
@@ -111,6 +114,6 @@ export class LoopbackController implements Controller<boolean, SeenLoopback> {
   failed(error: unknown, retryMs: number): void {
     const { health, log, isWanted } = this.#parts;
     if (isWanted) health.warns("NodePorts on 127.0.0.1", [error instanceof Error ? error.message : String(error)]);
-    log.error({ err: error, retryMs: Math.round(retryMs) }, "NodePorts on 127.0.0.1 are not as they should be");
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "NodePorts on 127.0.0.1 are not served");
   }
 }

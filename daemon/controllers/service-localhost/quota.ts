@@ -1,4 +1,4 @@
-/** A number of things that may be there at once. */
+/** A limit on the number of concurrent objects. */
 export class Quota {
   readonly limit: number;
   #used = 0;
@@ -11,7 +11,7 @@ export class Quota {
     return this.#used;
   }
 
-  /** False where all are taken. Calls that return true balance with `release`. */
+  /** False if the limit is reached. Each call that returns true needs a matching `release`. */
   take(): boolean {
     if (this.#used === this.limit) return false;
     this.#used++;

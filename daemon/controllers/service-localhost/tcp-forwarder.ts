@@ -1,4 +1,4 @@
-/** TCP connections to ::1, handed on byte by byte. Each direction ends by itself, as its sender ends it. */
+/** Forwards TCP connections to ::1 byte by byte. Each direction ends when its sender ends it. */
 import { connect, createServer, type Socket } from "node:net";
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { type Forwarder, type ForwarderOptions, LOCALHOST } from "./forwarder.ts";
@@ -7,11 +7,11 @@ import { type Forwarder, type ForwarderOptions, LOCALHOST } from "./forwarder.ts
 const CONNECT_LIMIT_MS = 10_000;
 
 const SOCKET = {
-  /** Bytes that are read ahead of a slow receiver, and as many that wait to be written to it. */
+  /** The number of bytes read ahead of a slow receiver, and of bytes that wait to be written to it. */
   highWaterMark: 16 << 10,
   allowHalfOpen: true,
   noDelay: true,
-  /** The kernel's probes find a client or endpoint that is gone without a word. */
+  /** The kernel's probes detect a client or endpoint that vanished. */
   ...{ keepAlive: true, keepAliveInitialDelay: 60_000 },
 } as const;
 
@@ -19,7 +19,7 @@ export function openTcpForwarder({ to: first, port, quota, onBroken }: Forwarder
   let to = first;
   const open = new Set<Socket>();
   const server = createServer(SOCKET, (client) => {
-    // A reset at once says more than a connection that waits.
+    // An immediate reset is clearer to the client than a waiting connection.
     if (!quota.take()) return void client.on("error", ignore).resetAndDestroy();
     const target = connect({ ...SOCKET, host: formatAddress(to.address), port: to.port });
     target.setTimeout(CONNECT_LIMIT_MS, () => target.destroy());
@@ -48,7 +48,9 @@ export function openTcpForwarder({ to: first, port, quota, onBroken }: Forwarder
   });
 }
 
-/** What one sends the other gets. Where one is reset, so is the other. `onEnd` is called once both are closed. */
+/**
+ * Connects two sockets in both directions. If one is reset, so is the other. `onEnd` is called when both are closed.
+ */
 function join(a: Socket, b: Socket, onEnd: () => void): void {
   let left = 2;
   for (const [one, other] of [
@@ -57,7 +59,7 @@ function join(a: Socket, b: Socket, onEnd: () => void): void {
   ] as const) {
     one.on("error", ignore);
     one.once("close", (hadError: boolean) => {
-      // An orderly end has been handed on by the pipe.
+      // The pipe has already forwarded an orderly end.
       if (hadError || !one.readableEnded) other.resetAndDestroy();
       if (--left === 0) onEnd();
     });

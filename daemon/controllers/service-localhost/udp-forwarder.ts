@@ -1,18 +1,18 @@
 /**
- * Datagrams to ::1, handed on by a socket for each client, so that the kernel tells clients apart as it chooses endpoints, and
- * answers find back.
+ * Forwards datagrams to ::1 through a separate socket for each client, so that the kernel chooses endpoints per client,
+ * and answers can be attributed to their clients.
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { formatAddress, isSameAddress } from "../../../pkg/ip/address.ts";
 import { type Forwarder, type ForwarderOptions, LOCALHOST } from "./forwarder.ts";
 
-/** As conntrack keeps a UDP flow that was answered (nf_conntrack_udp_timeout_stream). */
+/** The time for which conntrack keeps a UDP flow with replies (nf_conntrack_udp_timeout_stream). */
 export const IDLE_MS = 120_000;
 
-/** How often idle clients are looked for. */
+/** The interval of checks for idle clients. */
 const SWEEP_MS = IDLE_MS / 4;
 
-/** Datagrams of a client that are kept while its socket is being opened. */
+/** The number of a client's datagrams that are kept while its socket is being opened. */
 const WAITING = 16;
 
 interface Session {
@@ -37,7 +37,7 @@ class UdpForwarder implements Forwarder {
   readonly #server: Socket;
   readonly #options: ForwarderOptions;
   #to: ForwarderOptions["to"];
-  /** By the client's address and port. Those heard of last come last. */
+  /** By the client's address and port, in the order of their last datagrams. */
   readonly #sessions = new Map<string, Session>();
   readonly #sweep: NodeJS.Timeout;
 
@@ -55,7 +55,8 @@ class UdpForwarder implements Forwarder {
   redirect(to: ForwarderOptions["to"]): void {
     if (to.port === this.#to.port && isSameAddress(to.address, this.#to.address)) return;
     this.#to = to;
-    // A client that goes on sending would go on sending to where no Service may be any more: silence says nothing of that.
+    // End all sessions: a client that keeps sending would otherwise reach the old endpoint, which may serve no Service
+    // any more, and UDP silence does not show that.
     for (const key of this.#sessions.keys()) this.#end(key);
   }
 
@@ -75,7 +76,7 @@ class UdpForwarder implements Forwarder {
   }
 
   #begin(key: string, client: RemoteInfo): Session | undefined {
-    // The client that has been silent longest gives way to a new one.
+    // A new client replaces the one that has been silent longest.
     if (!this.#options.quota.take()) {
       const [silent] = this.#sessions.keys();
       if (silent === undefined) return undefined;
@@ -89,13 +90,14 @@ class UdpForwarder implements Forwarder {
       this.#heard(key, session);
       this.#server.send(answer, client.port, client.address, ignore);
     });
-    // Refused or unreachable: the client's next datagram begins anew, maybe at another endpoint.
+    // The endpoint refused or was unreachable. The client's next datagram begins a new session, possibly with another
+    // endpoint.
     socket.on("error", () => this.#end(key, session));
     socket.once("connect", () => {
       for (const datagram of session.waiting ?? []) socket.send(datagram, ignore);
       session.waiting = undefined;
     });
-    // Without a callback: that would be given the error instead of the listener above.
+    // Without a callback, because that would receive the error instead of the listener above.
     socket.connect(this.#to.port, formatAddress(this.#to.address));
     return session;
   }
@@ -107,7 +109,7 @@ class UdpForwarder implements Forwarder {
     this.#sessions.set(key, session);
   }
 
-  /** Ends the session of this client; with `only`, if it is that one. */
+  /** Ends the session of this client. If `only` is given, ends it only if it is that session. */
   #end(key: string, only?: Session): void {
     const session = this.#sessions.get(key);
     if (session === undefined || (only !== undefined && only !== session)) return;

@@ -31,10 +31,10 @@ function bench() {
 }
 
 const TEXT =
-  "Service evil/web asks for 203.0.113.7 port 443/TCP as its ExternalIP, which Service shop/web has as its LoadBalancerIP: " +
+  "Service evil/web claims 203.0.113.7 port 443/TCP as its ExternalIP, which Service shop/web has as its LoadBalancerIP: " +
   "connections go to shop/web; change one of the two";
 
-test("the Service that loses an address is named once, with the one that has it", () => {
+test("reports a Service that loses an address once, with the Service that has it", () => {
   const { report, said, warnings } = bench();
   report.report([]);
   report.report([lost(443)]);
@@ -47,7 +47,7 @@ test("the Service that loses an address is named once, with the one that has it"
   expect(said).toHaveLength(2);
 });
 
-test("a Service that asks for everything makes few Events", () => {
+test("a Service that claims everything causes few Events", () => {
   const { report, said, warnings } = bench();
   report.report([...Array(100).keys()].map((port) => lost(1000 + port)));
   expect(said).toHaveLength(5);

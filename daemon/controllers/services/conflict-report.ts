@@ -1,6 +1,6 @@
 /**
- * Tells of Services that ask for an address, protocol and port which another Service has: by accident, or to take over its
- * traffic (CVE-2020-8554). Events are about this node, and name both Services.
+ * Reports Services that claim an address, protocol and port of another Service: by accident, or to divert its traffic
+ * (CVE-2020-8554). Events are about this node and name both Services.
  */
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import type { LostClaim } from "../../../pkg/services/claims.ts";
@@ -8,7 +8,9 @@ import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { EventReporter } from "../../sources/events.ts";
 
-/** One Service may ask for all addresses of another one: the rest is in `weft services`. */
+/**
+ * The number of Events per report. One Service may claim all addresses of another one; `weft services` shows the rest.
+ */
 const EVENTS_AT_ONCE = 5;
 
 const PROTOCOL_NAMES = { 6: "TCP", 17: "UDP", 132: "SCTP" } as const;
@@ -29,8 +31,8 @@ export class ConflictReport {
   }
 
   /**
-   * All that there are now. What was said before is not said again, unless it was gone meanwhile. The same list again costs
-   * nothing.
+   * Reports the complete current list. A conflict is reported once, and again only after it was resolved meanwhile. An
+   * unchanged list costs nothing.
    */
   report(lost: readonly LostClaim[]): void {
     if (lost === this.#last || (lost.length === 0 && this.#told.size === 0)) return;
@@ -42,7 +44,7 @@ export class ConflictReport {
     health.warns("service conflicts", messages);
     for (const message of fresh.slice(0, EVENTS_AT_ONCE))
       events.report({ type: "Warning", reason: "ServiceConflict", message });
-    if (fresh.length > 0) log.warn({ conflicts: fresh }, "Services ask for addresses that other Services have");
+    if (fresh.length > 0) log.warn({ conflicts: fresh }, "Services claim addresses of other Services");
   }
 }
 
@@ -50,7 +52,7 @@ function conflictText({ frontend, winner }: LostClaim): string {
   const { service, kind, address, protocol, port } = frontend;
   const place = `${formatAddress(address)} port ${port}/${PROTOCOL_NAMES[protocol]}`;
   return (
-    `Service ${service} asks for ${place} as its ${kind}, which Service ${winner.service} has as its ${winner.kind}: ` +
+    `Service ${service} claims ${place} as its ${kind}, which Service ${winner.service} has as its ${winner.kind}: ` +
     `connections go to ${winner.service}; change one of the two`
   );
 }

@@ -1,4 +1,4 @@
-/** Services, made of what weftd has opened. */
+/** Creates the controller of Services from weftd's parts. */
 import { NftablesMode } from "../../../pkg/services/nftables/nftables-mode.ts";
 import { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { ControllerFactory } from "../context.ts";
@@ -10,7 +10,7 @@ import { ServicesController } from "./services.ts";
 
 export const services: ControllerFactory = (context) => {
   const { options, cluster, kernel, clock, log, health, metrics, facts, sources } = context;
-  // The file source may name no Services.
+  // The nodes file may contain no Services.
   if (options.serviceProxy === "none" || cluster.services === undefined) return undefined;
   const gate = context.newGate();
   const map = new ServiceMap();

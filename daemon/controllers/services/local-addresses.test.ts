@@ -6,7 +6,7 @@ import { deleteLink } from "../../../pkg/kernel/link.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
 import { LocalAddresses } from "./local-addresses.ts";
 
-/** As the kernel tells of it: in the layout of the request. */
+/** A notification has the layout of the request for the same change. */
 const message = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
 const held = (text: string) => message(addAddress({ index: 2, prefix: parsePrefix(text) }));
 
@@ -25,12 +25,12 @@ function bench(...texts: string[]) {
   return { kernel, local, read };
 }
 
-test("each address once, without those of loopback", async () => {
+test("returns each address once, without loopback addresses", async () => {
   const { read } = bench("127.0.0.1/8", "::1/128", "192.0.2.1/24", "192.0.2.1/32", "fe80::1/64");
   expect(await read()).toEqual(["192.0.2.1", "fe80::1"]);
 });
 
-test("they are dumped again after one has come or gone, and after nothing else", async () => {
+test("dumps addresses again only after one was added or removed", async () => {
   const { kernel, local, read } = bench("192.0.2.1/24");
   await read();
   expect(local.heard(message(deleteLink(7)))).toBeUndefined();
@@ -44,7 +44,7 @@ test("they are dumped again after one has come or gone, and after nothing else",
   expect(kernel.dumps).toBe(3);
 });
 
-test("a change that is announced during the dump is read by another one", async () => {
+test("dumps again after a change during the dump", async () => {
   const { kernel, local, read } = bench("192.0.2.1/24");
   kernel.during = () => {
     kernel.during = () => {};
@@ -54,7 +54,7 @@ test("a change that is announced during the dump is read by another one", async 
   expect(await read()).toEqual(["192.0.2.2"]);
 });
 
-test("a dump that fails is asked for again", async () => {
+test("repeats a failed dump", async () => {
   const { kernel, read } = bench("192.0.2.1/24");
   kernel.during = () => {
     kernel.during = () => {};

@@ -1,4 +1,4 @@
-/** This node's own addresses, read again after the kernel has announced a change of one. */
+/** This node's own addresses, read again after the kernel has announced a change. */
 import { type Address, addressKey } from "../../../pkg/ip/address.ts";
 import { contains, IPV4_LOOPBACK } from "../../../pkg/ip/prefix.ts";
 import { addressDump, parseLinkAddress } from "../../../pkg/kernel/address.ts";
@@ -17,25 +17,25 @@ export class LocalAddresses {
     this.#netlink = netlink;
   }
 
-  /** A notification of rtnetlink's: undefined where it is about nothing that `read` reads. */
+  /** Handles an rtnetlink notification. Returns undefined if it is not about an address. */
   heard({ type }: Message): Trigger | undefined {
     if (type !== RTM_NEWADDR.type && type !== RTM_DELADDR.type) return undefined;
     this.forget();
     return CHANGED;
   }
 
-  /** Any of them may have changed. */
+  /** Forgets the known addresses, because any of them may have changed. */
   forget(): void {
     this.#known = undefined;
   }
 
   /**
-   * Each once, in no particular order; none that is tentative (the kernel announces when it is no longer), a duplicate, or
-   * one of loopback.
+   * Returns each address once, in no particular order. Omits tentative ones (the kernel announces when they become
+   * usable), duplicates and loopback addresses.
    */
   async read(): Promise<readonly Address[]> {
     while (this.#known === undefined) {
-      // A change that is announced during the dump is read by another one.
+      // If a change is announced during the dump, the loop dumps again.
       this.#known = [];
       const dumped = this.#known;
       const messages = await this.#netlink.dump(addressDump()).catch((error) => {

@@ -1,4 +1,4 @@
-/** What Services are served with on this node, made of its Node, its addresses and weftd's flags. Pure. */
+/** Derives the settings for serving Services on this node from its Node, its addresses and weftd's flags. Pure. */
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import { type Address, addressBits } from "../../../pkg/ip/address.ts";
 import { contains, type Prefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
@@ -9,11 +9,11 @@ import type { Options } from "../../options.ts";
 
 export interface NodeSight {
   readonly options: Pick<Options, "nodeName" | "nodeportAddresses" | "externalIps" | "masqueradeAll" | "masqueradeBit">;
-  /** Undefined: the cluster has no Node of this name. */
+  /** Undefined if the cluster has no Node of this name. */
   readonly own: ClusterNode | undefined;
-  /** On this node's links, loopback excepted. */
+  /** The addresses on this node's links, except loopback. */
   readonly local: readonly Address[];
-  /** Of pods that run here and have addresses outside of the node's podCIDRs. */
+  /** Addresses of local pods outside the node's podCIDRs. */
   readonly outsidePods: readonly Address[];
   readonly apiServers: readonly ReservedAddress[];
   readonly serviceRanges: readonly Prefix[];
@@ -27,7 +27,7 @@ export function nodeFacts({ options, own, local, apiServers, isLoopbackGuarded }
   return {
     name: options.nodeName,
     zone: own?.zone,
-    // Each pod's link has a link-local address, which no source range means.
+    // Each pod's link has a link-local address, to which no source range refers.
     addresses: local.filter((address) => !contains(IPV6_LINK_LOCAL, address)),
     nodePortAddresses: nodePortAddresses(options.nodeportAddresses, { internal, local, isLoopbackGuarded }),
     reserved: apiServers,

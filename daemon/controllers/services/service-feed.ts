@@ -1,4 +1,4 @@
-/** Carries what the stores of Services, EndpointSlices and ServiceCIDRs tell into the `ServiceMap`. */
+/** Passes the changes from the stores of Services, EndpointSlices and ServiceCIDRs to the `ServiceMap`. */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { StoreEntry, StoreIndex } from "../../../pkg/cluster/indexer.ts";
 import type { EndpointSlice } from "../../../pkg/cluster/service/endpoint-slice.ts";
@@ -18,15 +18,15 @@ export interface ServiceFeedParts {
   readonly source: ServiceSource;
   readonly map: Pick<ServiceMap, "setService" | "setSlices">;
   readonly clock: Pick<Clock, "nowMs">;
-  /** Something has changed, be it only a store's status. */
+  /** Called after any change, even if only of a store's status. */
   readonly onChange: () => void;
 }
 
-/** What was heard and is not in the kernel yet. */
+/** Received changes that are not programmed yet. */
 export interface Heard {
-  /** When the first of it came; undefined: nothing. */
+  /** The arrival time of the first change; undefined if there is none. */
   readonly sinceMs: number | undefined;
-  /** Changes of Services, and of EndpointSlices. */
+  /** The numbers of changed Services and EndpointSlices. */
   readonly services: number;
   readonly slices: number;
   readonly families: ReadonlySet<Family>;
@@ -43,8 +43,8 @@ export class ServiceFeed {
   readonly #unsubscribe: readonly (() => void)[];
   #heard = NOTHING_HEARD;
   /**
-   * The map has all that was listed. A store says earlier that it has synced: what it holds comes with its next notice, and
-   * without their EndpointSlices Services would lose their endpoints in the kernel.
+   * True once the map has everything that was listed. A store's `hasSynced` is earlier: its objects arrive with its
+   * next notice. Without their EndpointSlices, Services would lose their endpoints in the kernel.
    */
   readonly #listed = { services: false, slices: false };
 
@@ -60,8 +60,8 @@ export class ServiceFeed {
   }
 
   /**
-   * All Services and EndpointSlices are known, so that what is not known is not there. ServiceCIDRs that cannot be listed
-   * (rights of an earlier version, say) keep no Service waiting.
+   * True if all Services and EndpointSlices are known, so that a missing object does not exist. ServiceCIDRs that
+   * cannot be listed (for example for lack of permissions from an earlier version) do not delay Services.
    */
   get isSynced(): boolean {
     const { cidrs } = this.#parts.source;
@@ -69,7 +69,7 @@ export class ServiceFeed {
     return services && slices && (cidrs.hasSynced || cidrs.status.phase === "stale");
   }
 
-  /** Why what is programmed may be out of date, a line for each kind of object. */
+  /** Returns why the programmed state may be outdated, one line for each kind of object. */
   warnings(): readonly string[] {
     const { services, slices, cidrs } = this.#parts.source;
     const kinds = [
@@ -78,7 +78,7 @@ export class ServiceFeed {
       ["ServiceCIDRs", cidrs.status],
     ] as const;
     return kinds.flatMap(([kind, { phase, reason }]) =>
-      phase === "stale" ? [`${kind} cannot be watched, what is programmed stays: ${reason}`] : [],
+      phase === "stale" ? [`${kind} cannot be watched; the programmed state stays: ${reason}`] : [],
     );
   }
 
@@ -86,7 +86,7 @@ export class ServiceFeed {
     return this.#parts.source.cidrs.list().flatMap(({ value }) => value.cidrs);
   }
 
-  /** The API servers' own addresses, by the endpoints of `default/kubernetes`. */
+  /** The API servers' addresses, from the endpoints of `default/kubernetes`. */
   get apiServers(): readonly ReservedAddress[] {
     return this.#slicesOf
       .get(API_SERVER_SERVICE)
@@ -101,14 +101,14 @@ export class ServiceFeed {
     return this.#heard;
   }
 
-  /** What a pass that begins now will program. */
+  /** Returns and clears the changes that a pass beginning now will program. */
   take(): Heard {
     const taken = this.#heard;
     this.#heard = NOTHING_HEARD;
     return taken;
   }
 
-  /** After a pass that failed. */
+  /** Restores the changes after a failed pass. */
   giveBack(taken: Heard): void {
     this.#heard = joined(taken, this.#heard);
   }
@@ -130,7 +130,7 @@ export class ServiceFeed {
 
   #slicesChanged({ changes, status }: StoreNotice<EndpointSlice>): void {
     const { map, onChange } = this.#parts;
-    // A Service may have many of them, and several change at once.
+    // A Service may have many slices, and several change at once.
     const touched = new Set(changes.flatMap(({ before, after }) => [before, after].flatMap(serviceOf)));
     for (const service of touched)
       map.setSlices(
@@ -141,7 +141,7 @@ export class ServiceFeed {
     const triggers = changes.flatMap(({ before, after }) => {
       const { family, triggeredMs } = after?.value ?? {};
       const isNew = triggeredMs !== undefined && triggeredMs !== before?.value.triggeredMs;
-      // Those that are there at the start were changed before it.
+      // Slices that exist at the start changed earlier, so their triggers do not count.
       return this.#listed.slices && isNew && family !== undefined ? [{ family, triggeredMs }] : [];
     });
     this.#note({ slices: changes.length, families: new Set(families), triggers });

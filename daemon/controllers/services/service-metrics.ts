@@ -1,10 +1,10 @@
-/** What is counted of Services, under names of weft's own; kube-proxy's names are with `service-health`. */
+/** weft's own metrics of Services. `service-health` has those with kube-proxy's names. */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { FRONTEND_KINDS } from "../../../pkg/services/frontend.ts";
 import type { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { SentTransactions } from "./service-programmer.ts";
 
-/** From half a millisecond (one endpoint) to some seconds (a cold start among ten thousands of Services). */
+/** From half a millisecond (one endpoint) to some seconds (a cold start with tens of thousands of Services). */
 const SYNC_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 export type SyncKind = "full" | "partial";
@@ -13,9 +13,12 @@ export interface SyncReport {
   readonly kind: SyncKind;
   readonly durationMs: number;
   readonly isSuccess: boolean;
-  /** Undefined where it failed. */
+  /** Undefined if the sync failed. */
   readonly sent: SentTransactions | undefined;
-  /** From the arrival of the first change that it carried into the kernel to its end; undefined: it carried none. */
+  /**
+   * The time from the arrival of the first change that the sync programmed to its end; undefined if it programmed no
+   * change.
+   */
   readonly latencyMs: number | undefined;
 }
 
@@ -37,7 +40,7 @@ export class ServiceMetrics {
     });
     new Gauge({
       name: "weft_service_frontends",
-      help: `Addresses with protocol and port that lead to Services on this node, by kind: ${FRONTEND_KINDS.join(", ")}.`,
+      help: `Frontends (address, protocol and port) of Services on this node, by kind: ${FRONTEND_KINDS.join(", ")}.`,
       labelNames: ["kind"] as const,
       registers,
       collect() {
@@ -47,7 +50,7 @@ export class ServiceMetrics {
     });
     new Gauge({
       name: "weft_service_endpoints",
-      help: "Endpoints of the Services' ports, used here or not.",
+      help: "Endpoints of the Services' ports, used by this node or not.",
       registers,
       collect() {
         this.set(map.counts().endpoints);
@@ -55,20 +58,20 @@ export class ServiceMetrics {
     });
     this.#duration = new Histogram({
       name: "weft_service_sync_duration_seconds",
-      help: "Duration of one change of the kernel for Services, by kind (full: all was compared; partial: changes were sent) and result.",
+      help: "Duration of one sync of Services, by kind (full: everything was compared; partial: changes were sent) and result.",
       labelNames: ["kind", "result"] as const,
       buckets: SYNC_BUCKETS,
       registers,
     });
     this.#latency = new Histogram({
       name: "weft_service_programming_latency_seconds",
-      help: "Time from the arrival of a change of a Service or EndpointSlice to the commit that carries it into the kernel.",
+      help: "Time from the arrival of a change of a Service or EndpointSlice to the commit that programs it.",
       buckets: SYNC_BUCKETS,
       registers,
     });
     this.#transactions = new Counter({
       name: "weft_service_transactions_total",
-      help: "nftables transactions for Services that the kernel has carried out.",
+      help: "nftables transactions for Services that the kernel has committed.",
       registers,
     });
     this.#requests = new Counter({

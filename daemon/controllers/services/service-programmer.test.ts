@@ -36,7 +36,7 @@ function bench(transactions: readonly Transaction[]) {
   const committed: string[][] = [];
   const programmer = new ServiceProgrammer({
     mode: {
-      // biome-ignore lint/correctness/useYield: nothing is asked of the kernel.
+      // biome-ignore lint/correctness/useYield: this fake sends no queries to the kernel.
       *compare() {
         return transactions;
       },
@@ -50,7 +50,7 @@ function bench(transactions: readonly Transaction[]) {
   return { clock, gate, programmer, repaired, contended, committed };
 }
 
-test("transactions are committed in their order, each by itself", async () => {
+test("transactions are committed separately and in order", async () => {
   const { programmer, committed, repaired } = bench([[element("a"), element("b")], [element("c")]]);
   expect(await programmer.change([])).toEqual({ transactions: 2, requests: 3, resting: 0 });
   expect(await programmer.compare([], SETTINGS, "none")).toMatchObject({ transactions: 2 });
@@ -58,7 +58,7 @@ test("transactions are committed in their order, each by itself", async () => {
   expect(repaired).toEqual([]);
 });
 
-test("elements that come back are counted each; a chain, a set or a rule as the table", async () => {
+test("each restored element counts as one repair; a chain, a set or a rule counts as one of the table", async () => {
   const transaction = [element("a"), element("b")];
   const { programmer, repaired } = bench([transaction]);
   await programmer.compare([], SETTINGS, "objects");
@@ -70,18 +70,18 @@ test("elements that come back are counted each; a chain, a set or a rule as the 
   expect(repaired).toEqual(["table inet weft-services"]);
 });
 
-test("very many elements are one repair, of the table", async () => {
+test("very many elements count as one repair of the table", async () => {
   const { programmer, repaired } = bench([[...Array(500).keys()].map((n) => element(String(n)))]);
   await programmer.compare([], SETTINGS, "objects");
   expect(repaired).toEqual(["table inet weft-services"]);
 });
 
-/** Repairs until the gate has it rest. */
+/** Repairs until the gate holds the repair back. */
 async function fight({ programmer, contended }: ReturnType<typeof bench>): Promise<void> {
   for (let n = 0; contended.length === 0 && n < 100; n++) await programmer.compare([], SETTINGS, "objects");
 }
 
-test("an element that is fought over rests, and the others of its transaction do not", async () => {
+test("a contended element is held back, and the others of its transaction are not", async () => {
   const transaction = [element("fought")];
   const at = bench([transaction]);
   await fight(at);
@@ -89,12 +89,12 @@ test("an element that is fought over rests, and the others of its transaction do
   at.committed.length = 0;
   expect(await at.programmer.compare([], SETTINGS, "objects")).toEqual({ transactions: 1, requests: 1, resting: 1 });
   expect(at.committed).toEqual([["element other"]]);
-  expect(at.gate.assertNothingRests.bind(at.gate)).toThrow(/another program undoes/);
+  expect(at.gate.assertNothingRests.bind(at.gate)).toThrow(/another program keeps undoing/);
   at.clock.advance(at.gate.nextMs() ?? 0);
   expect(await at.programmer.compare([], SETTINGS, "objects")).toMatchObject({ requests: 2, resting: 0 });
 });
 
-test("what is removed rests with what is added in its place", async () => {
+test("a removal is held back together with the addition that replaces it", async () => {
   const at = bench([[removal("old"), element("new")]]);
   await fight(at);
   at.committed.length = 0;
@@ -102,7 +102,7 @@ test("what is removed rests with what is added in its place", async () => {
   expect(at.committed).toEqual([]);
 });
 
-test("a table that is fought over rests as a whole, and is back as a whole once its rest is over", async () => {
+test("a contended table is held back as a whole, and restored as a whole after its back-off", async () => {
   const at = bench([[change("table", "t"), change("chain", "nat"), element("a")], [element("b")]]);
   await fight(at);
   at.committed.length = 0;

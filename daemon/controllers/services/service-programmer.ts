@@ -1,10 +1,10 @@
 /**
- * Carries what a mode answers into the kernel: its questions, then its transactions, one after the other. Between two
- * transactions other controllers have their turn on the socket.
+ * Carries out a mode's results: its queries, then its transactions, one after the other. Between two transactions other
+ * controllers can use the socket.
  *
- * What another program has undone goes through the repair gate. Elements are asked for one by one. Where chains, sets or rules
- * are concerned, or very many elements, the table is asked for as a whole: what is sent then depends on each other, and must
- * not wait for each other.
+ * Repairs of what another program has undone go through the repair gate. For elements, the gate is consulted one by
+ * one. If chains, sets or rules are affected, or very many elements, it is consulted for the table as a whole, because
+ * these requests depend on each other and must not be held back separately.
  */
 import { SERVICES_TABLE } from "../../../pkg/footprint.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
@@ -23,7 +23,7 @@ export const SERVICES_PLACE: TablePlace = { family: NFPROTO.inet, table: SERVICE
 const TABLE = tablePlaceText(SERVICES_PLACE);
 const TABLE_TEXT = `table ${TABLE}`;
 
-/** A repair of more requests counts as one of the table. */
+/** A repair with more requests counts as one of the table. */
 const SINGLE_REPAIRS = 200;
 
 export interface ServiceProgrammerParts {
@@ -42,10 +42,10 @@ export interface SentTransactions {
 }
 
 /**
- * What of a comparison's transactions is a repair:
+ * The part of a comparison's transactions that counts as repairs:
  * - `none`: nothing; the desired state has changed, or weftd has just started.
- * - `objects`: all of it, since nothing else has changed.
- * - `table`: some of it; the table is asked for as a whole.
+ * - `objects`: everything, since nothing else has changed.
+ * - `table`: a part of it; the gate is consulted for the table as a whole.
  */
 export type Repairs = "none" | "objects" | "table";
 
@@ -56,7 +56,9 @@ export class ServiceProgrammer {
     this.#parts = parts;
   }
 
-  /** Makes the kernel hold what is wanted, whatever it holds. Throws `NetlinkError`; part of it may be done then. */
+  /**
+   * Programs the desired state, regardless of the kernel's state. Throws `NetlinkError`; a part may be programmed then.
+   */
   async compare(frontends: readonly Frontend[], settings: NodeSettings, repairs: Repairs): Promise<SentTransactions> {
     const { mode, nftables } = this.#parts;
     const transactions = await answeredBy(nftables, mode.compare(frontends, settings));
@@ -65,7 +67,7 @@ export class ServiceProgrammer {
     return { ...(await this.#commit(allowed)), resting };
   }
 
-  /** After a failure only `compare` may be called. */
+  /** Sends changes. After a failure only `compare` may be called. */
   change(changes: readonly FrontendChange[]): Promise<SentTransactions> {
     return this.#commit(this.#parts.mode.change(changes));
   }
@@ -94,7 +96,7 @@ export class ServiceProgrammer {
   }
 }
 
-/** What is added is independent of each other; what is removed makes room for what is added. */
+/** Returns the allowed requests. Additions are independent of each other; removals make space for additions. */
 function allowedOf(transaction: Transaction, mayPutBack: (request: Request) => boolean): Transaction {
   if (transaction.every(({ type }) => type === NFT_MSG_NEWSETELEM.type)) return transaction.filter(mayPutBack);
   const [first] = transaction;

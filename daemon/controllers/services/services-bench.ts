@@ -1,4 +1,4 @@
-/** For tests. */
+/** Helpers for tests. */
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import { type Address, formatAddress, parseAddress } from "../../../pkg/ip/address.ts";
@@ -27,12 +27,15 @@ const OWN: ClusterNode = {
 
 export const NOTHING: SentTransactions = { transactions: 0, requests: 0, resting: 0 };
 
-/** "10.96.0.1:80" */
+/** Formats a frontend as "10.96.0.1:80". */
 const place = ({ address, port }: Frontend) => `${formatAddress(address)}:${port}`;
-/** "10.96.0.1:80>10.244.1.2,10.244.1.3" */
+/** Formats a frontend with its endpoints as "10.96.0.1:80>10.244.1.2,10.244.1.3". */
 const line = (one: Frontend) => `${place(one)}>${one.endpoints.map(({ address }) => formatAddress(address)).join()}`;
 
-/** A controller of Services with everything around it in memory; `programmer` is what it sends by. */
+/**
+ * Returns a controller of Services whose surroundings are in memory. `programmerOf` makes the programmer through which
+ * it sends.
+ */
 export function surroundings(
   programmerOf: (gate: RepairGate) => ServicesParts["programmer"],
   flags: readonly string[] = [],
@@ -64,7 +67,7 @@ export function surroundings(
     conflicts: { report: (lost) => void lostClaims.push(lost.length) },
   });
   const runner = new Runner({ clock, metrics, log, kernel: { snapshot: () => Promise.reject(new Error("not read")) } });
-  /** Lets passes that are due within `ms` run. */
+  /** Runs the passes that are due within `ms`. */
   const settle = async (ms = 10) => {
     for (let left = ms; left >= 0; left -= 5) {
       for (let turn = 0; turn < 3; turn++) {
@@ -74,7 +77,7 @@ export function surroundings(
       clock.advance(5);
     }
   };
-  /** With the Service `web`, which has one endpoint. */
+  /** Starts with the Service `web`, which has one endpoint. */
   const begin = async () => {
     facts.of(PROXY_TURN).publish({ isOurs: true });
     source.services.put(serviceObject("web", "10.96.0.1"));
@@ -90,9 +93,9 @@ export function surroundings(
   };
 }
 
-/** With a mode that writes down what it is asked. */
+/** Returns a controller with a mode that records its calls. */
 export function bench(...flags: string[]) {
-  /** In order. */
+  /** The recorded calls, in order. */
   const asked: string[] = [];
   const settings: NodeSettings[] = [];
   let next: (() => SentTransactions) | undefined;
@@ -116,7 +119,7 @@ export function bench(...flags: string[]) {
     },
   };
   const around = surroundings(() => programmer, flags);
-  /** What was asked since the last call. */
+  /** Returns the calls since the last call of this function. */
   const taken = () => asked.splice(0);
   const notify = (message: Message) => around.runner.notified(message);
   const start = async () => {

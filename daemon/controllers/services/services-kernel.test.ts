@@ -1,4 +1,4 @@
-/** The controller with the nftables mode, on nf_tables in memory. */
+/** Runs the controller with the nftables mode on nf_tables in memory. */
 import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
@@ -13,10 +13,10 @@ import { PROXY_TURN } from "../facts.ts";
 import { SERVICES_PLACE, ServiceProgrammer } from "./service-programmer.ts";
 import { surroundings } from "./services-bench.ts";
 
-/** A weftd's port. */
+/** The port of a weftd. */
 const PORT = 42;
 
-/** A weftd that begins on this kernel. */
+/** A weftd that starts on this kernel. */
 function begun(nftables: FakeNftables, port = PORT) {
   const netlink = new EventedNetlink(new FakeNftablesSocket(nftables, port), "a test", new ManualClock());
   const committed: (readonly Request[])[] = [];
@@ -30,7 +30,7 @@ function begun(nftables: FakeNftables, port = PORT) {
   const around = surroundings(
     (gate) => new ServiceProgrammer({ mode: new NftablesMode(), nftables: netlink, programmer, gate, log }),
   );
-  /** A comparison has a hundred questions, each a turn of the event loop. */
+  /** A comparison has a hundred queries, each in a separate turn of the event loop. */
   const settle = async () => {
     for (let n = 0; n < 400; n++) {
       if (n % 8 === 0) around.clock.advance(1);
@@ -42,7 +42,7 @@ function begun(nftables: FakeNftables, port = PORT) {
 
 const texts = (transactions: readonly (readonly Request[])[]) => transactions.flat().map(({ text }) => text);
 
-test("a change is one transaction of elements; a restart writes nothing", async () => {
+test("a change is one transaction of elements, and a restart writes nothing", async () => {
   const nftables = new FakeNftables();
   const first = begun(nftables);
   await first.begin();
@@ -66,7 +66,7 @@ test("a change is one transaction of elements; a restart writes nothing", async 
   expect(nftables.list()).toEqual(before);
 });
 
-test("a table that another program has deleted is back, and so is one that was lost unheard once a change is refused", async () => {
+test("a table deleted by another program is restored; one whose deletion was not announced is restored after a change is refused", async () => {
   const nftables = new FakeNftables();
   const { begin, settle, damage, source } = begun(nftables);
   await begin();
@@ -85,22 +85,22 @@ test("a table that another program has deleted is back, and so is one that was l
   expect(nftables.list()).toEqual(before);
 });
 
-test("a program that fights is left alone for a while; then the table comes back", async () => {
+test("repairs of a contended table back off; then the table is restored", async () => {
   const nftables = new FakeNftables();
   const { begin, settle, damage, source, health, clock } = begun(nftables);
   await begin();
   await settle();
   const before = nftables.list();
   const ready = () => health.readiness().text.match(/\[.\] services: .*/)?.[0];
-  for (let n = 0; n < 50 && ready()?.includes("undoes") !== true; n++) {
+  for (let n = 0; n < 50 && ready()?.includes("keeps undoing") !== true; n++) {
     nftables.do(deleteTable(SERVICES_PLACE));
     damage();
     await settle();
   }
-  expect(ready()).toMatch(/^\[-\] services: another program undoes again and again.*table inet weft-services/);
+  expect(ready()).toMatch(/^\[-\] services: another program keeps undoing.*table inet weft-services/);
   source.services.put(serviceObject("dns", "10.96.0.10"));
   await settle();
-  // A change is no way around the gate.
+  // A change does not bypass the gate.
   expect(nftables.list().join("\n")).not.toContain("10.244.1.2");
   source.services.remove("default/dns");
   clock.advance(10_000);

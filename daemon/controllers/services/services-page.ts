@@ -1,7 +1,7 @@
 /**
- * What /debug/services answers: what this node does for each Service, and why. `?service=NAMESPACE/NAME` asks for one,
- * `?namespace=NAMESPACE` for those of a namespace. The fields are kept as they are: `weft services` reads them. Empty lists
- * and absent values are left out.
+ * The answer of /debug/services: how this node serves each Service, and why. `?service=NAMESPACE/NAME` selects one,
+ * `?namespace=NAMESPACE` those of a namespace. The fields must keep their names, because `weft services` reads them.
+ * Empty lists and absent values are omitted.
  */
 import { type Address, formatAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix } from "../../../pkg/ip/prefix.ts";
@@ -10,16 +10,16 @@ import type { NodeFacts } from "../../../pkg/services/node-facts.ts";
 import type { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { EndpointReport, ServiceReport } from "../../../pkg/services/service-report.ts";
 
-/** The state of all Services together; also in /debug/state. */
+/** The state of all Services together. Also in /debug/state. */
 export interface ServicesState {
   readonly mode: string;
-  /** False while another program has the turn. */
+  /** False while another program serves Services. */
   readonly isOurs: boolean;
-  /** All Services and EndpointSlices have been listed once. */
+  /** True once all Services and EndpointSlices have been listed. */
   readonly isSynced: boolean;
-  /** Why what is programmed may be out of date. */
+  /** Why the programmed state may be outdated. */
   readonly warnings: readonly string[];
-  /** Why everything is to be compared with the kernel. */
+  /** Why everything must be compared with the kernel. */
   readonly doubts: readonly string[];
   readonly counts: { readonly services: number; readonly frontends: number; readonly endpoints: number };
   readonly lastSync?: {
@@ -39,10 +39,10 @@ export interface PageParts {
   readonly settings: NodeSettings | undefined;
 }
 
-/** Services in one piece of the page: some milliseconds of work. */
+/** The number of Services in one piece of the page: some milliseconds of work. */
 const PIECE = 100;
 
-/** JSON in pieces, since that of 10,000 Services is ten megabytes. */
+/** Yields JSON in pieces, because the page of 10,000 Services is ten megabytes. */
 export function* servicesPage({ map, state, node, settings }: PageParts, query: URLSearchParams): Iterable<string> {
   const [service, namespace] = [query.get("service"), query.get("namespace")];
   const keys = service !== null ? [service] : map.services();
@@ -129,7 +129,7 @@ function placeOf({ kind, address, protocol, port }: Pick<Frontend, "kind" | "add
   return { kind, address: formatAddress(address), protocol: PROTOCOL_NAMES[protocol], port };
 }
 
-/** "10.244.1.2:8080", "[fd00::2]:8080" */
+/** Formats as "10.244.1.2:8080" or "[fd00::2]:8080". */
 function targetText({ address, port }: { readonly address: Address; readonly port: number }): string {
   const text = formatAddress(address);
   return `${address.family === 6 ? `[${text}]` : text}:${port}`;

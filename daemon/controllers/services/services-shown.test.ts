@@ -1,4 +1,4 @@
-/** NodePorts as the node's addresses change, and what an operator sees. */
+/** NodePorts when the node's addresses change, and the output for operators. */
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
@@ -19,7 +19,7 @@ describe("NodePorts", () => {
     payload: new Uint8Array(),
   };
 
-  test("follow the node's addresses as they change", async () => {
+  test("follow changes of the node's addresses", async () => {
     const { source, local, notify, start, settle, taken } = bench("--nodeport-addresses", "192.0.2.0/24");
     await start();
     source.services.put(nodePort());
@@ -31,7 +31,7 @@ describe("NodePorts", () => {
     expect(taken()).toEqual(["change: -192.0.2.1:30080 192.0.2.7:30080>10.244.1.2"]);
   });
 
-  test("answer on 127.0.0.1 once it is guarded", async () => {
+  test("are served on 127.0.0.1 once it is guarded", async () => {
     const { facts, source, start, settle, taken } = bench("--nodeport-addresses", "localhost");
     facts.of(LOOPBACK_GUARDED).publish(false);
     await start();
@@ -43,7 +43,7 @@ describe("NodePorts", () => {
     expect(taken()).toEqual(["change: 127.0.0.1:30080>10.244.1.2"]);
   });
 
-  test("the API server's own address is no frontend", async () => {
+  test("the API server's own address does not become a frontend", async () => {
     const { source, start, settle, taken } = bench();
     await start();
     source.services.put(
@@ -57,7 +57,7 @@ describe("NodePorts", () => {
   });
 });
 
-test("/debug/services shows each Service, and one by its name", async () => {
+test("/debug/services shows all Services, or one by its name", async () => {
   const { controller, start } = bench();
   await start();
   const shown = (query: string) =>
@@ -95,7 +95,7 @@ test("/debug/services shows each Service, and one by its name", async () => {
   expect(shown("namespace=other")).toMatchObject({ services: [] });
 });
 
-test("/debug/services of many Services comes in pieces, and shows each of them", async () => {
+test("/debug/services yields many Services in pieces, and shows each of them", async () => {
   const { controller, source, start, settle } = bench();
   await start();
   const names = Array.from({ length: 250 }, (_, at) => `s${1000 + at}`);
@@ -107,7 +107,7 @@ test("/debug/services of many Services comes in pieces, and shows each of them",
   expect(services.map(({ service }) => service)).toEqual([...names.map((name) => `default/${name}`), "default/web"]);
 });
 
-test("metrics tell how much is served, and how long it took", async () => {
+test("metrics have the numbers of served objects and the durations", async () => {
   const { metrics, start } = bench();
   await start();
   const text = await metrics.text();
@@ -118,7 +118,7 @@ test("metrics tell how much is served, and how long it took", async () => {
   expect(text).toContain("weft_service_requests_total 2");
 });
 
-test("reports Services that ask for what others have", async () => {
+test("reports Services that claim addresses of other Services", async () => {
   const { source, start, settle, lostClaims } = bench();
   await start();
   source.services.put(serviceObject("zebra", "10.96.0.1"));

@@ -9,7 +9,7 @@ import { bench, NOTHING } from "./services-bench.ts";
 const readiness = (health: Health) => health.readiness().text.match(/\[.\] services: .*/g);
 
 describe("at the start", () => {
-  test("nothing is programmed before Services and EndpointSlices are listed and the Node is known; then all is compared", async () => {
+  test("nothing is programmed before Services and EndpointSlices are listed and the Node is known; then everything is compared", async () => {
     const { facts, source, runner, controller, view, settle, taken, health, nodes } = bench();
     facts.of(PROXY_TURN).publish({ isOurs: true });
     view.isSynced = false;
@@ -33,7 +33,7 @@ describe("at the start", () => {
     expect(readiness(health)).toEqual(["[+] services: 1 Services with 1 endpoints are programmed"]);
   });
 
-  test("waits for the notice of a store that has synced: Services would lose their endpoints", async () => {
+  test("waits for the notice of a synced store, so that Services do not lose their endpoints", async () => {
     const { facts, source, runner, controller, settle, taken } = bench();
     facts.of(PROXY_TURN).publish({ isOurs: true });
     runner.start(controller);
@@ -48,7 +48,7 @@ describe("at the start", () => {
     expect(taken()).toEqual(["compare none: 10.96.0.1:80>10.244.1.2"]);
   });
 
-  test("what other controllers find out is waited for, and not for long", async () => {
+  test("waits for other controllers' facts, for a limited time", async () => {
     const { facts, start, settle, taken } = bench("--nodeport-addresses", "primary,localhost");
     expect(await start()).toEqual([]);
     facts.of(LOOPBACK_GUARDED).publish(true);
@@ -64,7 +64,7 @@ describe("at the start", () => {
     expect(other.taken()).toHaveLength(1);
   });
 
-  test("ServiceCIDRs that cannot be listed keep no Service waiting, and are a warning", async () => {
+  test("ServiceCIDRs that cannot be listed do not delay Services, and cause a warning", async () => {
     const { facts, source, runner, controller, settle, taken, health } = bench();
     facts.of(PROXY_TURN).publish({ isOurs: true });
     runner.start(controller);
@@ -75,7 +75,7 @@ describe("at the start", () => {
     expect(readiness(health)).toContainEqual(expect.stringMatching(/ServiceCIDRs cannot be watched.*403 Forbidden/));
   });
 
-  test("the settings are those of the flags, the Node, its pods and the ServiceCIDRs", async () => {
+  test("the settings come from the flags, the Node, its pods and the ServiceCIDRs", async () => {
     const { facts, source, start, settings } = bench("--masquerade-all", "--masquerade-bit", "3");
     source.cidrs.put({ metadata: { name: "kubernetes" }, spec: { cidrs: ["10.96.0.0/16"] } });
     const outside = [{ address: parseAddress("10.9.9.9"), mark: "m", isBridged: true }];
@@ -89,7 +89,7 @@ describe("at the start", () => {
 });
 
 describe("the fast path", () => {
-  test("a change is sent alone, and changes that come together are one", async () => {
+  test("a change is sent without a comparison, and simultaneous changes are sent together", async () => {
     const { source, start, settle, taken } = bench();
     await start();
     source.slices.put(sliceObject("web", ["10.244.1.2", "10.244.2.2"]));
@@ -105,7 +105,7 @@ describe("the fast path", () => {
     expect(taken()).toEqual(["change: -10.96.0.1:80"]);
   });
 
-  test("what is as before is not sent", async () => {
+  test("an unchanged frontend is not sent", async () => {
     const { source, start, settle, taken } = bench();
     await start();
     source.slices.put(sliceObject("web", ["10.244.1.9"]));
@@ -114,7 +114,7 @@ describe("the fast path", () => {
     expect(taken().filter((one) => one !== "change: ")).toEqual([]);
   });
 
-  test("a store that is stale changes nothing, and says so", async () => {
+  test("a stale store changes nothing and causes a warning", async () => {
     const { source, start, settle, taken, health } = bench();
     await start();
     source.slices.becomes({ phase: "stale", reason: "connection refused" });
@@ -126,7 +126,7 @@ describe("the fast path", () => {
     ]);
   });
 
-  test("what was synced is published, with the times that triggered it", async () => {
+  test("publishes each sync with the times of its triggers", async () => {
     const { facts, source, start, settle } = bench();
     await start();
     const syncs: unknown[] = [];
@@ -142,7 +142,7 @@ describe("the fast path", () => {
     expect(facts.of(SERVICES_PROGRAMMED).value?.changes).toHaveLength(1);
   });
 
-  test("a change that the kernel refuses is followed by a comparison of everything, in the same pass", async () => {
+  test("a refused change is followed by a comparison of everything in the same pass", async () => {
     const { source, start, settle, taken, answers } = bench();
     await start();
     answers(() => {
@@ -155,7 +155,7 @@ describe("the fast path", () => {
 });
 
 describe("the slow path", () => {
-  test("a table that another program has changed is compared, and what differs are repairs", async () => {
+  test("a table changed by another program is compared, and differences count as repairs", async () => {
     const { start, settle, taken, damage } = bench();
     await start();
     damage();
@@ -164,7 +164,7 @@ describe("the slow path", () => {
     expect(taken()).toEqual(["compare objects: 10.96.0.1:80>10.244.1.2"]);
   });
 
-  test("where something is new besides, only the table as a whole counts as repaired", async () => {
+  test("if there are other changes, only the table as a whole counts as repaired", async () => {
     const { source, start, settle, taken, damage } = bench();
     await start();
     damage();
@@ -173,7 +173,7 @@ describe("the slow path", () => {
     expect(taken()).toEqual(["compare table: 10.96.0.1:80>10.244.1.3"]);
   });
 
-  test("damage during a comparison is followed by another one", async () => {
+  test("damage during a comparison triggers another one", async () => {
     const { start, settle, taken, damage, answers } = bench();
     await start();
     answers(() => {
@@ -185,7 +185,7 @@ describe("the slow path", () => {
     expect(taken()).toHaveLength(2);
   });
 
-  test("a comparison that fails is repeated, and changes do not hurry it", async () => {
+  test("a failed comparison is retried, and changes do not hurry the retry", async () => {
     const { source, start, settle, taken, damage, answers, health } = bench();
     await start();
     answers(() => {
@@ -203,7 +203,7 @@ describe("the slow path", () => {
     expect(readiness(health)).toEqual([expect.stringMatching(/^\[\+\]/)]);
   });
 
-  test("settings that differ call for a comparison; a Node that is gone counts as it was", async () => {
+  test("changed settings trigger a comparison; a deleted Node counts as unchanged", async () => {
     const { source, view, nodes, start, settle, taken } = bench();
     await start();
     view.own = undefined;
@@ -215,7 +215,7 @@ describe("the slow path", () => {
     expect(taken()).toEqual(["compare none: 10.96.0.1:80>10.244.1.2"]);
   });
 
-  test("now and then everything is compared although nothing calls for it, however much changes", async () => {
+  test("everything is compared periodically, regardless of changes", async () => {
     const { clock, source, start, settle, taken } = bench();
     await start();
     clock.advance(9 * 60_000);
@@ -228,8 +228,8 @@ describe("the slow path", () => {
   });
 });
 
-describe("the turn", () => {
-  test("while it is another program's, nothing is programmed; then everything is compared", async () => {
+describe("the proxy of this node", () => {
+  test("while another program serves Services, nothing is programmed; then everything is compared", async () => {
     const { facts, source, start, settle, taken, damage, health } = bench();
     await start();
     facts.of(PROXY_TURN).publish({ isOurs: false });
@@ -237,7 +237,7 @@ describe("the turn", () => {
     damage();
     await settle();
     expect(taken()).toEqual([]);
-    expect(readiness(health)).toEqual([expect.stringMatching(/^\[\+\] services: another program has the turn/)]);
+    expect(readiness(health)).toEqual([expect.stringMatching(/^\[\+\] services: another program serves Services/)]);
     facts.of(PROXY_TURN).publish({ isOurs: true });
     await settle();
     expect(taken()).toEqual(["compare none: 10.96.0.1:80>10.244.1.3"]);

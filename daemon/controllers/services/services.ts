@@ -1,9 +1,9 @@
 /**
- * Keeps this node's Services in the kernel. A change of a Service or EndpointSlice becomes a few elements (`change`, the fast
- * path); everything is compared with the kernel (`compare`, the slow path) at the start, after anything that leaves doubt
- * about what the kernel holds, and now and then.
+ * Programs this node's Services. A change of a Service or EndpointSlice becomes a few elements (`change`, the fast
+ * path). Everything is compared with the kernel (`compare`, the slow path) at the start, after any event that makes the
+ * kernel's state uncertain, and periodically.
  *
- * Stopping weftd leaves the table as it is. While another proxy has the turn, nothing is programmed and nothing removed.
+ * When weftd stops, the table stays. While another proxy serves Services, nothing is programmed or removed.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
@@ -38,24 +38,27 @@ import type { ServiceMetrics, SyncKind } from "./service-metrics.ts";
 import { SERVICES_PLACE, type SentTransactions, type ServiceProgrammer } from "./service-programmer.ts";
 import { type ServicesState, servicesPage } from "./services-page.ts";
 
-/** Changes of Services and EndpointSlices since the last pass. */
+/** The topic of changes of Services and EndpointSlices since the last pass. */
 const CHANGE = "services";
 
 const FAMILIES = [4, 6] as const;
 
-/** A program that flushes a ruleset and loads another one does it in one or several transactions. */
+/** A program that flushes a ruleset and loads another one does so in one or several transactions. */
 const DAMAGE_DELAY_MS = 5;
 
-/** Between comparisons that nothing calls for, on average: they find what neither events nor answers have shown. */
+/**
+ * The average time between periodic comparisons, which find differences that neither notifications nor answers have
+ * shown.
+ */
 const BACKGROUND_MS = 10 * 60_000;
 
 /**
- * How long the first comparison waits for what other controllers find out: without it, a restart would take from the kernel
- * what depends on it, and put it back a moment later.
+ * How long the first comparison waits for other controllers' facts. Without them, a restart would remove what depends
+ * on them from the kernel and restore it a moment later.
  */
 const FACTS_LIMIT_MS = 3000;
 
-/** Changes that come so soon after a failed pass join its repetition: each repetition compares everything. */
+/** Changes within this time after a failed pass join its retry, because each retry compares everything. */
 const PATIENCE_MS = 1000;
 
 export interface ServicesParts {
@@ -77,8 +80,8 @@ export interface ServicesParts {
 }
 
 /**
- * Why the kernel may hold something else than what the mode remembers. `damage`, `contention` and `background` alone call
- * for repairs: with all others the desired state is new, or weftd's own transaction was not carried out.
+ * Why the kernel's state may differ from what the mode remembers. Only `damage`, `contention` and `background` lead to
+ * repairs. In the other cases the desired state is new, or weftd's own transaction failed.
  */
 type Doubt = "start" | "turn" | "settings" | "failure" | "damage" | "contention" | "background";
 const REPAIRING: ReadonlySet<Doubt> = new Set<Doubt>(["damage", "contention", "background"]);
@@ -103,9 +106,9 @@ export class ServicesController implements Runnable {
   #own: NodeView["own"];
   #facts: NodeFacts | undefined;
   #settings: NodeSettings | undefined;
-  /** Since when only facts are missing. */
+  /** The time since which only facts are missing. */
   #waitsSinceMs: number | undefined;
-  /** When comparisons are due: the one that nothing calls for, and that of what the gate holds back. */
+  /** The times at which comparisons are due: the periodic one, and the one for held-back repairs. */
   readonly #dueMs = new Map<"background" | "contention", number>();
   #last: LastSync | undefined;
 
@@ -139,13 +142,13 @@ export class ServicesController implements Runnable {
   async run(pass: Pass): Promise<void> {
     const { facts, health, clock, addresses } = this.#parts;
     if (facts.of(PROXY_TURN).value?.isOurs !== true) {
-      // It may change anything meanwhile.
+      // The other program may change anything meanwhile.
       this.#doubts.add("turn");
-      health.holds("services", "another program has the turn: weftd neither programs nor removes anything");
+      health.holds("services", "another program serves Services; weftd neither programs nor removes anything");
       return;
     }
     health.warns("services", this.#feed.warnings());
-    // Notifications about addresses may be among those that were lost.
+    // Lost notifications may have been about addresses.
     if (pass.reasons.some((reason) => reason !== CHANGE)) addresses.forget();
     const isKnown = await this.#followNode();
     if (!isKnown || !this.#feed.isSynced) {
@@ -176,13 +179,13 @@ export class ServicesController implements Runnable {
     try {
       this.#parts.gate.assertNothingRests();
     } catch (error) {
-      // Passes on the fast path may come before the repetition of this one.
+      // Passes on the fast path may run before the retry of this one.
       if (error instanceof ContentionError) this.#dueMs.set("contention", error.untilMs);
       throw error;
     }
   }
 
-  /** How long the first comparison is to wait for other controllers. */
+  /** Returns how long the first comparison must wait for other controllers. */
   #factsWaitMs(): number {
     const { options, facts, clock } = this.#parts;
     if (this.#last !== undefined) return 0;
@@ -205,7 +208,7 @@ export class ServicesController implements Runnable {
     const { health, log } = this.#parts;
     const reason = error instanceof Error ? error.message : String(error);
     health.fails("services", reason);
-    log.error({ err: error, retryMs: Math.round(retryMs) }, "Services are not as they should be in the kernel");
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "Services are not programmed");
   }
 
   stop(): void {
@@ -242,7 +245,7 @@ export class ServicesController implements Runnable {
     };
   }
 
-  /** False while it is not known what this node is. A Node that was known and is gone counts as it was. */
+  /** False while this node's identity is unknown. A deleted Node counts as unchanged. */
   async #followNode(): Promise<boolean> {
     const { options, view, addresses, facts, cluster, map, log } = this.#parts;
     if (!view.isSynced) return false;
@@ -258,7 +261,7 @@ export class ServicesController implements Runnable {
     if (!isDeepStrictEqual(known, this.#facts)) {
       log.info(
         { zone: known.zone, nodePortAddresses: known.nodePortAddresses.map(formatAddress) },
-        "Services: this node is new or changed",
+        "Services: facts of this node changed",
       );
       this.#facts = known;
       map.setNode(known);
@@ -277,7 +280,7 @@ export class ServicesController implements Runnable {
     try {
       await this.#timed("partial", heard, changes, () => programmer.change(changes));
     } catch (error) {
-      log.warn({ err: error }, "a change of Services was refused: everything is compared");
+      log.warn({ err: error }, "the kernel refused a change of Services; comparing everything");
       this.#doubts.add("failure");
       await this.#full(heard, pass);
     }
@@ -288,11 +291,11 @@ export class ServicesController implements Runnable {
     const settings = this.#settings;
     if (settings === undefined) return;
     const doubts = [...this.#doubts];
-    // What comes from now on may not be in what is read.
+    // The comparison may not include later events, so they must raise new doubts.
     this.#doubts.clear();
     const isRepair = doubts.every((doubt) => REPAIRING.has(doubt));
     const hasChanges = map.changes().length > 0;
-    // A change that fails because another program has the upper hand is no way around the gate.
+    // A failed change does not bypass the gate while another program keeps undoing repairs.
     const isContended = this.#dueMs.has("contention");
     const repairs = isRepair && !hasChanges ? "objects" : isRepair || isContended ? "table" : "none";
     const frontends: readonly Frontend[] = [...map.frontends()];
@@ -302,8 +305,9 @@ export class ServicesController implements Runnable {
       if (sent.resting === 0) this.#dueMs.delete("contention");
       const durationMs = Math.round((this.#last?.durationMs ?? 0) * 10) / 10;
       const line = { reasons, doubts, frontends: frontends.length, ...sent, durationMs };
-      if (sent.requests > 0 && isRepair) log.info(line, "Services that another program removed or changed are back");
-      else log.info(line, "Services: the kernel was compared");
+      if (sent.requests > 0 && isRepair)
+        log.info(line, "restored Services that another program had removed or changed");
+      else log.info(line, "Services compared with the kernel");
     } catch (error) {
       for (const doubt of doubts) this.#doubts.add(doubt);
       this.#doubts.add("failure");
@@ -311,7 +315,7 @@ export class ServicesController implements Runnable {
     }
   }
 
-  /** Carries a sync out, and says what became of it. */
+  /** Runs a sync and reports its outcome. */
   async #timed(
     kind: SyncKind,
     heard: Heard,
@@ -360,7 +364,7 @@ export class ServicesController implements Runnable {
     const { facts, map, conflicts } = this.#parts;
     if (changes?.length !== 0)
       facts.of(SERVICES_PROGRAMMED).publish({ changes, hasWritten, frontends: () => map.frontends() });
-    // A Service may lose all it asks for, or get another port for health checks: that is no frontend's change.
+    // A Service may lose all its claims, or get another health check port, without a change of a frontend.
     conflicts.report(map.lostClaims());
     const { withoutLocalInternal, withoutLocalExternal } = map.counts();
     facts.of(SERVICES_SEEN).publish({

@@ -65,7 +65,7 @@ function bench() {
   };
 }
 
-test("steps of all kinds are carried out in their order, neighbouring requests together", async () => {
+test("carries out steps of all kinds in order, and sends neighbouring requests together", async () => {
   const { apply, settings, sent, committed, kept } = bench();
   const path = join(folder, "made", "bird.conf");
   const [a, b, c] = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"].map((subnet) => requestStep(route(subnet)));
@@ -84,7 +84,7 @@ test("steps of all kinds are carried out in their order, neighbouring requests t
   expect(kept).toEqual([{ names: ["bird"], changedFiles: [path], isComplete: true }]);
 });
 
-test("what is as it should be is not done again", async () => {
+test("skips steps whose result already exists", async () => {
   const { apply, kept } = bench();
   const path = join(folder, "bird.conf");
   const steps = [settingStep(["net", "a"], "1"), fileStep(path, "router id", 0o600)];
@@ -95,7 +95,7 @@ test("what is as it should be is not done again", async () => {
   expect((await apply(steps)).done).toEqual(steps.slice(1));
 });
 
-test("a file with other permissions, and one that is to be absent, are put right", async () => {
+test("corrects permissions, and removes a file that must be absent", async () => {
   const { apply } = bench();
   const path = join(folder, "key");
   writeFileSync(path, "secret", { mode: 0o644 });
@@ -106,7 +106,7 @@ test("a file with other permissions, and one that is to be absent, are put right
   expect((await apply([fileStep(path, undefined)])).done).toEqual([]);
 });
 
-test("a file whose permissions no plan names keeps those that it has", async () => {
+test("keeps the permissions of a file if the step has no mode", async () => {
   const { apply } = bench();
   const path = join(folder, "key");
   writeFileSync(path, "secret", { mode: 0o600 });
@@ -114,7 +114,7 @@ test("a file whose permissions no plan names keeps those that it has", async () 
   expect([readFileSync(path, "utf8"), statSync(path).mode & 0o777]).toEqual(["another secret", 0o600]);
 });
 
-test("a step that fails is told with its error, and keeps none of the others from being done", async () => {
+test("reports a failed step with its error and carries out the other steps", async () => {
   const { apply, settings, refuse, refused } = bench();
   writeFileSync(join(folder, "file"), "");
   const inFile = fileStep(join(folder, "file", "below"), "x");
@@ -133,7 +133,7 @@ test("a step that fails is told with its error, and keeps none of the others fro
   expect(refused).toEqual([identityText(request.object)]);
 });
 
-test("a repair that the gate holds back rests; what is no repair does not ask it", async () => {
+test("the gate can hold back repairs, and is not consulted for other steps", async () => {
   const { apply, settings, sent, resting } = bench();
   const request = route("10.1.0.0/16");
   const setting = settingStep(["net", "a"], "1");

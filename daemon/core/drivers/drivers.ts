@@ -1,4 +1,6 @@
-/** Carries out the steps of plans, each by the driver of its kind. A step that fails keeps none of the others from being done. */
+/**
+ * Carries out the steps of plans, each with the driver of its kind. If a step fails, the others are still carried out.
+ */
 import type { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { ObjectIdentity, Request } from "../../../pkg/netlink/message.ts";
 import type { PlanStep, ProcessStep, RequestStep } from "../../../pkg/reconcile/plan-step.ts";
@@ -14,35 +16,37 @@ export interface StepFailure {
 }
 
 export interface StepOutcome {
-  /** Steps that have changed something, in order. */
+  /** The steps that changed something, in order. */
   readonly done: readonly PlanStep[];
   readonly failures: readonly StepFailure[];
-  /** Repairs that the gate holds back: another program keeps undoing them. */
+  /** Repairs that the gate holds back because another program keeps undoing them. */
   readonly resting: readonly PlanStep[];
 }
 
-/** Sends to the kernel. */
+/** Sends requests to the kernel. */
 export interface KernelDriver {
-  /** Sends rtnetlink requests in order; returns refusals. What was to be removed and is gone counts as removed. */
+  /**
+   * Sends rtnetlink requests in order and returns the refusals. A deletion of an object that is gone counts as done.
+   */
   send(requests: readonly Request[]): Promise<readonly NetlinkError[]>;
-  /** One nftables transaction. Throws `NetlinkError`. */
+  /** Commits one nftables transaction. Throws `NetlinkError`. */
   commit(requests: readonly Request[]): Promise<unknown>;
 }
 
 export interface DriversParts {
   readonly kernel: KernelDriver;
-  /** For settings: where /proc/sys is found. */
+  /** Files for settings, with the location of /proc/sys. */
   readonly settings: Files;
   readonly processes: Pick<ProcessDriver, "keep">;
 }
 
-/** For one pass of a controller. */
+/** The controller on whose behalf a plan is carried out, for one pass. */
 export interface PlanOwner {
   /** The controller's name. */
   readonly name: string;
-  /** Asked before a repair. */
+  /** Called before a repair. If it returns false, the step is not carried out. */
   mayPutBack(step: PlanStep): boolean;
-  /** The kernel refused a change of `object`. */
+  /** Called when the kernel refused a change of `object`. */
   refused(object: ObjectIdentity): void;
 }
 
@@ -61,8 +65,8 @@ export class Drivers {
   }
 
   /**
-   * Carries out `steps` in order. With `isComplete` they are a whole plan: processes that `owner` wanted before and that are
-   * not among them end.
+   * Carries out `steps` in order. With `isComplete`, they are the complete plan: `owner`'s processes that are not among
+   * them are stopped.
    */
   async apply(owner: PlanOwner, steps: readonly PlanStep[], isComplete: boolean): Promise<StepOutcome> {
     const result: Result = { done: [], failures: [], resting: [] };
@@ -77,7 +81,7 @@ export class Drivers {
     return result;
   }
 
-  /** Neighbouring requests go together: a large cluster has thousands of them. */
+  /** Sends neighbouring requests together, because a large cluster has thousands of them. */
   async #send(steps: readonly RequestStep[], owner: PlanOwner, result: Result): Promise<void> {
     const errors = new Map<NetlinkError["request"], NetlinkError>();
     try {
@@ -103,7 +107,7 @@ export class Drivers {
     }
   }
 
-  /** True when something was changed. */
+  /** True if something was changed. */
   async #carryOut(step: PlanStep): Promise<boolean> {
     switch (step.kind) {
       case "transaction":
@@ -114,7 +118,7 @@ export class Drivers {
       case "file":
         return this.#files.apply(step);
       default:
-        // Requests are sent together; processes follow when all files are written.
+        // Requests are sent together; processes follow after all files are written.
         return false;
     }
   }
@@ -134,7 +138,7 @@ function mayDo(step: PlanStep, owner: PlanOwner, resting: PlanStep[]): boolean {
   return false;
 }
 
-/** The requests from `at` on, up to the first step of another kind. */
+/** Returns the requests from `at` on, up to the first step of another kind. */
 function requestsFrom(steps: readonly PlanStep[], at: number): readonly RequestStep[] {
   const requests: RequestStep[] = [];
   for (let next = at; ; next++) {

@@ -1,11 +1,11 @@
-/** Files of plans: compared with what is there, and replaced as a whole where they differ. */
+/** Writes the files of plans: compares them with the existing content, and replaces a file completely if it differs. */
 import { mkdir, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { FileStep } from "../../../pkg/reconcile/plan-step.ts";
 import { PERMISSIONS, replaceFile } from "./replace-file.ts";
 
 export class FileDriver {
-  /** True when something was changed; folders on the way are made. Throws Node's own errors. */
+  /** True if something was changed. Creates missing directories. Throws Node's own errors. */
   async apply({ path, content, mode }: Pick<FileStep, "path" | "content" | "mode">): Promise<boolean> {
     if (content === undefined) return removeFile(path);
     await mkdir(dirname(path), { recursive: true });
@@ -13,7 +13,7 @@ export class FileDriver {
   }
 }
 
-/** The permission bits of the file that is there; undefined where there is none. */
+/** The permission bits of the existing file; undefined if there is none. */
 async function modeOf(path: string): Promise<number | undefined> {
   try {
     return (await stat(path)).mode & PERMISSIONS;

@@ -1,4 +1,4 @@
-/** Real children: Node.js itself, with a script for each behaviour. */
+/** Tests with real child processes: Node.js itself, with a script for each behaviour. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ let lines: string[] = [];
 let messages: string[] = [];
 let troubles: string[] = [];
 
-/** Restarts come after a tenth of their time. */
+/** Shortens the restart back-off to a tenth. */
 const HASTY: Clock = {
   ...SYSTEM_CLOCK,
   random: () => 0,
@@ -60,7 +60,7 @@ const isAlive = (pid: number) => {
 };
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 10_000, interval: 20 });
 
-test("a process is started once, and what it prints is in the log", async () => {
+test("starts a process once and logs its output", async () => {
   const step = node(`console.error("careful"); ${LIVES}`);
   expect((await keep([step])).done).toEqual([step]);
   await eventually(() => expect(lines).toEqual(expect.arrayContaining(["careful", expect.stringMatching(/^up \d+$/)])));
@@ -69,7 +69,7 @@ test("a process is started once, and what it prints is in the log", async () => 
   expect(troubles).toEqual([]);
 });
 
-test("one that is wanted no longer ends, unless the plan is only a part", async () => {
+test("stops a process that a complete plan does not contain", async () => {
   await keep([node(LIVES)]);
   await eventually(() => expect(started()).toHaveLength(1));
   const [pid = 0] = started();
@@ -80,7 +80,7 @@ test("one that is wanted no longer ends, unless the plan is only a part", async 
   expect(troubles).toEqual([]);
 });
 
-test("another command line replaces the process", async () => {
+test("replaces the process if its command line changes", async () => {
   await keep([node(LIVES)]);
   await eventually(() => expect(started()).toHaveLength(1));
   const other = node(`${LIVES} // other`);
@@ -90,18 +90,18 @@ test("another command line replaces the process", async () => {
   expect([isAlive(first), isAlive(second)]).toEqual([false, true]);
 });
 
-test("one that ends is started again after a growing wait, and that is told", async () => {
+test("restarts a process that ends, with back-off, and reports it", async () => {
   const step = node("console.log('up', process.pid); process.exit(3);");
   await keep([step]);
   await eventually(() => expect(started().length).toBeGreaterThanOrEqual(3));
-  expect(troubles[0]).toBe(`bgp child: ${process.execPath} ended with code 3; it is started again`);
+  expect(troubles[0]).toBe(`bgp child: ${process.execPath} ended with code 3; restarting it`);
   await keep([]);
   const count = started().length;
   await new Promise((resolve) => setTimeout(resolve, 300));
   expect(started()).toHaveLength(count);
 });
 
-test("one that is killed comes back", async () => {
+test("restarts a killed process", async () => {
   await keep([node(LIVES)]);
   await eventually(() => expect(started()).toHaveLength(1));
   process.kill(started()[0] ?? 0, "SIGKILL");
@@ -109,7 +109,7 @@ test("one that is killed comes back", async () => {
   expect(troubles).toEqual([expect.stringContaining("ended by SIGKILL")]);
 });
 
-test("one that is to be restarted on failure only stays away after success", async () => {
+test("does not restart a process with restart on-failure after a success", async () => {
   const step = node("console.log('up', process.pid);", { restart: "on-failure" });
   await keep([step]);
   await eventually(() => expect(messages).toContain("process has ended"));
@@ -118,7 +118,7 @@ test("one that is to be restarted on failure only stays away after success", asy
   expect([started().length, troubles]).toEqual([1, []]);
 });
 
-test("a change of its configuration is told by a signal, or by a new start where it takes none", async () => {
+test("reloads a changed configuration by signal, or by a restart if the step has no signal", async () => {
   const path = join(folder, "bird.conf");
   writeFileSync(path, "one");
   const script = `process.on("SIGHUP", () => console.log("reloaded " + require("fs").readFileSync("${path}", "utf8"))); ${LIVES}`;
@@ -135,7 +135,7 @@ test("a change of its configuration is told by a signal, or by a new start where
   expect(readFileSync(path, "utf8")).toBe("two");
 });
 
-test("a program that is not there fails the step, and is tried again", async () => {
+test("fails the step of a missing program and retries the start", async () => {
   const missing = processStep("child", [join(folder, "none")]);
   const { done, failures } = await keep([missing]);
   expect(done).toEqual([]);
@@ -144,7 +144,7 @@ test("a program that is not there fails the step, and is tried again", async () 
   await eventually(() => expect(started()).toHaveLength(1));
 });
 
-test("the end of weftd ends them, also one that takes no notice of SIGTERM", async () => {
+test("stop ends all processes, including one that ignores SIGTERM", async () => {
   await keep([node(`process.on("SIGTERM", () => undefined); ${LIVES}`)]);
   await eventually(() => expect(started()).toHaveLength(1));
   const [pid = 0] = started();
@@ -152,7 +152,7 @@ test("the end of weftd ends them, also one that takes no notice of SIGTERM", asy
   expect(isAlive(pid)).toBe(false);
 });
 
-test("weftd that ends by an error leaves none behind", async () => {
+test("weftd leaves no processes behind when it ends by an error", async () => {
   const script = `
     const [{ ProcessDriver }, { SYSTEM_CLOCK }] = await Promise.all([
       import(${JSON.stringify(join(import.meta.dirname, "processes.ts"))}),
@@ -174,14 +174,14 @@ test("weftd that ends by an error leaves none behind", async () => {
   await eventually(() => expect(isAlive(pid)).toBe(false));
 });
 
-test("no process starts once the driver has stopped: a pass that hangs may still want one", async () => {
+test("starts no process after stop, even for a pass that hung until then", async () => {
   await driver.stop();
   const { done, failures } = await keep([node(LIVES)]);
   expect([done, failures.length]).toEqual([[], 1]);
   expect(messages).toEqual([]);
 });
 
-test("a stop in the midst of a restart for a new configuration ends it for good", async () => {
+test("a stop during a restart for a new configuration is final", async () => {
   const options = { reload: { files: ["/etc/child.conf"] } };
   await keep([node(LIVES, options)]);
   const restarting = keep([node(LIVES, options)], ["/etc/child.conf"]).catch(() => undefined);
@@ -190,7 +190,7 @@ test("a stop in the midst of a restart for a new configuration ends it for good"
   expect(messages.filter((message) => message === "process started")).toHaveLength(1);
 });
 
-test("a program that cannot even be asked for is tried again", async () => {
+test("retries a program whose spawn throws", async () => {
   const { failures } = await keep([processStep("child", [process.execPath, "\0"])]);
   expect(failures).toHaveLength(1);
   await eventually(() => expect(messages.length).toBeGreaterThan(2));

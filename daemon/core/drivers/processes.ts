@@ -1,6 +1,6 @@
 /**
- * Child processes of plans: started, restarted with back-off, told to read their configuration again, and stopped when no
- * plan wants them any more or weftd ends. What they print goes to the log, a line at a time.
+ * Manages child processes of plans: starts them, restarts them with back-off, makes them reload their configuration,
+ * and stops them when no plan contains them any more or weftd ends. Their output is logged line by line.
  */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { PlanStep, ProcessStep } from "../../../pkg/reconcile/plan-step.ts";
@@ -11,19 +11,22 @@ import { SupervisedProcess } from "./supervised-process.ts";
 export interface ProcessDriverParts {
   readonly clock: Clock;
   readonly log: Logger;
-  /** A process of `owner` ended by itself, or runs again: what is wrong now, in words; nothing where all is well. */
+  /**
+   * Called when a process of `owner` ended by itself, or runs again, with the current faults in words; none if it is
+   * well.
+   */
   readonly onTrouble: (owner: string, name: string, reasons: readonly string[]) => void;
 }
 
 export interface KeepOptions {
   /** Paths of files that the same plan has changed. */
   readonly changedFiles: ReadonlySet<string>;
-  /** `steps` are all processes that the owner wants: the others end. */
+  /** True if `steps` has all processes of the owner. Other processes are stopped. */
   readonly isComplete: boolean;
 }
 
 export interface KeptProcesses {
-  /** Processes that were started, replaced or told to reload. */
+  /** Processes that were started, replaced or made to reload. */
   readonly done: readonly PlanStep[];
   readonly failures: readonly StepFailure[];
 }
@@ -33,7 +36,7 @@ export class ProcessDriver {
   /** By owner and name. */
   readonly #owners = new Map<string, Map<string, SupervisedProcess>>();
   #isStopped = false;
-  /** weftd ends by an error, without `stop`: the next one starts processes of its own. */
+  /** Used if weftd ends by an error, without `stop`. The next weftd starts its own processes. */
   readonly #onExit = () => {
     for (const process of this.#all()) process.kill();
   };
@@ -43,7 +46,7 @@ export class ProcessDriver {
     process.on("exit", this.#onExit);
   }
 
-  /** Has the processes of `steps` run for `owner`. */
+  /** Ensures that the processes of `steps` run for `owner`. */
   async keep(owner: string, steps: readonly ProcessStep[], options: KeepOptions): Promise<KeptProcesses> {
     const running = this.#of(owner);
     const names = new Set(steps.map(({ name }) => name));
@@ -65,7 +68,7 @@ export class ProcessDriver {
     return { done, failures };
   }
 
-  /** Ends all processes; none is started any more. */
+  /** Ends all processes and starts no further ones. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all(this.#all().map((process) => process.stop()));
@@ -83,8 +86,8 @@ export class ProcessDriver {
     const process = running.get(name);
     if (process?.runs(step) === true) return process.reload(step, changedFiles);
     await process?.stop();
-    // A pass that hung goes on after its time.
-    if (this.#isStopped) throw new Error(`process ${name} is not started: weftd ends`);
+    // A pass that hung may continue after `stop`.
+    if (this.#isStopped) throw new Error(`process ${name} is not started: weftd is stopping`);
     const started = new SupervisedProcess(step, {
       clock: this.#parts.clock,
       log: this.#parts.log.child({ controller: owner, process: name }),

@@ -39,13 +39,13 @@ const ENETUNREACH = 101;
 const nothing: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
 const noDevices: DataPath = { devices: [], routes: [], neighbours: [], forwarding: [] };
 
-/** A kernel that answers each request with the errno that `answer` gives it (0: done). */
+/** A fake kernel that answers each request with the errno that `answer` returns (0: done). */
 class FakeKernel {
   readonly sent: string[] = [];
   readonly committed: Request[] = [];
   links: Message[] = [];
   answer: (text: string) => number = () => 0;
-  /** What a question gives, by its text. */
+  /** Returns the answer to a query, by its text. */
   answers: (text: string) => Message[] = (text) => (text === "ip link show" ? this.links : []);
   refuseCommit: (requests: readonly Request[]) => number = () => 0;
 
@@ -79,7 +79,7 @@ function bench() {
   return { kernel, programmer: new Programmer(kernel, kernel, new BaseChains()) };
 }
 
-/** One pass that makes the kernel hold `desired`; what it sent, what was refused, and what it ended with. */
+/** Runs one pass that programs `desired`. Returns the requests, the refusals, and the error of the pass. */
 async function program(programmer: Programmer, desired: DataPath, observed: KernelSnapshot, gate?: Gate) {
   let outcome: PlanOutcome<DataPath, KernelSnapshot> | undefined;
   let seen: KernelSnapshot | undefined = observed;
@@ -135,7 +135,7 @@ const heldRoute: ObservedRoute = {
   isMultipath: false,
 };
 
-test("an observation tells by which port this process programs", async () => {
+test("an observation has the port through which this process programs", async () => {
   const { kernel, programmer } = bench();
   const { type, body } = query(RTM_NEWLINK, "", { index: 2 }, { ifname: "eth0" });
   kernel.links = [{ type, flags: 0, sequence: 1, portId: 4242, payload: body }];
@@ -143,7 +143,7 @@ test("an observation tells by which port this process programs", async () => {
   expect([state.links.map(({ name }) => name), port]).toEqual([["eth0"], 4242]);
 });
 
-test("what was dumped is out of date as soon as requests go, and once more when they are answered", async () => {
+test("onSend is called when requests are sent and again when they are answered", async () => {
   const kernel = new FakeKernel();
   const heard: number[] = [];
   const programmer = new Programmer(kernel, kernel, new BaseChains(), () => heard.push(kernel.sent.length));
@@ -157,7 +157,7 @@ describe("program", () => {
     routes: [routeTo("10.244.2.0/24", "192.0.2.2"), routeTo("10.244.3.0/24", "192.0.2.3")],
   };
 
-  test("reports what was refused, after it did the rest", async () => {
+  test("reports refused requests after it carried out the others", async () => {
     const { kernel, programmer } = bench();
     kernel.answer = (text) => (text.includes("10.244.2.0/24") ? ENETUNREACH : 0);
     const { requests, refusals } = await program(programmer, desired, nothing);
@@ -169,7 +169,7 @@ describe("program", () => {
     );
   });
 
-  test("counts what was to be removed and is gone as removed, but not what is busy", async () => {
+  test("counts an absent object as removed, but not a busy one", async () => {
     const { kernel, programmer } = bench();
     const observed = { ...nothing, routes: [heldRoute] };
     kernel.answer = () => ESRCH;
@@ -189,7 +189,7 @@ describe("program", () => {
     addresses: [],
   });
 
-  test("fails when its own device is refused", async () => {
+  test("fails if the kernel refuses its own device", async () => {
     const { kernel, programmer } = bench();
     kernel.answer = (text) => (text.startsWith("ip link add") ? EBUSY : 0);
     const { error } = await program(programmer, { ...noDevices, devices: [vtep] }, nothing);
@@ -197,7 +197,7 @@ describe("program", () => {
     expect(kernel.sent).toHaveLength(1);
   });
 
-  test("gives up on a device that vanishes as soon as it is made", async () => {
+  test("gives up on a device that vanishes each time it is made", async () => {
     const { kernel, programmer } = bench();
     const { error } = await program(programmer, { ...noDevices, devices: [vtep] }, nothing);
     expect(String(error)).toContain("another program removes it");
@@ -205,7 +205,7 @@ describe("program", () => {
   });
 });
 
-describe("what another program undoes", () => {
+describe("a repair that another program undoes", () => {
   const desired = {
     ...noDevices,
     routes: [routeTo("10.244.2.0/24", "192.0.2.2"), routeTo("10.244.3.0/24", "192.0.2.3")],
@@ -218,14 +218,14 @@ describe("what another program undoes", () => {
     },
   };
 
-  test("is not sent while it rests, and the others are", async () => {
+  test("is not sent during its back-off, and other repairs are", async () => {
     const { kernel, programmer } = bench();
     const { requests } = await program(programmer, desired, nothing, gate);
     expect(requests.map(({ text }) => text)).toEqual(kernel.sent);
     expect(kernel.sent).toEqual([expect.stringContaining("10.244.3.0/24")]);
   });
 
-  test("is one repair where a device is made and then brought up, whatever the steps", async () => {
+  test("counts once if a device is created and then brought up, regardless of the steps", async () => {
     const { kernel, programmer } = bench();
     const vtep = vtepDevice({
       ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
@@ -245,7 +245,7 @@ describe("what another program undoes", () => {
     expect(asked).toEqual(["link flannel.1"]);
   });
 
-  test("keeps what builds on it from being done", async () => {
+  test("holds back the steps that depend on it", async () => {
     const { kernel, programmer } = bench();
     const devices = [
       vtepDevice({
@@ -259,12 +259,12 @@ describe("what another program undoes", () => {
   });
 });
 
-test("a forward chain that another changes at this moment is looked at again", async () => {
+test("reads a forward chain again if another program changes it at the same time", async () => {
   const { kernel, programmer } = bench();
   const place = { table: "site", name: "forward" };
   kernel.answers = (text) => {
     if (text === "nft list tables") return [asMessage(query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "site" }))];
-    if (text !== "nft list chains ip" && text !== "nft list chain ip site forward (alone)") return [];
+    if (text !== "nft list chains ip" && text !== "nft list chain ip site forward (without rules)") return [];
     const hook = { number: NF_INET_HOOK.forward, priority: 0 };
     return [asMessage(query(NFT_MSG_NEWCHAIN, "", { family: 2 }, { ...place, hook, policy: VERDICT.drop }))];
   };
@@ -281,7 +281,7 @@ test("a forward chain that another changes at this moment is looked at again", a
   await expect(programmer.acceptForwarded([parseSubnet("10.244.0.0/16")])).rejects.toThrow("(EBUSY)");
 });
 
-test("a table that its owner keeps others out of does not keep the next from being changed", async () => {
+test("changes the next table if the first belongs to an owner that excludes other programs", async () => {
   const { kernel, programmer } = bench();
   const chain = (table: string) => {
     const hook = { number: NF_INET_HOOK.forward, priority: 0 };
@@ -293,7 +293,7 @@ test("a table that its owner keeps others out of does not keep the next from bei
     if (text === "nft list tables")
       return ["owned", "site"].map((name) => asMessage(query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name })));
     if (text === "nft list chains ip") return ["owned", "site"].map(chain);
-    const [, name] = /^nft list chain ip (\S+) forward \(alone\)$/.exec(text) ?? [];
+    const [, name] = /^nft list chain ip (\S+) forward \(without rules\)$/.exec(text) ?? [];
     return name === undefined ? [] : [chain(name)];
   };
   kernel.refuseCommit = (requests) => (requests[0]?.text.includes(" owned ") === true ? EPERM : 0);
@@ -308,14 +308,14 @@ test("a table that its owner keeps others out of does not keep the next from bei
 describe("replaceTable", () => {
   const table = nodeMasquerade({ podRanges: [parseSubnet("10.244.0.0/16")], exempt: [] });
 
-  test("makes a table that is not there", async () => {
+  test("creates a missing table", async () => {
     const { kernel, programmer } = bench();
     kernel.answer = (text) => (/list (set|table|sets) /.test(text) ? ENOENT : 0);
     expect(await programmer.replaceTable(table)).toBe(true);
     expect(kernel.committed.length).toBeGreaterThan(3);
   });
 
-  test("does not take another failure for an absent table", async () => {
+  test("does not mistake another failure for a missing table", async () => {
     const { kernel, programmer } = bench();
     kernel.answer = () => EBUSY;
     await expect(programmer.replaceTable(table)).rejects.toThrow("(EBUSY)");

@@ -1,4 +1,4 @@
-/** What is read from the kernel and sent to it, with every refusal reported. */
+/** Reads from the kernel and sends to it, and reports every refusal. */
 
 import { FORWARD_MARK } from "../../../pkg/footprint.ts";
 import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
@@ -18,7 +18,10 @@ import type { Table } from "../../../pkg/nft/table.ts";
 import type { Observation } from "../shared-kernel.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
 
-/** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
+/**
+ * The kernel refused some requests, at least one of which this node needs for itself. The other requests were carried
+ * out.
+ */
 export class RefusedError extends AggregateError {
   constructor(refusals: readonly NetlinkError[]) {
     const [first] = refusals;
@@ -28,7 +31,7 @@ export class RefusedError extends AggregateError {
   }
 }
 
-/** Only requests about single peers were refused: this node serves its pods, and reaches the others. */
+/** The kernel refused only requests about single peers. This node serves its pods and reaches the other peers. */
 export class PeerRefusedError extends RefusedError {
   constructor(refusals: readonly NetlinkError[]) {
     super(refusals);
@@ -36,16 +39,16 @@ export class PeerRefusedError extends RefusedError {
   }
 }
 
-/** What was sent, and what the kernel would not do of it. */
+/** The requests that were sent, and the kernel's refusals. */
 export interface Sent {
   readonly requests: readonly Request[];
   readonly refusals: readonly NetlinkError[];
 }
 
-/** What became of other programs' forward chains. */
+/** The outcome of changes to other programs' forward chains. */
 export interface Accepted {
   readonly sent: readonly Request[];
-  /** Refusals of tables whose owners keep others out. */
+  /** Refusals for tables whose owners exclude other programs. */
   readonly blocked: readonly NetlinkError[];
 }
 
@@ -58,8 +61,8 @@ export class Programmer {
   readonly #onSend: () => void;
 
   /**
-   * `bases` hears of the base chains that other programs add. `onSend` is called before and after rtnetlink requests are
-   * sent: what was dumped before is out of date.
+   * `bases` receives the base chains that other programs add. `onSend` is called before and after rtnetlink requests
+   * are sent, because earlier dumps are then outdated.
    */
   constructor(
     netlink: Pick<EventedNetlink, "dump" | "exchange">,
@@ -79,7 +82,10 @@ export class Programmer {
     return { state: parseSnapshot(dumps), port: dumps[0]?.[0]?.portId ?? 0 };
   }
 
-  /** Has the kernel answer for `addresses` of `family` on the link `index`, in place of their hosts, and for no others. */
+  /**
+   * Makes the kernel answer ARP and neighbour solicitations for exactly `addresses` of `family` on the link `index`, in
+   * place of the hosts with these addresses.
+   */
   async answerFor(index: number, family: Family, addresses: readonly Address[]): Promise<Sent> {
     const held = (await this.#netlink.dump(proxyDump(family))).flatMap((message) => parseProxy(message) ?? []);
     const requests = planProxies(index, addresses, held);
@@ -87,24 +93,24 @@ export class Programmer {
     return { requests, refusals: refusals.filter((error) => !isGone(error) && !isExists(error)) };
   }
 
-  /** Sends requests in order; returns what was refused. What was to be removed and is gone already counts as removed. */
+  /** Sends requests in order and returns the refusals. A deletion of an object that is already gone counts as done. */
   async send(requests: readonly Request[]): Promise<readonly NetlinkError[]> {
     this.#onSend();
-    // Many requests are several datagrams, and a dump may come between them.
+    // Many requests are several datagrams, and a dump may run between them.
     const replies = await this.#netlink.exchange(requests).finally(this.#onSend);
     return replies.flatMap(({ request, error }) =>
       error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
     );
   }
 
-  /** One nftables transaction. Throws `NetlinkError`. */
+  /** Commits one nftables transaction. Throws `NetlinkError`. */
   async commit(requests: readonly Request[]): Promise<void> {
     await this.#nftables.commit(requests);
   }
 
   /**
-   * Makes the kernel hold exactly `table`, in one transaction; false when it did already. `isAllowed` is asked before a
-   * change: false where that is not to be.
+   * Makes the kernel's table equal to `table`, in one transaction. Returns false if it already was. `isAllowed` is
+   * called before a change; if it returns false, nothing changes.
    */
   async replaceTable(table: Table, isAllowed: () => boolean = () => true): Promise<boolean> {
     const held = await readRuleset(this.#nftables, tableQuestions(table));
@@ -115,9 +121,9 @@ export class Programmer {
   }
 
   /**
-   * Has traffic from and to `ranges` accepted in other programs' forward chains that would drop it, and nothing else that
-   * an earlier call has had accepted. `isAllowed` is asked before a change. A table that its owner lets nobody else change
-   * (NFT_TABLE_F_OWNER) does not keep the others from being changed. Throws `NetlinkError`.
+   * Accepts traffic from and to `ranges` in other programs' forward chains that would drop it, and removes what earlier
+   * calls accepted for other ranges. `isAllowed` is called before a change. A table that excludes other programs
+   * (NFT_TABLE_F_OWNER) does not keep the other tables from being changed. Throws `NetlinkError`.
    */
   async acceptForwarded(
     ranges: readonly Prefix[],
@@ -152,7 +158,7 @@ export class Programmer {
         } else if (attempt++ === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "ERESTART")) {
           throw error;
         }
-        // Somebody may have been faster: what is there now has to be looked at.
+        // Another program may have committed first, so the chains must be read again.
         seen = await this.#lookAtForwarding();
       }
     }

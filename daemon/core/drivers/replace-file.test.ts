@@ -12,14 +12,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-test("a missing file is made, a different one replaced, and nothing is left beside it", async () => {
+test("creates a missing file, replaces a different one, and leaves no temporary file", async () => {
   expect(await replaceFile(path, "one")).toBe(true);
   expect(await replaceFile(path, "two")).toBe(true);
   expect(readFileSync(path, "utf8")).toBe("two");
   expect(readdirSync(directory)).toEqual(["05-weft.conflist"]);
 });
 
-test("a file that has the content already is not touched", async () => {
+test("does not write a file that has the content already", async () => {
   await replaceFile(path, "one");
   const before = statSync(path);
   expect(await replaceFile(path, "one")).toBe(false);
@@ -27,13 +27,13 @@ test("a file that has the content already is not touched", async () => {
   expect([ino, mtimeMs]).toEqual([before.ino, before.mtimeMs]);
 });
 
-test("what a killed process left half written is written over", async () => {
+test("overwrites the half-written file of a killed process", async () => {
   writeFileSync(join(directory, ".05-weft.conflist.new"), "a much longer, half-written text");
   await replaceFile(path, "one");
   expect(readFileSync(path, "utf8")).toBe("one");
   expect(readdirSync(directory)).toEqual(["05-weft.conflist"]);
 });
 
-test("a directory that is missing is an error that names it", async () => {
+test("the error for a missing directory names it", async () => {
   await expect(replaceFile(join(directory, "missing", "file"), "one")).rejects.toThrow(/ENOENT.*missing/);
 });

@@ -1,18 +1,18 @@
 /**
- * A file replaced as a whole: whoever reads it, and whenever this process or the machine dies, there is the old content
- * or the new.
+ * Replaces a file atomically: at any time, also after this process or the machine dies, readers find the old content or
+ * the new.
  */
 import { open, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { readRegularFile } from "../regular-file.ts";
 
-/** Of a file's mode, the bits that chmod sets. */
+/** The bits of a file's mode that chmod sets. */
 export const PERMISSIONS = 0o7777;
 
 /**
- * Makes `path` hold `content`, with the permission bits `mode` where that is given; false when it did already (then nothing
- * is written). The temporary file beside it ends in ".new", which no runtime takes for a configuration, and one left behind
- * by a killed process is used again.
+ * Makes `path` hold `content`, with the permission bits `mode` if given. Returns false if it already did; then nothing
+ * is written. The temporary file in the same directory ends in ".new", so no runtime reads it as a configuration. A
+ * temporary file left by a killed process is overwritten.
  */
 export async function replaceFile(path: string, content: string, mode?: number): Promise<boolean> {
   const isAsWanted = async () => mode === undefined || ((await stat(path)).mode & PERMISSIONS) === mode;
@@ -20,10 +20,11 @@ export async function replaceFile(path: string, content: string, mode?: number):
   const temporary = join(dirname(path), `.${basename(path)}.new`);
   const file = await open(temporary, "w", mode ?? 0o644);
   try {
-    // First: the process's umask takes bits away when a file is made, and one that was left behind may let others read.
+    // Must precede the write: the umask removes bits when a file is created, and a leftover file may be readable by
+    // other users.
     if (mode !== undefined) await file.chmod(mode);
     await file.writeFile(content);
-    // Without it a power cut may leave the new name with no content.
+    // Without sync, a power failure may leave the new name with no content.
     await file.sync();
   } finally {
     await file.close();

@@ -1,4 +1,4 @@
-/** Looking at nf_tables on the event loop: what pkg/netlink/ruleset.ts is to the executables. */
+/** Reads nf_tables on the event loop; pkg/netlink/ruleset.ts does the same for the executables. */
 
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
@@ -7,7 +7,7 @@ import type { Message, Query } from "../../../pkg/netlink/message.ts";
 
 type Nftables = Pick<EventedNetlink, "dump" | "exchange">;
 
-/** The answers to `questions`, dumps or not; what is absent (ENOENT) counts as empty. */
+/** Returns the answers to `questions`, both dumps and others. An absent object (ENOENT) counts as empty. */
 export async function readRuleset(nftables: Nftables, questions: readonly Query[]): Promise<readonly Message[]> {
   const replies = await nftables.exchange(questions.filter(({ isDump }) => !isDump));
   const answers = replies.flatMap(({ error, messages }) => {

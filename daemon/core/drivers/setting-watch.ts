@@ -1,6 +1,6 @@
 /**
- * Hears when somebody writes a kernel setting of which netlink tells nothing (br_netfilter's, accept_ra). What the kernel
- * changes by itself, or somebody through another mount of proc, is found by the next comparison.
+ * Watches kernel settings whose changes netlink does not announce (br_netfilter's, accept_ra). Changes that the kernel
+ * makes itself, or that arrive through another mount of proc, are found by the next comparison.
  */
 import { type FSWatcher, watch } from "node:fs";
 import type { Files } from "../../../pkg/sys/system.ts";
@@ -11,14 +11,14 @@ export class SettingWatch {
   readonly #onChange: () => void;
   readonly #watchers = new Map<string, { readonly inode: number; readonly watcher: FSWatcher }>();
 
-  /** `locate` tells where the file is that is known by a path of /proc/sys. */
+  /** `locate` maps a path of /proc/sys to the file's actual location. */
   constructor(files: Pick<Files, "status">, locate: (path: string) => string, onChange: () => void) {
     this.#files = files;
     this.#locate = locate;
     this.#onChange = onChange;
   }
 
-  /** Exactly these files from now on. A device that is made anew has its settings in others of the same names. */
+  /** Sets the files to watch. If a device is re-created, its settings are new files of the same names. */
   follow(names: readonly string[]): void {
     const paths = names.map(this.#locate);
     for (const path of this.#watchers.keys()) if (!paths.includes(path)) this.#forget(path);
@@ -34,9 +34,10 @@ export class SettingWatch {
     this.follow([]);
   }
 
-  /** Where the kernel has no watch to give, the clock has to do. */
+  /** Does nothing if the kernel has no inotify watch available. The periodic comparison then finds changes. */
   #watch(path: string, inode: number): void {
     try {
+      // inotify works in /proc/sys for what is written through the same mount of proc. Netlink announces only forwarding.
       const watcher = watch(path, { persistent: false }, () => this.#onChange());
       watcher.on("error", () => this.#forget(path));
       this.#watchers.set(path, { inode, watcher });

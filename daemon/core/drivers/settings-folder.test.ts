@@ -6,7 +6,7 @@ import { assertSettingsIn, withSettingsIn } from "./settings-folder.ts";
 
 const NAME = ["net", "ipv4", "ip_forward"];
 
-/** Files in memory, as the plain object of functions that `nodeFiles` is. */
+/** Files in memory, as a plain object of functions like `nodeFiles`. */
 function filesOf(content: Record<string, string>) {
   return {
     ...nodeFiles,
@@ -21,7 +21,7 @@ function filesOf(content: Record<string, string>) {
   };
 }
 
-test("settings are read and written where the host's are mounted, and nowhere else", () => {
+test("reads and writes network settings only where the host's are mounted", () => {
   const content = { "/proc/sys/net/ipv4/ip_forward": "0", "/host/proc/sys/net/ipv4/ip_forward": "0" };
   const files = withSettingsIn("/host/proc/sys", filesOf(content));
   setSysctl(files, NAME, "1");
@@ -29,19 +29,19 @@ test("settings are read and written where the host's are mounted, and nowhere el
   expect(readSysctl(files, NAME)).toBe("1");
 });
 
-test("all other files stay where they are, settings that are not the network's too", () => {
+test("does not redirect other files or other settings", () => {
   const files = withSettingsIn("/host/proc/sys", filesOf({ "/proc/sys/kernel/osrelease": "6", "/proc/net/x": "y" }));
   expect(readSysctl(files, ["kernel", "osrelease"])).toBe("6");
   expect(new TextDecoder().decode(files.readFile("/proc/net/x"))).toBe("y");
 });
 
-test("without a mount nothing is put in between", () => {
+test("returns the files unchanged if nothing is mounted", () => {
   expect(withSettingsIn("/proc/sys", nodeFiles)).toBe(nodeFiles);
 });
 
-test("a folder without settings is told with what belongs there, and this machine's own has them", () => {
+test("the error for a folder without settings names what to mount, and /proc/sys passes", () => {
   expect(() => assertSettingsIn("/nonexistent", nodeFiles)).toThrow(
-    /--proc-sys \/nonexistent: there is no \/nonexistent\/net\/ipv4\/ip_forward; mount .* at \/nonexistent\/net/,
+    /--proc-sys \/nonexistent: \/nonexistent\/net\/ipv4\/ip_forward does not exist; mount .* at \/nonexistent\/net/,
   );
   expect(() => assertSettingsIn("/proc/sys", nodeFiles)).not.toThrow();
 });

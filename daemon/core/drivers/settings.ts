@@ -1,14 +1,14 @@
-/** Kernel settings, written where they differ. */
+/** Writes kernel settings that differ. */
 import { readSysctl, type SysctlName, setSysctl } from "../../../pkg/kernel/sysctl.ts";
 import { isSystemError } from "../../../pkg/sys/errors.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 
-/** A setting that is wrong and cannot be changed from here; the message says what to run. */
+/** A setting is wrong and weftd cannot change it. The message names the command to run. */
 export class SettingError extends Error {
   constructor(name: SysctlName, value: string, cause: Error) {
     const setting = `${name.join(".")}=${value}`;
     super(
-      `${setting} cannot be set: ${cause.message}; give weftd the host's settings by --proc-sys, or on the host: sysctl -w ${setting}`,
+      `${setting} cannot be set: ${cause.message}; mount the host's settings and set --proc-sys, or run on the host: sysctl -w ${setting}`,
       {
         cause,
       },
@@ -17,15 +17,15 @@ export class SettingError extends Error {
   }
 }
 
-/** A setting and the value that it must have. */
+/** A setting and its required value. */
 export interface Setting {
   readonly name: SysctlName;
   readonly value: string;
 }
 
 /**
- * Sets what differs; returns it as "name=value", undefined where it was right. `isAllowed` is asked before a change: false
- * where that is not to be. Throws `SettingError`.
+ * Writes the setting if it differs. Returns "name=value", or undefined if it was right. `isAllowed` is called before a
+ * change; if it returns false, nothing changes. Throws `SettingError`.
  */
 export function ensureSetting(
   files: Files,

@@ -10,18 +10,18 @@ import type { ProcessStep } from "../../../pkg/reconcile/plan-step.ts";
 import type { Logger } from "../log.ts";
 import { programEnvironment } from "./execute.ts";
 
-/** A process that ran for so long has started well: the next start begins a new back-off. */
+/** A process that ran this long has started well, so its back-off is reset. */
 const STEADY_MS = 10_000;
 const BACKOFF = { initialMs: 200, maxMs: 30_000 };
 
-/** From SIGTERM to SIGKILL. */
+/** The time from SIGTERM to SIGKILL. */
 const STOP_MS = 3000;
 
 export interface SupervisedProcessParts {
   readonly clock: Clock;
-  /** Names controller and process. */
+  /** A logger whose fields name the controller and the process. */
   readonly log: Logger;
-  /** What is wrong with the process now, in words; nothing where it runs, or has ended as it should. */
+  /** Called with the current faults of the process, in words; with none if it runs or has ended as intended. */
   readonly onTrouble: (reasons: readonly string[]) => void;
 }
 
@@ -32,7 +32,7 @@ export class SupervisedProcess {
   #child: ChildProcess | undefined;
   #startedMs = 0;
   #cancelRestart: () => void = () => undefined;
-  /** Of the last child that was told to end. */
+  /** The ending of the last child that was stopped. */
   #ending: Promise<void> = Promise.resolve();
   #isStopped = false;
 
@@ -42,20 +42,20 @@ export class SupervisedProcess {
     this.#backoff = new Backoff({ ...BACKOFF, random: () => parts.clock.random() });
   }
 
-  /** True where this is the process that `step` wants; it may be between two starts, or have ended as it should. */
+  /** True if this is the process of `step`. It may be waiting for a restart, or have ended as intended. */
   runs({ argv, restart }: ProcessStep): boolean {
     return !this.#isStopped && restart === this.#step.restart && isDeepStrictEqual(argv, this.#step.argv);
   }
 
-  /** Resolves when the process runs. Rejects where it cannot be started; it is tried again with back-off all the same. */
+  /** Resolves when the process runs. Rejects if it cannot be started; it is still retried with back-off. */
   async start(): Promise<void> {
     const { log, clock } = this.#parts;
     const [program] = this.#step.argv;
-    if (this.#isStopped) throw new Error(`${program} is not started: it is to end`);
+    if (this.#isStopped) throw new Error(`${program} is not started: it has been stopped`);
     const child = this.#spawn();
     this.#child = child;
     this.#startedMs = clock.nowMs();
-    // After "error" no "exit" follows where the program could not be started.
+    // If the program could not be started, "error" is emitted and no "exit" follows.
     const failed = new Promise<Error>((resolve) => child.once("error", resolve));
     child.once("exit", (code, signal) => this.#ended(child, code, signal));
     const error = await Promise.race([failed, once(child, "spawn").then(() => undefined)]);
@@ -63,7 +63,7 @@ export class SupervisedProcess {
       if (this.#child === child) this.#child = undefined;
       this.#cannotStart(error);
     }
-    // Later errors (a signal that cannot be sent) are answered by the process's end.
+    // Later errors (a signal that cannot be sent) need no action: the process's end is handled.
     child.on("error", (cause) => log.warn({ err: cause }, "process error"));
     this.#log(child.stdout, "stdout");
     this.#log(child.stderr, "stderr");
@@ -71,7 +71,10 @@ export class SupervisedProcess {
     this.#parts.onTrouble([]);
   }
 
-  /** Where `changedFiles` has one of the step's files: tells the process, or starts it anew. True when something was done. */
+  /**
+   * Makes the process reload, or restarts it, if `changedFiles` has one of the step's files. True if something was
+   * done.
+   */
   async reload({ reload }: ProcessStep, changedFiles: ReadonlySet<string>): Promise<boolean> {
     if (reload?.files.some((path) => changedFiles.has(path)) !== true) return false;
     const { log } = this.#parts;
@@ -79,25 +82,28 @@ export class SupervisedProcess {
       log.info({ signal: reload.signal }, "process reloads its configuration");
       return this.#child.kill(reload.signal);
     }
-    // Between two starts, or ended, or without a signal of its own: what it reads at its start is the new content.
+    // The process is waiting for a restart, has ended, or has no reload signal: a start reads the new content.
     await this.#end();
     this.#backoff.reset();
     await this.start();
     return true;
   }
 
-  /** For the end of weftd itself, which waits for nothing. */
+  /** Kills the process without waiting, for weftd's own end. */
   kill(): void {
     this.#child?.kill("SIGKILL");
   }
 
-  /** Resolves when the process has ended; it is not started again. */
+  /** Resolves when the process has ended. It is not started again. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#end();
   }
 
-  /** What is out of memory, or of room for arguments, is thrown at once; a program that is not there is told later. */
+  /**
+   * spawn throws at once if memory or space for arguments is exhausted. It reports a missing program later, as an
+   * event.
+   */
   #spawn(): ChildProcess & { readonly stdout: Readable; readonly stderr: Readable } {
     const [program, ...args] = this.#step.argv;
     try {
@@ -113,7 +119,7 @@ export class SupervisedProcess {
     throw new Error(reason, { cause: error });
   }
 
-  /** Also for one who asks while another waits for the same end. */
+  /** Ends the child. Concurrent callers wait for the same end. */
   #end(): Promise<void> {
     this.#cancelRestart();
     const child = this.#child;
@@ -124,7 +130,7 @@ export class SupervisedProcess {
 
   async #endOf(child: ChildProcess): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return;
-    // One that could not even be started has no exit.
+    // A process that could not be started has no exit.
     const exited = once(child, "exit").catch(() => undefined);
     child.kill("SIGTERM");
     const cancelKill = this.#parts.clock.setTimer(STOP_MS, () => child.kill("SIGKILL"));
@@ -133,7 +139,7 @@ export class SupervisedProcess {
     this.#parts.log.info("process stopped");
   }
 
-  /** Nothing is to be done where weftd itself has ended it. */
+  /** Handles the end of a child. Does nothing if weftd itself ended it. */
   #ended(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
     if (this.#child !== child) return;
     this.#child = undefined;
@@ -150,11 +156,11 @@ export class SupervisedProcess {
     if (this.#isStopped) return;
     const { clock, log, onTrouble } = this.#parts;
     const restartMs = this.#backoff.next();
-    log.warn({ reason, restartMs: Math.round(restartMs) }, "process ended: it is started again");
-    onTrouble([`${reason}; it is started again`]);
+    log.warn({ reason, restartMs: Math.round(restartMs) }, "process ended; restarting it");
+    onTrouble([`${reason}; restarting it`]);
     this.#cancelRestart();
     this.#cancelRestart = clock.setTimer(restartMs, () => {
-      // A failed start has asked for the next one, and has said why.
+      // A failed start has already scheduled the next one and logged its reason.
       if (!this.#isStopped) this.start().catch(() => undefined);
     });
   }

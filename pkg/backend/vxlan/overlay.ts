@@ -56,6 +56,7 @@ function isNamed(name: string, starts: readonly string[]): boolean {
 
 /** Returns the name of a second device with the same VNI. Both are needed while a cluster changes its port. */
 function secondName(family: Family, vni: number): string {
+  // The device keeps this name afterwards: before Linux 6.2, the kernel cannot rename a device that is up.
   return `${SECOND_VTEP_NAME_START[family]}${vni}`;
 }
 

@@ -93,6 +93,7 @@ export function formatAnnotations({ backend, publicIp, publicIpv6 }: Announcemen
     [ANNOTATION.backendType]: backend.type,
     [ANNOTATION.backendData]: publicIp === undefined ? null : (backend.data?.[4] ?? "null"),
     [ANNOTATION.backendV6Data]: publicIpv6 === undefined ? null : (backend.data?.[6] ?? "null"),
+    // flannel announces no port. Without this annotation, no peer could know which nodes have changed theirs.
     [ANNOTATION.vxlanPort]: backend.port === undefined ? null : String(backend.port),
     [ANNOTATION.publicIp]: publicIp === undefined ? null : formatAddress(publicIp),
     [ANNOTATION.publicIpv6]: publicIpv6 === undefined ? null : formatAddress(publicIpv6),

@@ -16,7 +16,7 @@ const INET_INGRESS = 5;
 const NETDEV_HOOKS = [0, 1];
 
 const INET_FAMILIES: readonly number[] = [NFPROTO.ip, NFPROTO.ip6, NFPROTO.inet];
-/** The hooks of a chain type in a family; undefined where the family lacks the type. */
+/** The hooks of a chain type in a family; undefined if the family does not have the type. */
 function hooksOf(type: string, family: number): readonly number[] | undefined {
   const isInet = INET_FAMILIES.includes(family);
   switch (type) {
@@ -33,7 +33,7 @@ function hooksOf(type: string, family: number): readonly number[] | undefined {
   }
 }
 
-/** NF_IP_PRI_CONNTRACK: nat chains come after it. */
+/** NF_IP_PRI_CONNTRACK: nat chains must come after it. */
 const CONNTRACK_PRIORITY = -200;
 
 type ChainAttributes = ReturnType<typeof decodeChain>["attributes"];
@@ -83,7 +83,9 @@ function parseBase({ family }: TableState, { hook = {}, type = "filter", policy 
   return { type, hook: number, priority, device: hook.device, policy: policy ?? VERDICT.accept };
 }
 
-/** The policy may change, and, for a chain given by its handle, the name; the hook may not. */
+/**
+ * Changes a chain. The policy may change, and the name if the request selects the chain by handle; the hook may not.
+ */
 function changeChain(draft: Draft, table: TableState, chain: ChainState, attributes: ChainAttributes): void {
   const { base } = chain;
   if (attributes.hook !== undefined) {
@@ -103,7 +105,7 @@ function assertHangsThere(
   { hook = {}, type = base.type }: ChainAttributes,
 ): void {
   const { number, priority } = hook;
-  if (number === undefined || priority === undefined) throw new Error("the fake nftables knows only whole hooks");
+  if (number === undefined || priority === undefined) throw new Error("the fake nftables supports only complete hooks");
   if (number !== base.hook || (priority | 0) !== base.priority) throw new Refusal("EOPNOTSUPP");
   existing(hooksOf(type, family));
   if (type !== base.type) throw new Refusal("EEXIST");
@@ -111,8 +113,9 @@ function assertHangsThere(
 
 function rename(table: TableState, chain: ChainState, name: string): void {
   if (table.chains.has(name)) throw new Refusal("EEXIST");
-  // Jumps refer to a chain by its name here.
-  if (chainUse(table, chain) > chain.rules.length) throw new Error("the fake nftables renames no chain that is led to");
+  // Jumps refer to a chain by name in the fake.
+  if (chainUse(table, chain) > chain.rules.length)
+    throw new Error("the fake nftables does not rename referenced chains");
   const chains = [...table.chains.values()];
   chain.name = name;
   table.chains.clear();
@@ -126,7 +129,7 @@ export function deleteChain(draft: Draft, message: Message): void {
   const chain = handle === undefined ? chainByName(table, name) : chainByHandle(table, handle);
   const use = chainUse(table, chain);
   if ((message.flags & NLM_F_NONREC) !== 0 && use > 0) throw new Refusal("EBUSY");
-  // As the kernel does, drop the rules before the check: the transaction fails anyway.
+  // Remove the rules before the check, as the kernel does; the transaction fails anyway.
   const { length } = chain.rules;
   chain.rules.length = 0;
   if (use > length) throw new Refusal("EBUSY");

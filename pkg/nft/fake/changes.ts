@@ -1,4 +1,4 @@
-/** The messages of a transaction, and what each does. */
+/** The messages of a transaction, and their effects. */
 import type { Message } from "../../netlink/message.ts";
 import {
   NFT_MSG_DELCHAIN,
@@ -21,10 +21,10 @@ import { deleteSet, newSet } from "./sets.ts";
 import { deleteTables, newTable } from "./tables.ts";
 import type { Told } from "./told.ts";
 
-/** The messages about what was created or changed: announcements, and the answers to NLM_F_ECHO. */
+/** Makes the messages that describe created or changed objects: announcements, and the answers to NLM_F_ECHO. */
 export type Echo = () => Told[];
 
-/** Changes the draft. Throws `Refusal`, or `CodecError` for attributes of a wrong length. */
+/** Changes the draft. Throws `Refusal`, or `CodecError` for attributes with a wrong length. */
 type Change = (draft: Draft, message: Message) => Echo;
 
 const NO_ECHO: Echo = () => [];
@@ -35,7 +35,7 @@ const silently =
     return NO_ECHO;
   };
 
-/** By the type of their message. */
+/** The changes by message type. */
 export const CHANGES: Readonly<Record<number, Change>> = {
   [NFT_MSG_NEWTABLE.type]: (draft, message) => {
     const table = newTable(draft, message);

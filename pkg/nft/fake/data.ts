@@ -7,11 +7,11 @@ import type { TableState } from "./state.ts";
 /** NFT_DATA_VALUE_MAXLEN: sixteen words. */
 const LONGEST_VALUE = 64;
 
-/** NFT_CONTINUE, NFT_BREAK, NF_QUEUE: no rule of ours uses them. */
+/** NFT_CONTINUE, NFT_BREAK, NF_QUEUE: weft's rules do not use them. */
 const FOREIGN = [-1, -2, 3];
 const PLAIN: ReadonlySet<number> = new Set([VERDICT.accept, VERDICT.drop, VERDICT.return, ...FOREIGN]);
 
-/** A value of exactly `length` bytes or, without `length`, of at most `size`. Throws `Refusal`. */
+/** Checks a value of exactly `length` bytes or, without `length`, of at most `size`. Throws `Refusal`. */
 export function checkValue(data: NftData | undefined, length?: number, size = LONGEST_VALUE): Uint8Array {
   const value = required(required(data).value);
   if (value.length === 0) throw new Refusal("EINVAL");
@@ -20,7 +20,7 @@ export function checkValue(data: NftData | undefined, length?: number, size = LO
   return value;
 }
 
-/** A verdict; the target of a jump must exist and be no base chain. Throws `Refusal`. */
+/** Checks a verdict: the target of a jump must exist and must not be a base chain. Throws `Refusal`. */
 export function checkVerdict(data: NftData | undefined, table: TableState): void {
   const verdict = required(required(data).verdict);
   const code = required(verdict.code) | 0;
@@ -31,7 +31,7 @@ export function checkVerdict(data: NftData | undefined, table: TableState): void
   }
 }
 
-/** The chain that a verdict jumps to, if any. */
+/** The chain to which a verdict jumps, if any. */
 export function targetOf(data: NftData | undefined): string | undefined {
   return data?.verdict?.chain;
 }

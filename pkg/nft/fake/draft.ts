@@ -7,11 +7,11 @@ export class Draft {
   readonly tables: RulesetState;
   /** The port of the socket that sent the transaction. */
   readonly port: number;
-  /** The commit starts a new generation. */
+  /** True if the commit starts a new generation. */
   isChanged = false;
-  /** Tables to validate as a whole before the commit. */
+  /** The tables to validate before the commit. */
   readonly unvalidated = new Set<TableState>();
-  /** Tables with changed chains: their dormant flag may not change in the same transaction. */
+  /** Tables with changed chains. Their dormant flag must not change in the same transaction. */
   readonly rehooked = new Set<TableState>();
   /** Tables whose dormant flag changes. */
   readonly toggled = new Set<TableState>();
@@ -27,7 +27,7 @@ export class Draft {
     return this.#numberTable();
   }
 
-  /** Undefined where there is none. Throws `Refusal` EPERM for a table that another socket owns. */
+  /** Undefined if there is none. Throws `Refusal` EPERM if another socket owns the table. */
   find(family: number, name: string): TableState | undefined {
     const table = this.tables.get(tableKey(family, name));
     if (table !== undefined) assertMayChange(table, this.port);

@@ -29,10 +29,10 @@ import {
 } from "./state.ts";
 import { type Told, told } from "./told.ts";
 
-/** NFTA_TABLE_OWNER, NFTA_RULE_POSITION: not in weft's tables of attributes. */
+/** NFTA_TABLE_OWNER, NFTA_RULE_POSITION: not in weft's attribute tables. */
 const OWNER = 7;
 const POSITION = 6;
-/** Elements in one message of a dump. */
+/** The number of elements in one message of a dump. */
 const ELEMENTS_PER_MESSAGE = 100;
 
 const unknown = (type: number, bytes: Uint8Array): { readonly unknown: readonly UnknownAttribute[] } => ({
@@ -124,7 +124,7 @@ export function dump(tables: RulesetState, message: Message): Told[] {
   }
 }
 
-/** A dump of an absent table's or chain's rules is empty, not refused. */
+/** Dumping the rules of a missing table or chain gives an empty dump, not a refusal. */
 function dumpRules(tables: RulesetState, message: Message): Told[] {
   const { header, attributes } = decode(NFT_MSG_GETRULE, message);
   const { table: name, chain } = attributes;
@@ -173,7 +173,7 @@ export function get(tables: RulesetState, message: Message): Told[] {
     case NFT_MSG_GETSETELEM.type:
       return getElements(tables, message);
     default:
-      throw new Error(`the fake nftables cannot be asked by a message of type ${message.type}`);
+      throw new Error(`the fake nftables does not support queries of type ${message.type}`);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Identity and overlap of elements in the kernel's kinds of sets: hashes (nft_set_hash.c), trees of interval starts and ends
- * (nft_set_rbtree.c), concatenations with ranges (nft_set_pipapo.c).
+ * Identity and overlap of elements in the kernel's kinds of sets: hashes (nft_set_hash.c), trees of interval starts and
+ * ends (nft_set_rbtree.c), concatenations with ranges (nft_set_pipapo.c).
  */
 import { NFT_SET, NFT_SET_ELEM_INTERVAL_END, type SetElement } from "../../netlink/nftables.ts";
 import { Refusal } from "./refusal.ts";
@@ -8,7 +8,7 @@ import type { SetState } from "./state.ts";
 
 const WORD_BYTES = 4;
 
-/** Sorts as the bytes do. */
+/** Hexadecimal text sorts as the bytes do. */
 function hex(bytes: Uint8Array | undefined): string {
   return Array.from(bytes ?? [], (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -32,7 +32,10 @@ export function identityOf(set: SetState, element: SetElement): string {
   return isConcatenation(set) ? `${key} ${hex(lastOf(element))}` : `${key} ${isEnd(element) ? "end" : "start"}`;
 }
 
-/** The element that a request to delete `element` removes. The end of a range is found only with its start. */
+/**
+ * The element that a request to delete `element` removes. The kernel finds the end of a range only together with its
+ * start.
+ */
 export function findRemoved(set: SetState, element: SetElement): SetElement | undefined {
   const held = findElement(set, element);
   if (held === undefined || !isInterval(set) || isConcatenation(set)) return held;
@@ -41,7 +44,7 @@ export function findRemoved(set: SetState, element: SetElement): SetElement | un
   return held;
 }
 
-/** After the start of a range, only the end of that range is found (Linux 6.18). */
+/** After a request for the start of a range, the kernel finds only the end of that range (Linux 6.18). */
 function endsNamedStart(set: SetState, end: SetElement): boolean {
   const { start: named } = set.named;
   if (named === undefined) return true;
@@ -58,18 +61,18 @@ export function findElement(set: SetState, element: SetElement): SetElement | un
   return set.elements.get(identityOf(set, element));
 }
 
-/** The same element if it exists. Throws `Refusal` EEXIST for a new one that overlaps another. */
+/** Returns the existing equal element, if any. Throws `Refusal` EEXIST if a new element overlaps another one. */
 export function findClash(set: SetState, element: SetElement): SetElement | undefined {
   if (!isInterval(set)) return findElement(set, element);
   return isConcatenation(set) ? clashOfRanges(set, element) : clashOfEnds(set, element);
 }
 
-/** In the order of a dump (of a hash the kernel's order is arbitrary). */
+/** The elements in the order of a dump. For a hash the kernel's order is arbitrary. */
 export function inDumpOrder(set: SetState): SetElement[] {
   return isInterval(set) && !isConcatenation(set) ? descending(set) : [...set.elements.values()];
 }
 
-/** From the highest key to the lowest; at equal keys starts come before ends. */
+/** The elements from the highest key to the lowest; for equal keys, starts come before ends. */
 function descending({ elements }: SetState): SetElement[] {
   const keyed = [...elements.values()].map((element) => ({ element, key: hex(element.key?.value) }));
   keyed.sort((a, b) => compare(b.key, a.key) || Number(isEnd(a.element)) - Number(isEnd(b.element)));
@@ -114,7 +117,7 @@ function lastOf({ key, keyEnd }: SetElement): Uint8Array | undefined {
   return keyEnd?.value ?? key?.value;
 }
 
-/** Looks up only the two corners of a new range, as nft_pipapo_insert does: a range may enclose others. */
+/** Looks up only the two corners of a new range, as nft_pipapo_insert does, so a range may enclose others. */
 function clashOfRanges(set: SetState, added: SetElement): SetElement | undefined {
   const held = matching(set, added.key?.value);
   if (held !== undefined && identityOf(set, held) === identityOf(set, added)) return held;
@@ -124,7 +127,7 @@ function clashOfRanges(set: SetState, added: SetElement): SetElement | undefined
   return undefined;
 }
 
-/** The first element whose range holds `key`, field by field. */
+/** The first element whose range contains `key` in every field. */
 function matching(set: SetState, key: Uint8Array | undefined): SetElement | undefined {
   const fields = fieldsOf(set, key);
   return [...set.elements.values()].find((element) => {

@@ -24,7 +24,7 @@ export interface AddedElements {
   readonly added: readonly SetElement[];
 }
 
-/** Elements before a refused one stay in the draft: the transaction fails anyway. */
+/** Adds elements. Elements before a refused one stay in the draft; the transaction fails anyway. */
 export function newElements(draft: Draft, message: Message): AddedElements {
   const { header, attributes } = decode(NFT_MSG_NEWSETELEM, message);
   const elements = required(attributes.elements);
@@ -34,7 +34,7 @@ export function newElements(draft: Draft, message: Message): AddedElements {
   const added: SetElement[] = [];
   for (const element of elements) {
     const { unknown, ...fields } = element;
-    if (unknown !== undefined) throw new Error("the fake nftables knows no such attribute of an element");
+    if (unknown !== undefined) throw new Error("the fake nftables does not support an attribute of this element");
     const expression = counterOf(fields.expression) ?? set.expression;
     checkKeys(set, fields);
     const userdata = checkUserdata(fields.userdata);
@@ -60,7 +60,7 @@ export function newElements(draft: Draft, message: Message): AddedElements {
   return { table, set, added };
 }
 
-/** A constant set may change only while no rule looks it up. */
+/** A constant set may change only if no rule looks it up. */
 function assertVariable(table: TableState, { name, flags }: SetState): void {
   const isConstant = (flags & NFT_SET.constant) !== 0;
   if (isConstant && lookupsOf(table, name).next().done !== true) throw new Refusal("EBUSY");
@@ -74,7 +74,7 @@ function assertHasRoom({ description, elements }: SetState): void {
 function checkKeys(set: SetState, { key, keyEnd, flags = 0 }: SetElement): void {
   const isInterval = (set.flags & NFT_SET.interval) !== 0;
   const isEnd = (flags & NFT_SET_ELEM_INTERVAL_END) !== 0;
-  if ((flags & CATCH_ALL) !== 0) throw new Error("the fake nftables knows no elements that catch all");
+  if ((flags & CATCH_ALL) !== 0) throw new Error("the fake nftables does not support catch-all elements");
   if ((flags & ~NFT_SET_ELEM_INTERVAL_END) !== 0) throw new Refusal("EOPNOTSUPP");
   if (isEnd && !isInterval) throw new Refusal("EINVAL");
   required(key);
@@ -87,7 +87,7 @@ function checkKeys(set: SetState, { key, keyEnd, flags = 0 }: SetElement): void 
 function checkData(table: TableState, set: SetState, { data, userdata, flags = 0 }: SetElement): void {
   const isMap = (set.flags & NFT_SET.map) !== 0;
   const isEnd = (flags & NFT_SET_ELEM_INTERVAL_END) !== 0;
-  // An interval end has nothing but a key.
+  // The end of an interval consists of a key only.
   if (isEnd && (data !== undefined || userdata !== undefined)) throw new Refusal("EINVAL");
   if (isMap ? data === undefined && !isEnd : data !== undefined) throw new Refusal("EINVAL");
   if (data === undefined) return;
@@ -99,7 +99,7 @@ function dataText(data: NftData | undefined): string {
   return `${data?.value?.join() ?? ""} ${data?.verdict?.code ?? ""} ${data?.verdict?.chain ?? ""}`;
 }
 
-/** Without a list of elements the set is flushed. */
+/** Deletes elements; without a list of elements, flushes the set. */
 export function deleteElements(draft: Draft, message: Message): void {
   const { header, attributes } = decode(NFT_MSG_DELSETELEM, message);
   const table = draft.table(header.family, attributes.table);

@@ -1,6 +1,7 @@
 /**
- * The checks of a rule's expressions that the kernel makes while it parses them. It parses all expressions before it sets up
- * the first: unknown kinds, attribute policies, and the choice among variants of a kind (`select_ops` in net/netfilter/nft_*.c).
+ * The checks of expressions that the kernel makes while parsing. The kernel parses all expressions of a rule before it
+ * initialises the first one. The checks cover unknown kinds, attribute policies, and the selection among variants of a
+ * kind (`select_ops` in net/netfilter/nft_*.c).
  */
 import {
   type Expression,
@@ -35,7 +36,7 @@ export function parseExpression(expression: Expression, family: number): void {
     case "bitwise": {
       const { sreg, dreg, length, op = 0 } = expression.data ?? {};
       for (const each of [sreg, dreg, length]) required(each);
-      if (op !== 0) throw new Error(`the fake nftables knows no bitwise operation ${op}`);
+      if (op !== 0) throw new Error(`the fake nftables does not support bitwise operation ${op}`);
       assertByte(length);
       break;
     }
@@ -46,7 +47,7 @@ export function parseExpression(expression: Expression, family: number): void {
       const { dreg, base, offset, length } = expression.data ?? {};
       for (const each of [base, offset, length]) required(each);
       if (required(base) > NFT_PAYLOAD_BASE.transport)
-        throw new Error(`the fake nftables knows no payload base ${base}`);
+        throw new Error(`the fake nftables does not support payload base ${base}`);
       required(dreg);
       for (const each of [offset, length]) assertByte(each);
       break;

@@ -1,6 +1,7 @@
 /**
- * The checks of a rule's expressions that the kernel makes when it sets them up (`init` in net/netfilter/nft_*.c), and the form
- * of its dumps. Expressions and attributes that weft's codec does not know are kept unchecked, as bytes.
+ * The checks of expressions that the kernel makes when it initialises them (`init` in net/netfilter/nft_*.c), and the
+ * form of expressions in dumps. Expressions and attributes that weft's codec does not support are stored as bytes,
+ * without checks.
  */
 import { ByteWriter } from "../../netlink/bytes.ts";
 import { eachAttribute } from "../../netlink/codec.ts";
@@ -29,7 +30,7 @@ const MOST_EXPRESSIONS = 128;
 /** struct nlattr */
 const ATTRIBUTE_HEADER = 4;
 
-/** Takes the payload of NFTA_RULE_EXPRESSIONS. Throws `Refusal`. */
+/** Parses the payload of NFTA_RULE_EXPRESSIONS. Throws `Refusal`. */
 export function readExpressions(raw: Uint8Array, table: TableState): Pick<RuleState, "expressions" | "encoded"> {
   const parsed: { readonly expression: Expression; readonly element: Uint8Array }[] = [];
   eachAttribute(raw, (_type, start, end) => {
@@ -59,7 +60,7 @@ function isOpaque({ data }: Expression): boolean {
   return data instanceof Uint8Array || (data?.unknown?.length ?? 0) > 0;
 }
 
-/** The expression as the kernel dumps it; undefined for one that is kept as bytes. */
+/** The expression as the kernel dumps it; undefined if it is stored as bytes. */
 function initialised(expression: Expression, scope: Scope): Expression | undefined {
   switch (expression.kind) {
     case "immediate":
@@ -137,7 +138,7 @@ function lookup(data: Data<"lookup">, { table, registers }: Scope): Data<"lookup
     if (isVerdictMap !== (dreg === NFT_REG.verdict)) throw new Refusal("EINVAL");
     if (!isVerdictMap) registers.store(dreg, set.dataLength ?? 0);
   } else if (isMap) {
-    // As Linux 6.1 has it; 6.18 takes it.
+    // As in Linux 6.1; Linux 6.18 accepts it.
     throw new Refusal("EINVAL");
   }
   return { set: name, sreg: dumpedRegister(register), dreg: dumpedRegister(dreg), flags };
@@ -165,7 +166,7 @@ const META_LENGTH: Readonly<Record<number, number>> = {
 function meta({ dreg, sreg, key }: Data<"meta">, { registers }: Scope): Data<"meta"> {
   const number = required(key);
   const length = META_LENGTH[number];
-  if (length === undefined) throw new Error(`the fake nftables knows no meta key ${number}`);
+  if (length === undefined) throw new Error(`the fake nftables does not support meta key ${number}`);
   if (dreg !== undefined) registers.store(dreg, length);
   if (sreg !== undefined) {
     if (number !== NFT_META.mark && number !== NFT_META.packetPriority) throw new Refusal("EOPNOTSUPP");
@@ -175,7 +176,7 @@ function meta({ dreg, sreg, key }: Data<"meta">, { registers }: Scope): Data<"me
 }
 
 const CT_LENGTH: Readonly<Record<number, number>> = { [NFT_CT.state]: 4, [NFT_CT.direction]: 1, [NFT_CT.status]: 4 };
-/** Of one of the two directions. */
+/** Keys that belong to one direction of the connection. */
 const CT_TUPLE_LENGTH: Readonly<Record<number, number>> = {
   [NFT_CT.protocolDestination]: 2,
   [NFT_CT.destinationIpv4]: 4,
@@ -186,7 +187,8 @@ const CT_DIRECTIONS = 2;
 function ct({ dreg, key, direction, sreg }: Data<"ct">, { registers }: Scope): Data<"ct"> {
   const tuple = CT_TUPLE_LENGTH[required(key)];
   const length = tuple ?? CT_LENGTH[required(key)];
-  if (length === undefined || sreg !== undefined) throw new Error(`the fake nftables knows no ct key ${key} like this`);
+  if (length === undefined || sreg !== undefined)
+    throw new Error(`the fake nftables does not support this use of ct key ${key}`);
   const register = required(dreg);
   if ((tuple === undefined) !== (direction === undefined)) throw new Refusal("EINVAL");
   if (direction !== undefined && direction >= CT_DIRECTIONS) throw new Refusal("EINVAL");
@@ -218,7 +220,7 @@ function nat(data: Data<"nat">, { table, registers }: Scope): Data<"nat"> {
   required(family);
   if (table.family !== NFPROTO.inet && family !== table.family) throw new Refusal("EOPNOTSUPP");
   const bytes = ADDRESS_BYTES[family ?? 0];
-  if (bytes === undefined) throw new Error(`the fake nftables translates no addresses of family ${family}`);
+  if (bytes === undefined) throw new Error(`the fake nftables does not translate addresses of family ${family}`);
   for (const register of [addressMin, addressMax]) if (register !== undefined) registers.load(register, bytes);
   for (const register of [portMin, portMax]) if (register !== undefined) registers.load(register, PORT_BYTES);
   const implied =

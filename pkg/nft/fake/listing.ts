@@ -5,7 +5,7 @@ import { readComment } from "../userdata.ts";
 import { inDumpOrder } from "./element-store.ts";
 import type { RulesetState, TableState } from "./state.ts";
 
-/** One line for each object, beginning with family and table; handles and counters are left out. */
+/** Lists one line for each object, starting with family and table; without handles and counters. */
 export function listRuleset(tables: RulesetState): string[] {
   return [...tables.values()].flatMap(listTable);
 }

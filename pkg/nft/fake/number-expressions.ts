@@ -1,4 +1,7 @@
-/** Expressions that draw numbers, hash, refuse packets and change sets: nft_numgen.c, nft_hash.c, nft_reject_inet.c, nft_dynset.c. */
+/**
+ * Expressions that generate random numbers, hash, reject packets and change sets: nft_numgen.c, nft_hash.c,
+ * nft_reject_inet.c, nft_dynset.c.
+ */
 import {
   type Expression,
   NFT_DYNSET_OP,
@@ -38,7 +41,7 @@ export function numgen(data: Data<"numgen">, { registers }: Scope): Data<"numgen
 
 export function hash(data: Data<"hash">, { registers }: Scope): Data<"hash"> {
   const { seed, offset = 0, type = NFT_HASH_JENKINS } = data;
-  if (type !== NFT_HASH_JENKINS) throw new Error(`the fake nftables knows no hash of type ${type}`);
+  if (type !== NFT_HASH_JENKINS) throw new Error(`the fake nftables does not support hash type ${type}`);
   const [sreg, dreg, length, modulus] = [data.sreg, data.dreg, data.length, data.modulus].map(required) as [
     ...[number, number, number, number],
   ];
@@ -51,7 +54,7 @@ export function hash(data: Data<"hash">, { registers }: Scope): Data<"hash"> {
   return { sreg: dumpedRegister(sreg), dreg: dumpedRegister(dreg), length, modulus, ...seeded, ...moved, type };
 }
 
-/** Of `inet`: NFT_REJECT_ICMP_UNREACH with any code, and _ICMPX_UNREACH up to NFT_REJECT_ICMPX_MAX. */
+/** For `inet`: NFT_REJECT_ICMP_UNREACH with any code, and _ICMPX_UNREACH up to NFT_REJECT_ICMPX_MAX. */
 const NFT_REJECT_TCP_RST = 1;
 const LAST_ICMPX = 3;
 
@@ -66,10 +69,10 @@ export function reject({ type, code }: Data<"reject">): Data<"reject"> {
 export function dynset(data: Data<"dynset">, { table, registers }: Scope): Data<"dynset"> {
   const { sregData, timeout, flags = 0 } = data;
   const [name, op, sregKey] = [required(data.set), required(data.op), required(data.sregKey)];
-  if (flags !== 0) throw new Error("the fake nftables knows no flags of dynset");
+  if (flags !== 0) throw new Error("the fake nftables does not support flags of dynset");
   const set = setByName(table, name);
   const has = (flag: number) => (set.flags & flag) !== 0;
-  // Sets of ranges cannot be changed by rules.
+  // Rules cannot change sets of ranges.
   if (has(NFT_SET.interval)) throw new Refusal("EOPNOTSUPP");
   if (has(NFT_SET.constant)) throw new Refusal("EBUSY");
   if (op > NFT_DYNSET_OP.delete) throw new Refusal("EOPNOTSUPP");
@@ -78,7 +81,7 @@ export function dynset(data: Data<"dynset">, { table, registers }: Scope): Data<
   if (sregData === undefined) {
     if (has(NFT_SET.map)) throw new Refusal("EINVAL");
   } else {
-    // Neither a set nor a map of verdicts takes data from registers.
+    // Sets and verdict maps do not accept data from registers.
     if (set.dataLength === undefined) throw new Refusal("EOPNOTSUPP");
     registers.load(sregData, set.dataLength);
   }

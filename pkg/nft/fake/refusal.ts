@@ -1,4 +1,4 @@
-/** Refusals, by their errno. */
+/** Refusals with their errno. */
 
 /** asm-generic/errno-base.h, errno.h */
 export const ERRNO = {
@@ -28,23 +28,23 @@ export class Refusal extends Error {
   }
 }
 
-/** Throws `Refusal` where `value` is missing (EINVAL: the attribute is mandatory). */
+/** Throws `Refusal` EINVAL if `value` is missing, because the attribute is mandatory. */
 export function required<T>(value: T | undefined): T {
   if (value === undefined) throw new Refusal("EINVAL");
   return value;
 }
 
-/** Throws `Refusal` where the object is not there. */
+/** Throws `Refusal` ENOENT if the object does not exist. */
 export function existing<T>(value: T | undefined): T {
   if (value === undefined) throw new Refusal("ENOENT");
   return value;
 }
 
-/** NFT_NAME_MAXLEN, which counts the NUL. */
+/** NFT_NAME_MAXLEN, which includes the NUL. */
 const LONGEST_NAME = 256;
 const encoder = new TextEncoder();
 
-/** A name, if there is one. Throws `Refusal` ERANGE above 255 bytes. */
+/** Checks an optional name. Throws `Refusal` ERANGE if it exceeds 255 bytes. */
 export function checkName(name: string | undefined): string | undefined {
   if (name !== undefined && encoder.encode(name).length >= LONGEST_NAME) throw new Refusal("ERANGE");
   return name;
@@ -53,7 +53,7 @@ export function checkName(name: string | undefined): string | undefined {
 /** NFT_USERDATA_MAXLEN */
 const LONGEST_USERDATA = 256;
 
-/** Userdata, if there is some. Throws `Refusal` ERANGE above 256 bytes. */
+/** Checks optional user data. Throws `Refusal` ERANGE if it exceeds 256 bytes. */
 export function checkUserdata(userdata: Uint8Array | undefined): Uint8Array | undefined {
   if (userdata !== undefined && userdata.length > LONGEST_USERDATA) throw new Refusal("ERANGE");
   return userdata;

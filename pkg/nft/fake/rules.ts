@@ -1,6 +1,6 @@
 /**
- * NFT_MSG_NEWRULE and NFT_MSG_DELRULE (nf_tables_newrule, nf_tables_delrule). One difference: the kernel still finds a rule
- * that the same transaction has deleted as the position of another; here that is ENOENT.
+ * NFT_MSG_NEWRULE and NFT_MSG_DELRULE (nf_tables_newrule, nf_tables_delrule). The fake differs in one case: as the position
+ * of a new rule, the kernel still finds a rule that the same transaction has deleted; the fake answers ENOENT.
  */
 import { decode, type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from "../../netlink/message.ts";
 import { NFT_MSG_DELRULE, NFT_MSG_NEWRULE, NFT_MSG_NEWRULE_OUTLINE } from "../../netlink/nftables.ts";
@@ -50,7 +50,7 @@ function ruleAt({ rules }: ChainState, handle: bigint): number {
   return at;
 }
 
-/** Deletes one rule; without a handle those of a chain, without a chain those of the table. */
+/** Deletes one rule; without a handle, all rules of the chain; without a chain, all rules of the table. */
 export function deleteRules(draft: Draft, message: Message): void {
   const { header, attributes } = decode(NFT_MSG_DELRULE, message);
   const table = draft.table(header.family, attributes.table);

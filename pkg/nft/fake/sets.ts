@@ -6,13 +6,13 @@ import { checkName, checkUserdata, existing, Refusal, required } from "./refusal
 import { lookupsOf, nextHandle, type SetState, type TableState } from "./state.ts";
 import { NLM_F_NONREC } from "./tables.ts";
 
-/** NFT_SET_EVAL, NFT_SET_OBJECT, NFT_SET_EXPR beside those that weft uses. */
+/** All flags: those that weft uses, and NFT_SET_EVAL, NFT_SET_OBJECT, NFT_SET_EXPR. */
 const ALL_FLAGS = 0x1ff;
 const NFT_SET_OBJECT = 0x40;
 /** NFT_DATA_RESERVED_MASK, NFT_DATA_VERDICT */
 const RESERVED_TYPE = 0xffff_ff00;
 const VERDICT_TYPE = 0xffff_ff00;
-/** NFT_DATA_VALUE_MAXLEN, and the words in it. */
+/** NFT_DATA_VALUE_MAXLEN, and its number of words. */
 const LONGEST_VALUE = 64;
 const MOST_WORDS = 16;
 const WORD_BYTES = 4;
@@ -73,10 +73,11 @@ function checkTimeout(flags: number, timeout: bigint | undefined): bigint | unde
   return timeout || undefined;
 }
 
-/** The counter that elements begin with. */
+/** The initial counter of new elements. */
 export function counterOf(expression: Expression | undefined): Expression | undefined {
   if (expression === undefined) return undefined;
-  if (expression.kind !== "counter") throw new Error(`the fake nftables knows no elements with ${expression.kind}`);
+  if (expression.kind !== "counter")
+    throw new Error(`the fake nftables does not support elements with ${expression.kind}`);
   const { bytes = 0n, packets = 0n } = expression.data ?? {};
   return { kind: "counter", data: { bytes, packets } };
 }
@@ -90,7 +91,7 @@ function checkLength(length: number | undefined): number {
 function checkFlags(flags: number): void {
   if ((flags & ~ALL_FLAGS) !== 0) throw new Refusal("EOPNOTSUPP");
   if ((flags & (NFT_SET.anonymous | NFT_SET_OBJECT)) !== 0) {
-    throw new Error("the fake nftables knows neither anonymous sets nor maps of objects");
+    throw new Error("the fake nftables supports neither anonymous sets nor object maps");
   }
   if ((flags & NFT_SET.constant) !== 0 && (flags & NFT_SET.timeout) !== 0) throw new Refusal("EOPNOTSUPP");
 }
@@ -103,7 +104,9 @@ function describeData(flags: number, { dataType, dataLength }: SetAttributes) {
   return { dataType, dataLength: checkLength(dataLength) };
 }
 
-/** The description of a concatenation has the lengths of its fields; each field fills whole words. */
+/**
+ * Checks the description of a concatenation, which has the lengths of its fields; each field is padded to full words.
+ */
 function checkFields(flags: number, keyLength: number, fields: NonNullable<SetState["description"]["concat"]>): void {
   if (fields.length > MOST_WORDS) throw new Refusal("E2BIG");
   const lengths = fields.map(({ length }) => required(length));
@@ -114,7 +117,7 @@ function checkFields(flags: number, keyLength: number, fields: NonNullable<SetSt
   if (isConcatenation !== fields.length > 1) throw new Refusal("EINVAL");
 }
 
-/** A plain interval set has no description of a concatenation. */
+/** An interval set that is not a concatenation must not describe several fields. */
 function assertHasBackend({ flags, keyLength, description }: SetDescription): void {
   const isConcatenation = (flags & NFT_SET.concat) !== 0;
   if ((flags & NFT_SET.interval) === 0 || isConcatenation) return;

@@ -1,6 +1,6 @@
 /**
- * The ruleset of the fake. A transaction works on a copy (`copyRuleset`) of the maps and lists; rules, elements and base chains
- * are immutable.
+ * The ruleset of the fake. A transaction works on a copy (`copyRuleset`) of the maps and lists; rules, elements and
+ * base chains are immutable.
  */
 import type { Expression, SetElement } from "../../netlink/nftables.ts";
 
@@ -29,25 +29,25 @@ export interface ChainState {
   readonly rules: RuleState[];
 }
 
-/** A set as NFT_MSG_NEWSET defined it, with its elements. */
+/** A set as defined by NFT_MSG_NEWSET, with its elements. */
 export interface SetState {
   readonly handle: bigint;
   readonly name: string;
   readonly flags: number;
   readonly keyType: number;
   readonly keyLength: number;
-  /** Of a map. */
+  /** Only for maps. */
   readonly dataType: number | undefined;
   readonly dataLength: number | undefined;
   readonly description: { readonly size?: number | undefined; readonly concat?: readonly Field[] | undefined };
   readonly userdata: Uint8Array | undefined;
-  /** Of its elements, in milliseconds. None of them ever ends in the fake. */
+  /** The default timeout of elements, in milliseconds. Elements never expire in the fake. */
   readonly timeout: bigint | undefined;
-  /** A counter that each element has. */
+  /** The counter that each element gets. */
   readonly expression: Expression | undefined;
-  /** By `identityOf`. */
+  /** The elements by `identityOf`. */
   readonly elements: Map<string, SetElement>;
-  /** Of an interval set: the last start that a request named. All copies share it, as `TableState.handles`. */
+  /** For an interval set: the start in the last request. All copies share it, like `TableState.handles`. */
   readonly named: { start: SetElement | undefined };
 }
 
@@ -65,7 +65,9 @@ export interface TableState {
   readonly userdata: Uint8Array | undefined;
   readonly chains: Map<string, ChainState>;
   readonly sets: Map<string, SetState>;
-  /** Numbers chains, rules and sets. All copies share it: a refused transaction uses up numbers, too. */
+  /**
+   * The counter for the handles of chains, rules and sets. All copies share it: refused transactions use numbers, too.
+   */
   readonly handles: { last: bigint };
 }
 
@@ -93,7 +95,7 @@ function copyTable(table: TableState): TableState {
   return { ...table, chains, sets };
 }
 
-/** The number of expressions and elements that jump or go to the chain. It is busy while there are any. */
+/** The number of expressions and elements that jump to the chain. The chain is busy while there are any. */
 export function referencesTo({ chains, sets }: TableState, chain: string): number {
   let count = 0;
   for (const { rules } of chains.values())
@@ -112,7 +114,7 @@ export function chainUse(table: TableState, { name, rules }: ChainState): number
   return rules.length + referencesTo(table, name);
 }
 
-/** The lookups of a set by rules, with their destination register, and its changes by them. */
+/** Yields the rules that use a set: lookups with their destination register, and statements that change the set. */
 export function* lookupsOf(
   { chains }: TableState,
   set: string,

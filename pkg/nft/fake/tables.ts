@@ -9,12 +9,12 @@ import { type TableState, tableKey } from "./state.ts";
 export const TABLE_FLAG = { dormant: 1, owner: 2, persist: 4 } as const;
 const TABLE_FLAGS = TABLE_FLAG.dormant | TABLE_FLAG.owner | TABLE_FLAG.persist;
 
-/** NFPROTO_ARP, NFPROTO_NETDEV beside those that weft uses. */
+/** The families that weft uses, NFPROTO_ARP and NFPROTO_NETDEV. */
 const FAMILIES: ReadonlySet<number> = new Set([...Object.values(NFPROTO), 3, 5]);
-/** NLM_F_NONREC: refuse to delete an object that is not empty. */
+/** NLM_F_NONREC: refuse to delete a non-empty object. */
 export const NLM_F_NONREC = NLM_F_REPLACE;
 
-/** The table that was created or changed; undefined where it is as wanted already. */
+/** Returns the created or changed table; undefined if the table is already as requested. */
 export function newTable(draft: Draft, message: Message): TableState | undefined {
   const { header, attributes } = decode(NFT_MSG_NEWTABLE, message);
   if (!FAMILIES.has(header.family)) throw new Refusal("EOPNOTSUPP");
@@ -38,7 +38,7 @@ export function newTable(draft: Draft, message: Message): TableState | undefined
   return table;
 }
 
-/** The dormant flag may change; the owner flags may not. */
+/** Changes the flags. The dormant flag may change; the owner flags may not. */
 function changeTable(draft: Draft, table: TableState, flags: number): TableState | undefined {
   if ((flags & ~TABLE_FLAGS) !== 0) throw new Refusal("EOPNOTSUPP");
   if (flags === table.flags) return undefined;
@@ -50,7 +50,7 @@ function changeTable(draft: Draft, table: TableState, flags: number): TableState
   return table;
 }
 
-/** Without a name and a handle this deletes all tables of the family, or of all families. */
+/** Deletes tables. Without a name and a handle, deletes all tables of the family, or of all families. */
 export function deleteTables(draft: Draft, message: Message): void {
   const { header, attributes } = decode(NFT_MSG_DELTABLE, message);
   const { name, handle } = attributes;

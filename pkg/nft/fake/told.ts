@@ -1,4 +1,4 @@
-/** Messages from the kernel. */
+/** Messages that the kernel sends. */
 import type { ByteWriter } from "../../netlink/bytes.ts";
 import type { MessageType } from "../../netlink/message.ts";
 
@@ -22,7 +22,7 @@ export function told<H, A>(
   };
 }
 
-/** struct nlmsghdr and the message. `port` is that of the socket that the message answers, or that made the change. */
+/** Writes struct nlmsghdr and the message. `port` is the port of the socket that sent the query or the change. */
 export function writeTold(to: ByteWriter, item: Told, sequence: number, port: number, flags: number): void {
   const start = to.length;
   to.u32(0);

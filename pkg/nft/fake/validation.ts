@@ -1,6 +1,6 @@
 /**
- * The validation of a table as a whole (nft_table_validate, nft_chain_validate): follows all jumps from each base chain and
- * checks their depth, and that each expression fits the base chain.
+ * The validation of a table (nft_table_validate, nft_chain_validate): follows all jumps from each base chain, and
+ * checks their depth and whether each expression is allowed in the base chain.
  */
 import { type Expression, NF_INET_HOOK, NFT_FIB_RESULT, NFT_NAT } from "../../netlink/nftables.ts";
 import { targetOf } from "./data.ts";
@@ -10,7 +10,10 @@ import type { BaseState, ChainState, TableState } from "./state.ts";
 /** NFT_JUMP_STACK_SIZE */
 const DEEPEST = 16;
 
-/** Throws `Refusal`: EMLINK for jumps that are too deep or loop, EOPNOTSUPP for an expression that the base chain does not allow. */
+/**
+ * Throws `Refusal`: EMLINK if jumps are too deep or form a loop, EOPNOTSUPP if the base chain does not allow an
+ * expression.
+ */
 export function validateTable(table: TableState): void {
   for (const chain of table.chains.values()) if (chain.base !== undefined) validateChain(table, chain, chain.base);
 }

@@ -1,10 +1,10 @@
-/** The frontends that the kernel holds, followed so that a comparison of all of them tells what it has changed. */
+/** Tracks the frontends in the kernel, so that a full comparison can be expressed as changes. */
 import { type Frontend, type FrontendChange, frontendKey } from "../frontend.ts";
 
 export class Programmed {
   #frontends: Map<string, Frontend> | undefined;
 
-  /** Nothing was programmed yet. */
+  /** True before anything has been programmed. */
   get isUnknown(): boolean {
     return this.#frontends === undefined;
   }
@@ -14,8 +14,8 @@ export class Programmed {
   }
 
   /**
-   * Takes what was programmed: `changes`, or all (`frontends`) where those are undefined. Returns what differs from before;
-   * nothing the first time.
+   * Records the programmed frontends: `changes`, or all `frontends` if `changes` is undefined. Returns the differences
+   * from the previous state; an empty list the first time.
    */
   follow(
     changes: readonly FrontendChange[] | undefined,
@@ -36,7 +36,7 @@ export class Programmed {
   }
 }
 
-/** A frontend that stays as it was stays the same object. */
+/** Compares by object identity: an unchanged frontend stays the same object. */
 function differences(before: ReadonlyMap<string, Frontend>, now: ReadonlyMap<string, Frontend>): FrontendChange[] {
   const changed = [...now].flatMap(([key, after]) => {
     const old = before.get(key);

@@ -33,7 +33,7 @@ function flow(to: string, by: string, more: Partial<TrackedConnection> = {}): Tr
 const [E1, E2, DNS] = ["10.244.1.1:53", "10.244.2.2:53", "10.96.0.10:53"];
 const TCP = { protocol: 6 } as const;
 
-/** Which of `flows` are stale after the changes, by what answers them. */
+/** The stale ones among `flows` after the changes, by the source of their replies. */
 function staleOf(reviews: Reviews, ...flows: readonly TrackedConnection[]): string[] {
   const searches = searchesFor(4, reviews.list());
   return flows
@@ -52,34 +52,34 @@ const question = (reviews: Reviews) =>
   searchesFor(4, reviews.list()).map(({ exact }) => exact && [exact.answeredBy && formatAddress(exact.answeredBy)]);
 
 describe("UDP flows are stale", () => {
-  test("to an endpoint that left, which the kernel is asked for by name", () => {
+  test("to a removed endpoint, which the selector names", () => {
     const reviews = changed(frontend([E1, E2]), frontend([E2]));
     expect(staleOf(reviews, ...ALL)).toEqual([E1, DNS]);
     expect(question(reviews)).toEqual([["10.244.1.1"]]);
   });
-  test("to an endpoint's port that left", () => {
+  test("to a removed port of an endpoint", () => {
     const reviews = changed(frontend([E1]), frontend(["10.244.1.1:5353"]));
     expect(staleOf(reviews, flow(DNS, E1), flow(DNS, "10.244.1.1:5353"))).toEqual([E1]);
   });
-  test("all of them, to a frontend without endpoints, or one that is gone", () => {
+  test("if the frontend has no endpoints or is removed", () => {
     for (const now of [frontend([]), undefined]) {
       const reviews = changed(frontend([E1]), now);
       expect(staleOf(reviews, ...ALL)).toEqual([E1, E2, DNS]);
       expect(question(reviews)).toEqual([[undefined]]);
     }
   });
-  test("that passed by a frontend before it had endpoints", () => {
+  test("if they began before the frontend had endpoints", () => {
     const reviews = changed(frontend([]), frontend([E1]));
     expect(staleOf(reviews, flow(DNS, E1), flow(DNS, DNS))).toEqual([DNS]);
     expect(question(reviews)).toEqual([["10.96.0.10"]]);
   });
-  test("to whatever answers in place of the endpoints of a new frontend, and of all when weftd starts", () => {
+  test("to anything but the endpoints of a new frontend, and of all frontends when weftd starts", () => {
     const started = new Reviews();
     started.addAll([frontend([E1])]);
     for (const reviews of [changed(undefined, frontend([E1])), started])
       expect(staleOf(reviews, ...ALL)).toEqual([E2, DNS]);
   });
-  test("to none of the others: other destinations, ports, zones", () => {
+  test("but not to other destinations or ports, or in other zones", () => {
     const reviews = changed(frontend([E1]), undefined);
     const others = [flow("10.96.0.11:53", E1), flow("10.96.0.10:54", E1), flow(DNS, E1, { zone: 7 })];
     expect(staleOf(reviews, ...others, flow(DNS, E1, TCP))).toEqual([]);
@@ -87,7 +87,7 @@ describe("UDP flows are stale", () => {
 });
 
 describe("flows stay", () => {
-  test("to endpoints that serve, though a policy or a hint chooses them no longer", () => {
+  test("to serving endpoints that a policy or a hint no longer selects", () => {
     const now = frontend([E2], { serving: endpoints([E1, E2]) });
     const reviews = changed(frontend([E1, E2]), now);
     expect(reviews.isEmpty).toBe(true);
@@ -98,7 +98,7 @@ describe("flows stay", () => {
     const local = frontend([], { localEndpoints: endpoints([E1]) });
     expect(staleOf(changed(undefined, local), flow(DNS, E1), flow(DNS, E2))).toEqual([E2]);
   });
-  test("where endpoints were only added", () => {
+  test("if endpoints were only added", () => {
     expect(changed(frontend([E1]), frontend([E1, E2])).isEmpty).toBe(true);
   });
   test("to an endpoint at the frontend's own address", () => {
@@ -109,30 +109,30 @@ describe("flows stay", () => {
   });
 });
 
-test("TCP connections are stale only while nothing answers them", () => {
+test("TCP connections are stale only while they are unanswered", () => {
   const reviews = changed(frontend([E1, E2], TCP), frontend([E2], TCP));
   const silent = { ...TCP, isAnswered: false };
   expect(staleOf(reviews, flow(DNS, E1, TCP), flow(DNS, E1, silent), flow(DNS, E2, silent))).toEqual([E1]);
   expect(searchesFor(4, reviews.list())[0]?.selector.isUnanswered).toBe(true);
 });
 
-describe("changes that come before the first are reviewed", () => {
-  test("count as one", () => {
+describe("changes before the first review", () => {
+  test("are merged", () => {
     const reviews = changed(frontend([E1]), frontend([E2]));
     reviews.add([{ before: frontend([E2]), after: frontend(["10.244.3.3:53"]) }]);
     expect(question(reviews)).toEqual([["10.244.1.1"], ["10.244.2.2"]]);
   });
-  test("an endpoint that is back is good", () => {
+  test("an endpoint that is added again is good", () => {
     const reviews = changed(frontend([E1]), frontend([E2]));
     reviews.add([{ before: frontend([E2]), after: frontend([E1, E2]) }]);
     expect(reviews.isEmpty).toBe(true);
   });
-  test("a frontend that was empty for a moment may have let flows pass", () => {
+  test("a temporarily empty frontend may have let flows pass untranslated", () => {
     const reviews = changed(frontend([E1]), frontend([]));
     reviews.add([{ before: frontend([]), after: frontend([E1]) }]);
     expect(staleOf(reviews, flow(DNS, E1), flow(DNS, DNS))).toEqual([DNS]);
   });
-  test("what changes during a review stays due", () => {
+  test("a frontend that changes during its review stays due", () => {
     const reviews = changed(frontend([E1]), frontend([E2]));
     const [listed] = reviews.list();
     reviews.add([{ before: frontend([E2]), after: undefined }]);
@@ -150,7 +150,7 @@ describe("many reviews", () => {
       return { before, after: frontend([E2], { protocol, port: at + 1 }) };
     });
 
-  test("are one question for the protocol", () => {
+  test("are one search for the protocol", () => {
     const reviews = new Reviews();
     reviews.add(changes(9, 17));
     const [search, ...others] = searchesFor(4, reviews.list());
@@ -159,13 +159,13 @@ describe("many reviews", () => {
     const flows = [flow("10.96.0.10:3", E1), flow("10.96.0.10:3", E2), flow("10.96.0.10:10", E1)];
     expect(flows.map((one) => search?.isStale(one))).toEqual([true, false, false]);
   });
-  test("are questions of their own where they are few", () => {
+  test("are separate searches if they are few", () => {
     const reviews = new Reviews();
     reviews.add(changes(8, 17));
     expect(searchesFor(4, reviews.list())).toHaveLength(8);
     expect(searchesFor(6, reviews.list())).toEqual([]);
   });
-  test("of TCP are one question for connections without an answer", () => {
+  test("of TCP are one search for unanswered connections", () => {
     const reviews = new Reviews();
     reviews.add(changes(3, 6));
     const [search, ...others] = searchesFor(4, reviews.list());
@@ -175,7 +175,7 @@ describe("many reviews", () => {
   });
 });
 
-test("a flow whose replies' source the kernel does not tell is stale", () => {
+test("a flow without a known reply source is stale", () => {
   const [review] = changed(frontend([E1]), undefined).list();
   expect(review && isStale(review, flow(DNS, E1, { answeredBy: undefined }))).toBe(true);
 });

@@ -1,8 +1,8 @@
 /**
- * Which tracked connections ("flows") to a frontend are stale, from what became of the frontend. A flow keeps the
- * translation that its first packet met, so a UDP client that goes on sending from one port never reaches another endpoint,
- * and a TCP client repeats its SYN to an endpoint that is gone. Flows to endpoints that may still serve are good, whichever
- * traffic policy or topology hint chooses today: kube-proxy cuts none of them either. SCTP flows are never touched.
+ * Determines the stale tracked connections ("flows") of a frontend from its changes. A flow keeps the translation of
+ * its first packet. So a UDP client that keeps sending from one port never reaches another endpoint, and a TCP client
+ * retransmits its SYN to an endpoint that is gone. Flows to endpoints that still serve are good, whatever the current
+ * traffic policy or topology hints select; kube-proxy does not cut them either. SCTP flows are never deleted.
  */
 import type { Address } from "../../ip/address.ts";
 import type { TrackedConnection } from "../../kernel/connection.ts";
@@ -10,23 +10,23 @@ import { IPPROTO_TCP, IPPROTO_UDP } from "../../kernel/connection-selector.ts";
 import { type Frontend, type FrontendChange, frontendKey } from "../frontend.ts";
 import { includes, type SortedEndpoints, union, without } from "./sorted-endpoints.ts";
 
-/** What may be stale of the flows to one frontend. */
+/** The flows of one frontend that may be stale. */
 export interface Review {
   readonly address: Address;
   readonly protocol: typeof IPPROTO_TCP | typeof IPPROTO_UDP;
   readonly port: number;
-  /** Endpoints that serve; none: every flow is stale. */
+  /** Endpoints that serve; if empty, every flow is stale. */
   readonly good: SortedEndpoints;
-  /** Endpoints that served and serve no more. Undefined: not known, so any flow may be stale. */
+  /** Endpoints that no longer serve. Undefined: unknown, so any flow may be stale. */
   readonly gone: SortedEndpoints | undefined;
-  /** No endpoint served for a time: flows of that time may lead to the frontend's own address, untranslated. */
+  /** True if no endpoint served for a time: flows of that time may lead untranslated to the frontend's own address. */
   readonly wasEmpty: boolean;
 }
 
-/** What a `frontendKey` tells. */
+/** The fields of a `frontendKey`. */
 export type FrontendPlace = Pick<Frontend, "address" | "protocol" | "port">;
 
-/** The reviews that are due. Changes are folded into one review for each frontend. */
+/** The pending reviews. Several changes of a frontend become one review. */
 export class Reviews {
   readonly #due = new Map<string, Review>();
 
@@ -34,7 +34,7 @@ export class Reviews {
     return this.#due.size === 0;
   }
 
-  /** Changes that are in the kernel by now. */
+  /** Adds changes that the kernel already has. */
   add(changes: readonly FrontendChange[]): void {
     for (const { before, after } of changes) {
       const good = serving(after);
@@ -47,13 +47,13 @@ export class Reviews {
     }
   }
 
-  /** Frontends of which it is not known what they were before: weftd starts. */
+  /** Adds frontends whose former state is unknown, when weftd starts. */
   addAll(frontends: Iterable<Frontend>): void {
     for (const frontend of frontends)
       this.#put(frontend, { good: serving(frontend), gone: undefined, wasEmpty: false });
   }
 
-  /** Frontends that stood when weftd started, and are wanted no more. */
+  /** Adds frontends that existed when weftd started and are no longer wanted. */
   addRemoved(places: Iterable<FrontendPlace>): void {
     for (const place of places) this.#put(place, { good: [], gone: [], wasEmpty: false });
   }
@@ -62,7 +62,7 @@ export class Reviews {
     return [...this.#due.values()];
   }
 
-  /** `review` was carried out. What has changed since it was listed stays due. */
+  /** Marks `review` as completed. If the frontend has changed since it was listed, its review stays pending. */
   done(review: Review): void {
     const key = frontendKey(review);
     if (this.#due.get(key) === review) this.#due.delete(key);
@@ -75,13 +75,13 @@ export class Reviews {
     const isUnknown = now.gone === undefined || (earlier !== undefined && earlier.gone === undefined);
     const gone = isUnknown ? undefined : without(union(earlier?.gone ?? [], now.gone ?? []), now.good);
     const wasEmpty = now.wasEmpty || earlier?.wasEmpty === true;
-    // Where endpoints were only added, nothing is stale.
+    // If endpoints were only added, no flow is stale.
     if (now.good.length > 0 && gone?.length === 0 && !wasEmpty) this.#due.delete(key);
     else this.#due.set(key, { address, protocol, port, good: now.good, gone, wasEmpty });
   }
 }
 
-/** True for a flow to the reviewed frontend that leads nowhere any more. */
+/** True for a flow to the reviewed frontend that leads to no serving endpoint. */
 export function isStale({ protocol, good }: Review, flow: TrackedConnection): boolean {
   const { answeredBy, answeredFromPort, isAnswered } = flow;
   if (protocol === IPPROTO_TCP && isAnswered) return false;

@@ -1,7 +1,7 @@
 /**
- * How stale flows are found with little cost. The kernel walks its whole table for each question (30 ms for 100,000
- * entries), and hands out only what a question selects (2.4 us for each entry). So few reviews are questions that select
- * exactly the stale flows, and many are one question for a protocol's flows, which are looked at one by one.
+ * Finds stale flows at low cost. The kernel walks its entire table for each dump (30 ms for 100,000 entries), and
+ * returns only the selected entries (2.4 us each). So a few reviews become dumps that select exactly the stale flows,
+ * and many reviews become one dump of a protocol's flows, each of which is then checked.
  */
 import type { Family } from "../../ip/address.ts";
 import type { TrackedConnection } from "../../kernel/connection.ts";
@@ -15,27 +15,27 @@ import { frontendKey } from "../frontend.ts";
 import { isStale, type Review } from "./review.ts";
 import { includes } from "./sorted-endpoints.ts";
 
-/** Connections of other zones belong to other programs. */
+/** Connections in other zones belong to other programs. */
 const ZONE = 0;
 
 /**
- * Above so many questions one that selects the protocol alone is cheaper. Of TCP that one asks only for connections without
- * an answer, which are few.
+ * Above this number of dumps, one dump that selects only the protocol is cheaper. For TCP it selects only unanswered
+ * connections, which are few.
  */
 const MAX_QUESTIONS = { [IPPROTO_TCP]: 2, [IPPROTO_UDP]: 8 } as const;
 
-/** Flows of which all that `selector` selects, and `isStale` confirms, are to be deleted. */
+/** A search: delete the flows that `selector` selects and `isStale` confirms. */
 export interface Search {
   readonly selector: ConnectionSelector;
-  /** Set where the selector says it all, so that the kernel can delete what it selects without showing it. */
+  /** Set if the selector is exact, so that the kernel can delete the selected flows without dumping them. */
   readonly exact: ExactSelector | undefined;
-  /** Ports that the flows were opened to: what is about others need not be looked at. */
+  /** The destination ports of the flows; flows with other ports can be skipped. */
   readonly ports: ReadonlySet<number>;
-  /** Looks at all again: kernels pass over the parts of a selector that they do not know. */
+  /** Checks all fields again, because kernels ignore the parts of a selector that they do not support. */
   isStale(flow: TrackedConnection): boolean;
 }
 
-/** The searches of one family for `reviews`, which may be of both. */
+/** The searches of one family for `reviews`, which may contain both families. */
 export function searchesFor(family: Family, reviews: readonly Review[]): readonly Search[] {
   return ([IPPROTO_UDP, IPPROTO_TCP] as const).flatMap((protocol) => {
     const due = reviews.filter((review) => review.protocol === protocol && review.address.family === family);
@@ -60,7 +60,7 @@ function searchesOf(review: Review): Search[] {
   });
 }
 
-/** As the kernel selects no IPv6 address, user space has to look at what it selects. */
+/** The kernel cannot select IPv6 addresses, so user space must check the selected flows. */
 function exactly(selector: Omit<ExactSelector, "family"> & { readonly family: Family }): ExactSelector | undefined {
   return selector.family === 4 ? { ...selector, family: 4 } : undefined;
 }

@@ -1,4 +1,6 @@
-/** Lists of endpoints as frontends have them: sorted by address and port, without duplicates. Nothing is made for a look-up. */
+/**
+ * Lists of endpoints as frontends have them: sorted by address and port, without duplicates. Lookups allocate nothing.
+ */
 import { type Address, compareAddresses } from "../../ip/address.ts";
 import type { Endpoint } from "../frontend.ts";
 
@@ -25,9 +27,9 @@ export function includes(list: SortedEndpoints, place: Place): boolean {
   return false;
 }
 
-/** Those of `list` that `other` does not have. */
+/** The endpoints of `list` that `other` does not contain. */
 export function without(list: SortedEndpoints, other: SortedEndpoints): SortedEndpoints {
-  // Most changes are about one of many: both lists are walked once.
+  // Most changes concern one of many endpoints, so this walks both lists once.
   let at = 0;
   return list.filter((each) => {
     while (at < other.length && compare(other[at] as Endpoint, each) < 0) at++;

@@ -20,11 +20,11 @@ const NODE_PORT_FRONTEND = frontend("NodePort", "2001:db8::1");
 const targets = (...frontends: readonly Frontend[]) =>
   [...localhostForwards(frontends)].map(([key, { to }]) => `${key} -> [${formatAddress(to.address)}]:${to.port}`);
 
-test("a NodePort leads to the ClusterIP where the node has no NodePort address of IPv6", () => {
+test("forwards a NodePort to the ClusterIP if the node has no IPv6 NodePort address", () => {
   expect(targets(CLUSTER_IP)).toEqual(["6 30080 -> [fd00:96::1]:80"]);
 });
 
-test("a NodePort address, which has the policies of external traffic, is preferred; of several the lowest", () => {
+test("prefers a NodePort address, which has the external traffic policy, and the lowest of several", () => {
   const other = frontend("NodePort", "2001:db8::9");
   for (const frontends of [
     [CLUSTER_IP, NODE_PORT_FRONTEND, other],
@@ -34,7 +34,7 @@ test("a NodePort address, which has the policies of external traffic, is preferr
     expect(targets(...frontends)).toEqual(["6 30080 -> [2001:db8::1]:30080"]);
 });
 
-test("UDP has ports of its own", () => {
+test("forwards UDP and TCP ports separately", () => {
   expect(targets(CLUSTER_IP, frontend("ClusterIP", "fd00:96::1", { protocol: 17 }))).toEqual([
     "6 30080 -> [fd00:96::1]:80",
     "17 30080 -> [fd00:96::1]:80",
@@ -47,6 +47,6 @@ test.each([
   ["without endpoints, so that the kernel refuses connections", frontend("ClusterIP", "fd00:96::1", { endpoints: [] })],
   ["at addresses of load balancers", frontend("LoadBalancerIP", "2001:db8:1::1")],
   ["of SCTP", frontend("ClusterIP", "fd00:96::1", { protocol: 132 })],
-])("nothing is forwarded to frontends %s", (_what, one) => {
+])("does not forward to frontends %s", (_what, one) => {
   expect(targets(one)).toEqual([]);
 });

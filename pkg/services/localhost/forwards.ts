@@ -1,7 +1,7 @@
 /**
- * Which NodePorts are to be served on ::1, and where their connections go. The kernel never routes a packet from ::1 off the
- * loopback device, so no rule can lead it to an endpoint: a process has to take the connection and make another one, to a
- * frontend of the same Service port, where the kernel chooses the endpoint.
+ * Determines the NodePorts to serve on ::1, and the destination of their connections. The kernel never routes a packet
+ * from ::1 out of the loopback device, so no rule can translate it to an endpoint. A process must accept the connection
+ * and open another one to a frontend of the same Service port, where the kernel chooses the endpoint.
  */
 import type { Address } from "../../ip/address.ts";
 import { IPPROTO_TCP, IPPROTO_UDP } from "../../kernel/connection-selector.ts";
@@ -22,9 +22,9 @@ export function forwardKey({ protocol, port }: Pick<Forward, "protocol" | "port"
 }
 
 /**
- * By `forwardKey`. Services that are served over IPv6 and have an endpoint for connections of this node; others are refused by the
- * kernel, since nothing listens. A NodePort on another address of the node is preferred to the ClusterIP: it has the
- * policies of external traffic. SCTP is not forwarded.
+ * The forwards by `forwardKey`: NodePorts of Services with an IPv6 frontend and an endpoint for connections from this
+ * node. The kernel refuses connections to others, since no process listens. A NodePort on another address of the node
+ * is preferred to the ClusterIP, because it has the external traffic policy. SCTP is not forwarded.
  */
 export function localhostForwards(frontends: Iterable<Frontend>): ReadonlyMap<string, Forward> {
   const forwards = new Map<string, Forward & { readonly kind: Frontend["kind"] }>();
@@ -35,7 +35,7 @@ export function localhostForwards(frontends: Iterable<Frontend>): ReadonlyMap<st
     const forward = { protocol, port: nodePort, to: { address, port }, service, kind };
     const key = forwardKey(forward);
     const known = forwards.get(key);
-    // Of several NodePort addresses the lowest, so that the order of frontends is of no consequence.
+    // Prefer the lowest of several NodePort addresses, so that the result does not depend on the order of frontends.
     const isBetter =
       known === undefined || (kind === known.kind ? address.value < known.to.address.value : kind === "NodePort");
     if (isBetter) forwards.set(key, forward);

@@ -1,18 +1,21 @@
 /**
- * Affinity to clients: who had an endpoint keeps it, as long as the endpoint is in the list and connections come within the
- * time. The state is one map for all Services, `affinityF: client . id of the Service port -> token of the endpoint`, which
- * rules alone fill. Tokens lead to endpoints by another map, `{list}stickyF: row . token`: what is not there is no endpoint
- * any more, so that an entry of one that went away means nothing at once, and is dropped when its client comes.
+ * Session affinity: a client keeps its endpoint while the endpoint is in the list and the client's connections come
+ * within the timeout. The state is one map for all Services, `affinityF: client . id of the Service port -> token of
+ * the endpoint`, which only rules fill. Another map, `{list}stickyF: row . token`, maps tokens to endpoints. A removed
+ * endpoint is not in it, so its entries have no effect at once, and the next connection of the client deletes its
+ * entry.
  *
- * Before translation (`{list}stickyF`) the entry is looked up; where there is none the connection goes to any endpoint. After
- * it (`rememberF`, on the way out) packets have the endpoint as their destination: a hash of it is the token, and the client's
- * entry is made or renewed. Where the map is full nothing is remembered, and the connection is as good as any other.
+ * Before translation, the rules of `{list}stickyF` look up the entry; without one the connection goes to any endpoint.
+ * After translation (`rememberF`, when the packet leaves), the packet's destination is the endpoint: a hash of it is
+ * the token, and the rules add or renew the client's entry. If the map is full, nothing is stored, and the connection
+ * still works.
  *
- * - A rule that looks up a token and adds an entry with it would save the second look; nft 1.0.6 aborts when it lists one.
- * - The time of an entry is fixed in the rule that renews it: each time has a chain of its own.
- * - `update` renews the time and leaves the data as it is: an entry that means nothing has to be deleted first.
- * - nft 1.0.6 lists the rules of IPv6, and aborts when it is to load them (data beside a key of more than 16 bytes), so chains
- *   of a family have these rules only once it has a Service with affinity.
+ * - A rule that looks up a token and adds an entry with it would save the second lookup, but nft 1.0.6 aborts when it
+ *   lists one.
+ * - The timeout of an entry is fixed in the rule that renews it, so each timeout has a chain.
+ * - `update` renews the timeout and keeps the data, so an entry without effect must be deleted first.
+ * - nft 1.0.6 lists the IPv6 rules but aborts when it loads them (data after a key of more than 16 bytes). The chains
+ *   of a family therefore have these rules only after it has a Service with affinity.
  */
 import { BEFORE_SRCNAT_PRIORITY } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
@@ -48,14 +51,14 @@ import { TOKEN_HASH } from "./token.ts";
 const MS = 1000;
 const PROTOCOLS = [6, 17, 132] as const;
 
-/** The packet's priority holds the id. */
+/** The packet's priority contains the id. */
 const entry = (family: Family): DynamicEntry => ({
   map: `affinity${family}`,
   key: [address("saddr", family), packetPriority],
 });
 
 /**
- * Base chains of their own, before all that masquerade: the client's address has to be there still. They exist only once a
+ * Separate base chains that run before all masquerading, because they need the client's address. They exist only if a
  * Service has affinity.
  */
 export const AFFINITY_CHAINS: readonly BaseChain[] = (["postrouting", "input"] as const).map((hook) => ({
@@ -65,7 +68,7 @@ export const AFFINITY_CHAINS: readonly BaseChain[] = (["postrouting", "input"] a
   ),
 }));
 
-/** They are empty where no Service of the family has affinity. */
+/** The chains are empty if no Service of the family has affinity. */
 export function affinityChains(family: Family, isUsed: boolean): RegularChain[] {
   return [
     ...LISTS.map((list) => ({ name: `${list}sticky${family}`, rules: isUsed ? stickyRules(list, family) : [] })),
@@ -73,7 +76,7 @@ export function affinityChains(family: Family, isUsed: boolean): RegularChain[] 
   ];
 }
 
-/** With the id of the Service port as the packet's priority. */
+/** Rules that use the id of the Service port as the packet's priority. */
 function stickyRules(list: List, family: Family): Rule[] {
   const rule = (comment: string, ...statements: Statement[]) => familyRule(family, comment, ...statements);
   const { map, key } = entry(family);
@@ -86,7 +89,7 @@ function stickyRules(list: List, family: Family): Rule[] {
   ];
 }
 
-/** The row by which the connection came, in front of what it is looked up for. */
+/** Looks up the row of the connection's original destination in `map`, then continues with `then`. */
 function byOriginalRow(family: Family, comment: string, map: string, ...then: Statement[]): Rule[] {
   const original = [originalDestination(family), transportProtocol, originalDestinationPort];
   return PROTOCOLS.map((protocol) =>
@@ -101,7 +104,7 @@ function rememberRules(family: Family): Rule[] {
   ];
 }
 
-/** The rules of a time's chain. */
+/** The rules of the chain for one timeout. */
 export function renewRules({ family, number }: Part): Rule[] {
   const endpoint = [address("daddr", family), destinationPort];
   return [

@@ -1,4 +1,4 @@
-/** Keys and data of frontends' elements as the kernel holds them (`pkg/nft/tuple.ts` has the rules). */
+/** Encodes keys and data of frontends' elements as the kernel stores them (see `pkg/nft/tuple.ts`). */
 import type { Address } from "../../ip/address.ts";
 import type { Bytes } from "../../nft/element-bytes.ts";
 import type { Endpoint, Frontend } from "../frontend.ts";
@@ -21,12 +21,12 @@ export function protocolPort(protocol: number, port: number): Bytes {
   return String.fromCharCode(protocol, 0, 0, 0, port >>> 8, port & 0xff, 0, 0);
 }
 
-/** Address and port: what `dnat` takes. */
+/** Address and port: the operand of `dnat`. */
 export function endpointBytes({ address, port }: Pick<Endpoint, "address" | "port">): Bytes {
   return addressBytes(address) + String.fromCharCode(port >>> 8, port & 0xff, 0, 0);
 }
 
-/** A number in the machine's own order, as registers hold what is no part of the packet. */
+/** A number in host byte order, the order of register values that are not part of the packet. */
 export function numberBytes(value: number): Bytes {
   return String.fromCharCode(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24);
 }

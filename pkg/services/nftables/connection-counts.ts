@@ -1,6 +1,7 @@
 /**
- * How many connections each frontend has had, as the kernel counts them: of each connection the first packet alone passes the
- * sets `connectionsF`, whose elements have counters. They begin anew with the table, and with a frontend that was away.
+ * The number of connections of each frontend, as counted by the kernel: only the first packet of a connection passes
+ * the sets `connectionsF`, whose elements have counters. The counts restart when the table or the frontend is
+ * recreated.
  */
 import { SERVICES_TABLE } from "../../footprint.ts";
 import { addressFromBytes, type Family } from "../../ip/address.ts";
@@ -14,7 +15,7 @@ export interface ConnectionCount extends Pick<Frontend, "address" | "protocol" |
   readonly connections: number;
 }
 
-/** ENOENT where there is no such table. */
+/** Dumps the counters of a family. Fails with ENOENT if the table does not exist. */
 export function connectionCountsDump(family: Family): Query {
   const set = `connections${family}`;
   const text = `nft list set inet ${SERVICES_TABLE} ${set}`;
@@ -31,12 +32,12 @@ const NFTA_DATA_VALUE = 1;
 const NFTA_EXPR_DATA = 2;
 const NFTA_COUNTER_PACKETS = 2;
 
-/** A field of a concatenated key takes whole words of four bytes. */
+/** A field of a concatenated key is padded to words of four bytes. */
 const WORD = 4;
 
 /**
- * Those that one message of the dump holds. Without the codec, since a large cluster has tens of thousands of them and is asked
- * again and again.
+ * Parses the counts in one message of the dump. It does not use the codec, because a large cluster has tens of
+ * thousands of elements that are read repeatedly.
  */
 export function readConnectionCounts({ payload }: Message, family: Family): ConnectionCount[] {
   const counts: ConnectionCount[] = [];

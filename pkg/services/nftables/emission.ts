@@ -1,6 +1,7 @@
 /**
- * The elements of a frontend, a pure function of the frontend and of the order of its endpoints. An element is named by its
- * set and its key, together one byte string (`ElementId`): what the kernel holds and what is wanted are maps of those to data.
+ * The elements of a frontend, as a pure function of the frontend and of the order of its endpoints. An element is
+ * identified by its set and its key, together one byte string (`ElementId`). The kernel's state and the desired state
+ * are maps from `ElementId` to data.
  */
 import type { Address, Family } from "../../ip/address.ts";
 import { mergeSpans, prefixSpan } from "../../ip/span.ts";
@@ -11,10 +12,10 @@ import { FRONTEND_SETS } from "./sets.ts";
 import type { Slots } from "./slots.ts";
 import { affinityId, endpointToken } from "./token.ts";
 
-/** A character for the set (its index in `FRONTEND_SETS`), and the key. */
+/** One character for the set (its index in `FRONTEND_SETS`), then the key. */
 export type ElementId = Bytes;
 
-/** A frontend as it stands in the kernel. */
+/** A frontend as it is programmed in the kernel. */
 export interface Placed {
   readonly frontend: Frontend;
   readonly slots: Readonly<Record<List, Slots>>;
@@ -22,15 +23,15 @@ export interface Placed {
 
 const INDEX = new Map(FRONTEND_SETS.map(({ name }, at) => [name, at]));
 
-/** The set of an element. */
+/** The index of an element's set. */
 export function setIndex(id: ElementId): number {
   return id.charCodeAt(0);
 }
 
-/** The character by which elements of this set begin. */
+/** The first character of the ids of this set's elements. */
 export function setTag(name: string, family: Family): string {
   const index = INDEX.get(`${name}${family}`);
-  if (index === undefined) throw new RangeError(`no set ${name}${family}`);
+  if (index === undefined) throw new RangeError(`there is no set ${name}${family}`);
   return String.fromCharCode(index);
 }
 
@@ -61,7 +62,7 @@ const TAG = perFamily((family) => ({
   ) as Record<List, Readonly<Record<"frontends" | "sizes" | "endpoints" | "sticky", string>>>,
 }));
 
-/** The sets that decide what becomes of a frontend's connections: their elements change together, in one transaction. */
+/** The sets that decide about a frontend's connections. Their elements change together, in one transaction. */
 const GATES = new Set(
   [
     "connections",
@@ -83,15 +84,15 @@ export function isGate(id: ElementId): boolean {
 
 const REFUSING = new Set([INDEX.get("cluster-ips4"), INDEX.get("cluster-ips6")]);
 
-/** True for elements by which connections are refused that no frontend takes: those come after the frontends. */
+/** True for elements that refuse connections without a frontend; they are added after the frontends. */
 export function isRefusing(id: ElementId): boolean {
   return REFUSING.has(setIndex(id));
 }
 
-/** Takes an element. `data` is empty in sets. */
+/** Receives an element. `data` is empty in sets. */
 export type Sink = (id: ElementId, data: Bytes) => void;
 
-/** The elements that are of this frontend alone. */
+/** Emits the elements that belong to this frontend only. */
 export function emitElements({ frontend, slots }: Placed, sink: Sink): void {
   const { affinity, policy, withoutEndpoint } = frontend;
   const tag = TAG[frontend.address.family];
@@ -120,7 +121,10 @@ export function emitElements({ frontend, slots }: Placed, sink: Sink): void {
   }
 }
 
-/** In the endpoints' own order, which is always the same: where two have the same token it leads to the first one. */
+/**
+ * Iterates in the sorted order of endpoints, so the result is stable: if two endpoints have the same token, the first
+ * one gets it.
+ */
 function emitTokens(start: ElementId, endpoints: readonly Endpoint[], sink: Sink): void {
   const taken = new Set<number>();
   for (const endpoint of endpoints) {
@@ -141,7 +145,7 @@ function emitSources({ allowedSources, address: { family } }: Frontend, row: Byt
   for (const { first, last } of mergeSpans(spans)) sink(tag.allowedSources + at(first) + at(last), "");
 }
 
-/** The elements that it has in common with other frontends. */
+/** Emits the elements that the frontend shares with other frontends. */
 export function emitShared({ frontend, slots }: Placed, sink: (id: ElementId) => void): void {
   const { address, kind, protocol } = frontend;
   if (kind === "ClusterIP") sink(TAG[address.family].clusterIps + addressBytes(address));
@@ -156,19 +160,19 @@ function hairpinId(address: Address, protocol: number, port: number): ElementId 
   return TAG[address.family].hairpin + bytes + bytes + protocolPort(protocol, port);
 }
 
-/** Where the elements of a frontend's slots are: the name of the first, less its number. */
+/** The common prefix of the ids of a frontend's slots; the number of the slot follows. */
 export function slotsId({ address, ...rest }: Frontend, list: List): ElementId {
   return TAG[address.family].lists[list].endpoints + rowBytes({ address, ...rest });
 }
 
-/** How the elements of its allowed sources begin. */
+/** The common prefix of the ids of a frontend's allowed sources. */
 export function sourcesStart(frontend: Frontend): ElementId {
   return TAG[frontend.address.family].allowedSources + rowBytes(frontend);
 }
 
 const ROW_BYTES: Readonly<Record<Family, number>> = { 4: 12, 6: 24 };
 
-/** Of an allowed source the same as `sourcesStart` of its frontend; `undefined` for other elements. */
+/** For an allowed source, the `sourcesStart` of its frontend; `undefined` for other elements. */
 export function allowedSourcesStart(id: ElementId): ElementId | undefined {
   for (const family of [4, 6] as const) {
     if (id.startsWith(TAG[family].allowedSources)) return id.slice(0, 1 + ROW_BYTES[family]);
@@ -176,7 +180,9 @@ export function allowedSourcesStart(id: ElementId): ElementId | undefined {
   return undefined;
 }
 
-/** All elements of gates that a frontend of this address, protocol and port can have, apart from allowed sources. */
+/**
+ * The ids of all gate elements that a frontend with this address, protocol and port can have, except allowed sources.
+ */
 export function gateIds(frontend: Frontend): ElementId[] {
   const tag = TAG[frontend.address.family];
   const row = rowBytes(frontend);

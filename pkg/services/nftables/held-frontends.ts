@@ -1,6 +1,6 @@
 /**
- * What `table inet weft-services` says of frontends, read back without weftd: for people. Names of Services are not in it.
- * `layout.ts` has what the sets mean.
+ * Reads frontends back from `table inet weft-services`, without weftd, for people. The table does not contain the names
+ * of Services. `layout.ts` describes the sets.
  */
 import type { Protocol } from "../../cluster/service/service.ts";
 import { SERVICES_TABLE } from "../../footprint.ts";
@@ -28,13 +28,13 @@ export interface HeldFrontend extends HeldPlace {
   readonly policy: FrontendPolicy;
   /** In the order of their slots. */
   readonly endpoints: readonly HeldEndpoint[];
-  /** Of policy `local`. */
+  /** For policy `local`. */
   readonly localEndpoints: readonly HeldEndpoint[];
   readonly withoutEndpoint: "reject" | "drop" | undefined;
   readonly affinitySeconds: number | undefined;
-  /** Not all sources are allowed. */
+  /** True if only some sources are allowed. */
   readonly isFirewalled: boolean;
-  /** New connections since the frontend stands: of each the first packet is counted. */
+  /** The number of new connections since the frontend was programmed; the kernel counts the first packet of each. */
   readonly connections: number;
 }
 
@@ -43,14 +43,14 @@ export interface HeldEndpoint {
   readonly port: number;
 }
 
-/** Sets that say nothing more about a frontend, or that serve affinity alone. */
+/** Sets that contain nothing more about a frontend, or that serve only affinity. */
 const UNREAD = /^(?:hairpin|allowed-sources|affinity-ids|(?:local-)?sticky)[46]$/;
 const TABLE: Table = {
   ...{ family: "inet", name: SERVICES_TABLE, comment: "", chains: [] },
   sets: FRONTEND_SETS.filter(({ name }) => !UNREAD.test(name)),
 };
 
-/** All frontends that the table has, in no order; none where there is no such table. */
+/** Reads all frontends in the table, in any order; none if the table does not exist. */
 export function* lookAtFrontends(): Look<HeldFrontend[]> {
   const isCounted = ({ name }: { readonly name: string }) => COUNTED.has(name);
   const counted = yield elementDumps({ ...TABLE, sets: TABLE.sets.filter(isCounted) });
@@ -63,7 +63,7 @@ export function* lookAtFrontends(): Look<HeldFrontend[]> {
   );
 }
 
-/** Address, protocol and port of each of them: a small part of what the table holds. */
+/** Reads only address, protocol and port of each frontend, which are a small part of the table. */
 export function* lookAtPlaces(): Look<HeldPlace[]> {
   const table = { ...TABLE, sets: TABLE.sets.filter(({ name }) => COUNTED.has(name)) };
   const seen = yield elementDumps(table);
@@ -100,7 +100,7 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
   });
 }
 
-/** As many as the list's size says. */
+/** The number of endpoints is the list's size. */
 function endpointsOf(row: Bytes, list: List, elements: Elements, length: number): HeldEndpoint[] {
   const maps = [...(list === "" ? ["internal-frontends"] : []), `${list}frontends`, `${list}sizes`];
   const size = numberAt(maps.map((map) => elements(map).get(row)).find((data) => data !== undefined)) ?? 0;
@@ -110,7 +110,7 @@ function endpointsOf(row: Bytes, list: List, elements: Elements, length: number)
   );
 }
 
-/** Counters of the elements of `connections`. */
+/** The counters of the elements of `connections`. */
 function readCounts(seen: readonly Message[]): ReadonlyMap<Bytes, number> {
   const counts = new Map<Bytes, number>();
   for (const message of seen) {
@@ -124,7 +124,10 @@ function readCounts(seen: readonly Message[]): ReadonlyMap<Bytes, number> {
   return counts;
 }
 
-/** Of these alone the counters are read: the codec's way to an element costs ten times as much as that of bytes. */
+/**
+ * The only sets whose counters are read: decoding an element with the codec costs ten times as much as reading it as
+ * bytes.
+ */
 const COUNTED: ReadonlySet<string> = new Set(FAMILIES.map((family) => `connections${family}`));
 
 function addressOf(bytes: Bytes): Address {
@@ -135,7 +138,7 @@ function portOf(bytes: Bytes, at: number): number {
   return (bytes.charCodeAt(at) << 8) | bytes.charCodeAt(at + 1);
 }
 
-/** A number in the machine's own order; undefined where there is none. */
+/** A number in host byte order; undefined if there is none. */
 function numberAt(bytes: Bytes | undefined): number | undefined {
   if (bytes === undefined) return undefined;
   const [a = 0, b = 0, c = 0, d = 0] = [0, 1, 2, 3].map((at) => bytes.charCodeAt(at));

@@ -1,19 +1,22 @@
 /**
- * The table `inet weft-services`: a fixed number of sets, maps and rules, and a chain for each number of endpoints
- * (`parts.ts`). A Service is nothing but elements. F is 4 or 6; a *row* is `ip daddr . meta l4proto . th dport`.
+ * The table `inet weft-services`: a fixed number of sets, maps and rules, and one chain for each number of endpoints
+ * (`parts.ts`). A Service consists of elements only. F is 4 or 6; a *row* is `ip daddr . meta l4proto . th dport`.
  *
  *     nat-prerouting, nat-output (dstnat): row in connectionsF (a counter each) -> serviceF
- *       serviceF: rows of internal-frontendsF (ClusterIPs without affinity): priority = number of endpoints -> internalF -> pickF-N
- *         of rows in externalF: sources allowed by firewalledF and allowed-sourcesF? masqueraded by local-policyF? -> a list
+ *       serviceF: row in internal-frontendsF (ClusterIPs without affinity): priority = number of endpoints
+ *           -> internalF -> pickF-N
+ *         row in externalF: check sources (firewalledF, allowed-sourcesF), masquerade (local-policyF) -> a list
  *       {list}listF: priority = {list}frontendsF: row -> number of endpoints
- *       {list}pickF: {list}picksF: that number -> chain {list}pickF-N: dnat to {list}endpointsF: row . random number below N
+ *       {list}pickF: {list}picksF: that number -> chain {list}pickF-N
+ *           -> dnat to {list}endpointsF: row . random number below N
  *     filter-* (filter): new connections to frontends in unansweredF (and droppedF), cluster-ipsF, service-rangesF
  *     nat-postrouting (srcnat): marked connections, and hairpinF: masquerade
  *
- * Priority is a scratch register: two lookups in a row need a place for what the first one found, and nft 1.0.6 aborts when it
- * lists a rule with two of them. It is set back before translation, so only the priority that a
- * local socket asked for (SO_PRIORITY) is lost, and only on the first packet of a connection. A map of verdicts that has an element for each Service would be simpler, but the kernel walks
- * all its elements at each change: 3.5 ms at 30,000 Services for one endpoint, where data maps take 0.04 ms (Linux 6.18).
+ * The packet's priority is a scratch register: a chained lookup must store the result of the first one, and nft 1.0.6
+ * aborts when it lists a rule with two lookups. The rules reset the priority before translation. So only the priority
+ * that a local socket has set (SO_PRIORITY) is lost, and only on the first packet of a connection. A verdict map with
+ * one element for each Service would be simpler, but the kernel walks all its elements at each change: one changed
+ * endpoint takes 3.5 ms with 30,000 Services, and 0.04 ms with data maps (Linux 6.18).
  */
 import { DSTNAT_PRIORITY, FILTER_PRIORITY, SERVICES_TABLE, SRCNAT_PRIORITY } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
@@ -57,7 +60,7 @@ import { hasAffinity, LISTS, type List, type Part, partName } from "./parts.ts";
 import { FAMILIES, familyRule, row } from "./rule.ts";
 import { ELEMENT_SETS, settingSets, verdictSets } from "./sets.ts";
 
-/** The table with what `settings` and `parts` say, without frontends. */
+/** The table for `settings` and `parts`, without frontends. */
 export function servicesTable(settings: NodeSettings, parts: readonly Part[]): Table {
   return {
     family: "inet",
@@ -65,7 +68,7 @@ export function servicesTable(settings: NodeSettings, parts: readonly Part[]): T
     comment: "weft: Services",
     sets: [...settingSets(settings), ...verdictSets(parts), ...ELEMENT_SETS],
     chains: [
-      // Before those that lead to them: the kernel takes a rule only where the chain that it goes to exists.
+      // Parts come before the chains that refer to them: the kernel accepts a rule only if its target chain exists.
       ...parts.map(partChain),
       ...FAMILIES.flatMap((family) => [
         ...affinityChains(family, hasAffinity(parts, family)),
@@ -78,7 +81,7 @@ export function servicesTable(settings: NodeSettings, parts: readonly Part[]): T
   };
 }
 
-/** The chains of `parts` in a table that has those of `present`. */
+/** Adds the chains of `parts` to a table that has those of `present`. */
 export function addParts(table: Table, parts: readonly Part[], present: readonly Part[]): Request[] {
   const isFirst = (family: Family) => hasAffinity(parts, family) && !hasAffinity(present, family);
   return [
@@ -94,7 +97,7 @@ export function addParts(table: Table, parts: readonly Part[], present: readonly
 
 const isAffinity = ({ kind }: Part) => kind === "remember";
 
-/** The elements that lead to those chains. */
+/** Adds the map elements that lead to those chains. */
 export function partElements(table: Table, parts: readonly Part[]): Request[] {
   return verdictSets(parts).flatMap((set) => addElements(table, set));
 }
@@ -115,12 +118,12 @@ function pickRules({ list, family, number }: Part): Rule[] {
   ];
 }
 
-/** A set of ranges is a tree to the kernel, and a look at it takes as long as some of these comparisons. */
+/** For the kernel, a set of ranges is a tree, and a lookup in it costs as much as several comparisons. */
 const FEW_RANGES = 4;
 
 const isFew = (ranges: readonly Prefix[]) => ranges.length <= FEW_RANGES && ranges.every(({ length }) => length > 0);
 
-/** A rule for addresses in `ranges`, which the set holds, too, or one for each range where there are few. */
+/** A rule for addresses in `ranges`: a lookup in the set that contains them or, for a few ranges, one rule for each. */
 function rangeRules(
   family: Family,
   [side, set, ranges]: readonly ["saddr" | "daddr", string, readonly Prefix[]],
@@ -146,7 +149,7 @@ function familyChains(family: Family, settings: NodeSettings): Chain[] {
     {
       name: `service${family}`,
       rules: [
-        // First: most connections go to ClusterIPs.
+        // This rule is first, because most connections go to ClusterIPs.
         rule("to ClusterIPs", setPriorityByMap(row(family), `internal-frontends${family}`), goto(`internal${family}`)),
         rule("to external frontends", inSet("external"), goto(`external${family}`)),
         ...(masqueradeAll ? [] : fromPods),
@@ -192,7 +195,7 @@ function familyChains(family: Family, settings: NodeSettings): Chain[] {
 
 function listRules(list: List, family: Family): Rule[] {
   const size = setPriorityByMap(row(family), `${list}frontends${family}`);
-  // A register for what is found is needed: Linux 6.1 refuses to ask a map no more than whether it has a key.
+  // The lookup needs a destination register: Linux 6.1 does not support a map lookup without one.
   const id = setPriorityByMap(row(family), `affinity-ids${family}`);
   return [
     familyRule(family, "the number of endpoints", size, goto(`${list}pick${family}`)),
@@ -242,8 +245,8 @@ function unknownRules(family: Family, { serviceRanges }: NodeSettings): Rule[] {
 }
 
 /**
- * Most connections to Services need no more looks after translation: their endpoint is no Service's address. Where the ranges
- * of those are not known, every destination is looked up.
+ * After translation, most connections to Services need no further lookup, because their endpoint is not an address of a
+ * Service. If the ranges of Service addresses are unknown, every destination is looked up.
  */
 function translatedRules(family: Family, { serviceRanges }: NodeSettings): Rule[] {
   const own = serviceRanges.filter(({ address }) => address.family === family);
@@ -260,7 +263,7 @@ const base = (name: string, type: BaseChain["type"], hook: BaseChain["hook"], pr
   ...{ name, type, hook, priority },
 });
 
-/** What base chains ask of the first packets of connections. */
+/** The rules of base chains for the first packets of connections. */
 const firstPacketChains = (family: Family, settings: NodeSettings): RegularChain[] => [
   { name: `no-endpoint${family}`, rules: endpointRules(family) },
   {
@@ -269,12 +272,12 @@ const firstPacketChains = (family: Family, settings: NodeSettings): RegularChain
   },
 ];
 
-/** A chain for each family, so that no packet passes the other one's rules. */
+/** Jumps to one chain for each family, so that packets skip the other family's rules. */
 const newTo = (comment: string, chain: string): Rule[] =>
   forFamilies((family) => [familyRule(family, comment, matchNew, goto(`${chain}${family}`))]);
 /**
- * After translation: what still has a frontend as its destination has no endpoint. So has an endpoint that is another Service's
- * frontend: nothing is translated twice.
+ * After translation, a packet whose destination is still a frontend has no endpoint. The same applies to an endpoint
+ * that is another Service's frontend, because destinations are translated only once.
  */
 const UNANSWERED = newTo("frontends without endpoints", "no-endpoint");
 const UNKNOWN = newTo("frontends without endpoints, and what is no frontend", "no-frontend");
@@ -284,7 +287,7 @@ const BASE_CHAINS: readonly BaseChain[] = [
     ...base(`nat-${hook}`, "nat", hook, DSTNAT_PRIORITY),
     rules: forFamilies(natRules),
   })),
-  // NodePorts are addresses of this node; ClusterIPs are nowhere.
+  // NodePorts are addresses of this node; ClusterIPs belong to no host.
   { ...base("filter-input", "filter", "input", FILTER_PRIORITY), rules: UNANSWERED },
   ...(["forward", "output"] as const).map((hook) => ({
     ...base(`filter-${hook}`, "filter", hook, FILTER_PRIORITY),
@@ -292,7 +295,7 @@ const BASE_CHAINS: readonly BaseChain[] = [
   })),
 ];
 
-/** The mark is taken back: what encapsulates a packet inherits it, and would be masqueraded a second time. */
+/** Clears the mark: an encapsulated packet would inherit it and would be masqueraded a second time. */
 function postrouting({ masqueradeBit }: NodeSettings): BaseChain {
   const bit = 1 << masqueradeBit;
   return {

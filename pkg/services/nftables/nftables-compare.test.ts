@@ -1,4 +1,4 @@
-/** What a comparison of the mode with an nf_tables in memory leads to. */
+/** Tests comparisons between the mode and an nf_tables in memory. */
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../ip/address.ts";
 import { parsePrefix } from "../../ip/prefix.ts";
@@ -23,7 +23,7 @@ describe("comparison", () => {
     frontend({ address: parseAddress("fd00::1"), endpoints: [endpoint("fd00:1::2", true)] }),
   ];
 
-  test("a restart adopts all, the order of endpoints too, and writes nothing", () => {
+  test("a restart adopts everything, including the order of endpoints, and writes nothing", () => {
     const { kernel, mode } = Kernel.with(all);
     const [first = frontend()] = all;
     const after = { ...first, endpoints: first.endpoints.slice(1) };
@@ -31,25 +31,22 @@ describe("comparison", () => {
     expect(kernel.compare(new NftablesMode(), [after, ...all.slice(1)])).toEqual([]);
   });
 
-  test.each(FRONTEND_SETS.map(({ name }) => name))(
-    "elements of %s that are missing come back, and no others move",
-    (name) => {
-      const { kernel } = Kernel.with(all);
-      const table = servicesTable(SETTINGS, []);
-      const before = kernel.elements();
-      kernel.nftables.do(flushSet(table, name));
-      const transactions = kernel.compare(new NftablesMode(), all);
-      expect(
-        words(transactions)
-          .flat()
-          .every((text) => text.includes(`element inet weft-services ${name} `)),
-      ).toBe(true);
-      kernel.carryOut(transactions);
-      expect(kernel.elements()).toEqual(before);
-    },
-  );
+  test.each(FRONTEND_SETS.map(({ name }) => name))("repairs missing elements of %s, and changes no others", (name) => {
+    const { kernel } = Kernel.with(all);
+    const table = servicesTable(SETTINGS, []);
+    const before = kernel.elements();
+    kernel.nftables.do(flushSet(table, name));
+    const transactions = kernel.compare(new NftablesMode(), all);
+    expect(
+      words(transactions)
+        .flat()
+        .every((text) => text.includes(`element inet weft-services ${name} `)),
+    ).toBe(true);
+    kernel.carryOut(transactions);
+    expect(kernel.elements()).toEqual(before);
+  });
 
-  test("while many frontends are programmed, connections to those that do not stand yet are not refused", () => {
+  test("does not refuse connections to frontends that are not programmed yet", () => {
     const many = endpoints(LARGEST_TRANSACTION).map(({ address: { value } }) =>
       frontend({ address: { family: 4, value: value + 0xac00_0000n - 0x0a00_0000n }, endpoints: endpoints(2) }),
     );
@@ -61,7 +58,7 @@ describe("comparison", () => {
     kernel.carryOut(transactions, () => kernel.assertWhole(many));
   });
 
-  test("elements of frontends that are gone go, gates first", () => {
+  test("removes the elements of removed frontends, gates first", () => {
     const { kernel } = Kernel.with(all);
     const texts = words(kernel.compare(new NftablesMode(), all.slice(1))).flat();
     expect(texts.every((text) => text.startsWith("nft delete element"))).toBe(true);
@@ -69,7 +66,7 @@ describe("comparison", () => {
     expect(kernel.compare(new NftablesMode(), all.slice(1))).toEqual([]);
   });
 
-  test("rules that were changed are written anew, and elements stay", () => {
+  test("rewrites changed rules and keeps elements", () => {
     const { kernel } = Kernel.with(all);
     const table = servicesTable(SETTINGS, []);
     kernel.nftables.do(...replaceRules({ ...table, chains: [] }, new Set()));
@@ -83,7 +80,7 @@ describe("comparison", () => {
     expect(kernel.compare(new NftablesMode(), all)).toEqual([]);
   });
 
-  test("of a table of an earlier shape all stays that is as wanted, and the rest is changed in one transaction", () => {
+  test("updates a table of an earlier version in one transaction, and keeps everything that is as wanted", () => {
     const { kernel } = Kernel.with(all);
     const before = kernel.elements();
     const pick = (family: 4 | 6, number: number) => ({ kind: "pick", list: "", family, number }) as const;
@@ -122,7 +119,7 @@ describe("comparison", () => {
     expect(kernel.compare(new NftablesMode(), all)).toEqual([]);
   });
 
-  test("settings change in one transaction, and keep all elements", () => {
+  test("changes settings in one transaction, and keeps all elements", () => {
     const { kernel } = Kernel.with(all);
     for (const settings of [
       { ...SETTINGS, localPods: [parsePrefix("10.1.0.0/16")], serviceRanges: [] },
@@ -140,7 +137,7 @@ describe("comparison", () => {
     }
   });
 
-  test("what rules have remembered of clients is neither compared nor repaired", () => {
+  test("neither compares nor repairs affinity entries", () => {
     const { kernel } = Kernel.with(all);
     const table = servicesTable(SETTINGS, []);
     const affinity = table.sets.find(({ name }) => name === "affinity4");
@@ -150,7 +147,7 @@ describe("comparison", () => {
     expect(kernel.compare(new NftablesMode(), all)).toEqual([]);
   });
 
-  test("removal leaves nothing, and is no error where nothing is", () => {
+  test("removal removes everything, and succeeds if the table does not exist", () => {
     const { kernel, mode } = Kernel.with(all);
     kernel.netlink.commit(mode.removal());
     expect(kernel.nftables.list()).toEqual([]);

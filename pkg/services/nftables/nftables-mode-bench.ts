@@ -1,4 +1,4 @@
-/** For tests: the mode on an nf_tables in memory. */
+/** For tests: runs the mode on an nf_tables in memory. */
 import { parseAddress } from "../../ip/address.ts";
 import { parsePrefix } from "../../ip/prefix.ts";
 import { BlockingNetlink } from "../../netlink/blocking.ts";
@@ -61,14 +61,14 @@ export class Kernel {
     }
   }
 
-  /** Programmed from scratch. */
+  /** A kernel with frontends that were programmed from scratch. */
   static with(frontends: readonly Frontend[]): { kernel: Kernel; mode: NftablesMode } {
     const [kernel, mode] = [new Kernel(), new NftablesMode()];
     kernel.carryOut(kernel.compare(mode, frontends));
     return { kernel, mode };
   }
 
-  /** By set, of all that frontends make: keys with data, in hexadecimal. */
+  /** The elements of all frontends by set: keys with data, in hexadecimal. */
   elements(): ReadonlyMap<string, ReadonlyMap<string, string>> {
     const table = { ...servicesTable(SETTINGS, []), sets: FRONTEND_SETS };
     const sets = new Map<string, Map<string, string>>(FRONTEND_SETS.map(({ name }) => [name, new Map()]));
@@ -79,8 +79,8 @@ export class Kernel {
   }
 
   /**
-   * Each frontend leads to endpoints that are there, as many as it says. Other ports of an address that has frontends are
-   * refused only while those stand.
+   * Checks that each frontend's endpoints exist, as many as its size says. Also checks that other ports of a frontend's
+   * address are refused only if the frontend is programmed.
    */
   assertWhole(wanted: readonly Frontend[] = []): void {
     const sets = this.elements();
@@ -101,7 +101,7 @@ export class Kernel {
 }
 
 function ok(isTrue: boolean | undefined): void {
-  if (isTrue !== true) throw new Error("a frontend is not whole");
+  if (isTrue !== true) throw new Error("a frontend is incomplete");
 }
 
 const hex = (bytes: Bytes) =>

@@ -1,6 +1,7 @@
-/** The mode on an nf_tables in memory. What the kernel does with packets is test/live/services-nftables.live.test.ts. */
+/** Tests the mode with an nf_tables in memory. test/live/services-nftables.live.test.ts tests packets. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runs } from "../../../test/fuzz/samples.ts";
 import { parseAddress } from "../../ip/address.ts";
 import { parsePrefix } from "../../ip/prefix.ts";
 import type { Frontend } from "../frontend.ts";
@@ -9,7 +10,7 @@ import { endpoint, endpoints, frontend, Kernel, turn, words } from "./nftables-m
 import { LARGEST_TRANSACTION } from "./transactions.ts";
 
 describe("changes", () => {
-  test("an endpoint that goes leaves its slot to the last one, in one transaction of a few elements", () => {
+  test("moves the last endpoint to the slot of a removed one, in one transaction with a few elements", () => {
     const before = frontend({ endpoints: endpoints(5) });
     const { kernel, mode } = Kernel.with([before, frontend({ port: 81, endpoints: endpoints(4) })]);
     const after = { ...before, endpoints: before.endpoints.filter((_, at) => at !== 1) };
@@ -26,7 +27,7 @@ describe("changes", () => {
     kernel.assertWhole();
   });
 
-  test("an endpoint that is replaced costs two elements", () => {
+  test("replaces an endpoint with two element changes", () => {
     const before = frontend({ endpoints: endpoints(3) });
     const { mode } = Kernel.with([before]);
     expect(words(mode.change([turn(before, { ...before, endpoints: endpoints(3, 1) })]))).toEqual([
@@ -37,7 +38,7 @@ describe("changes", () => {
     ]);
   });
 
-  test("the first frontend with so many endpoints brings the chain that chooses among them", () => {
+  test("the first frontend with a new number of endpoints adds the chain for it", () => {
     const before = frontend({ endpoints: endpoints(1) });
     const { kernel, mode } = Kernel.with([before]);
     const three = { ...before, endpoints: endpoints(3) };
@@ -48,7 +49,7 @@ describe("changes", () => {
     expect(kernel.compare(new NftablesMode(), [before])).toEqual([]);
   });
 
-  test("what did not change is not sent, and a frontend that changes twice is sent once", () => {
+  test("sends nothing for unchanged frontends, and one change for a frontend that changes twice", () => {
     const before = frontend({ endpoints: endpoints(2) });
     const { kernel, mode } = Kernel.with([before]);
     expect(mode.change([turn(before, { ...before, service: "default/other" })])).toEqual([]);
@@ -57,7 +58,7 @@ describe("changes", () => {
     expect(kernel.compare(new NftablesMode(), [before])).toEqual([]);
   });
 
-  test("an address or an endpoint that frontends share goes with the last of them", () => {
+  test("removes a shared address or endpoint with the last frontend that uses it", () => {
     const one = frontend({ endpoints: [endpoint("10.244.1.5", true)] });
     const other = { ...one, port: 81 };
     const { kernel, mode } = Kernel.with([one, other]);
@@ -70,7 +71,7 @@ describe("changes", () => {
     expect(shared()).toEqual([0, 0]);
   });
 
-  test("large changes are bounded, and frontends have endpoints after each transaction", () => {
+  test("splits large changes, and frontends have endpoints after each transaction", () => {
     const small = frontend({ endpoints: endpoints(2) });
     const large = { ...small, endpoints: endpoints(5000) };
     const { kernel, mode } = Kernel.with([small]);
@@ -91,7 +92,7 @@ describe("changes", () => {
     }
   });
 
-  test("ranges of sources that overlap are one, and change at once", () => {
+  test("merges overlapping source ranges, and changes them in one transaction", () => {
     const ranges = (...texts: string[]) => texts.map(parsePrefix);
     const before = frontend({ kind: "LoadBalancerIP", policy: "cluster", allowedSources: ranges("10.0.0.0/8") });
     const { kernel, mode } = Kernel.with([before]);
@@ -136,7 +137,7 @@ describe("random frontends", () => {
     }),
   );
 
-  test("changes lead where a comparison would, and each transaction leaves whole frontends", () => {
+  test("changes lead to the same state as a comparison, and frontends are complete after each transaction", () => {
     fc.assert(
       fc.property(
         fc.array(fc.array(fc.tuple(arbitrary, fc.boolean()), { maxLength: 4 }), { maxLength: 6 }),
@@ -156,11 +157,11 @@ describe("random frontends", () => {
           }
         },
       ),
-      { numRuns: 30 },
+      { numRuns: runs(8, 300) },
     );
   });
 
-  test("a comparison leads from any frontends to any others", () => {
+  test("a comparison changes any frontends to any others", () => {
     fc.assert(
       fc.property(fc.array(arbitrary, { maxLength: 6 }), fc.array(arbitrary, { maxLength: 6 }), (first, second) => {
         const single = (all: readonly Frontend[]) => [
@@ -170,7 +171,7 @@ describe("random frontends", () => {
         kernel.carryOut(kernel.compare(new NftablesMode(), single(second)), () => kernel.assertWhole());
         expect(words(kernel.compare(new NftablesMode(), single(second)))).toEqual([]);
       }),
-      { numRuns: 30 },
+      { numRuns: runs(8, 300) },
     );
   });
 });

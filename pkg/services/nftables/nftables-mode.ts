@@ -1,6 +1,7 @@
 /**
- * Services by nftables: the first packet of a connection meets the table (`layout.ts`), connection tracking carries the rest.
- * The mode remembers frontends and the order of their endpoints, not elements: those are emitted anew for each comparison.
+ * The nftables mode: the first packet of a connection passes the table (`layout.ts`), and connection tracking
+ * translates the rest. The mode stores frontends and the order of their endpoints, but no elements; each comparison
+ * emits them again.
  */
 import type { Look } from "../../netlink/look.ts";
 import type { Request } from "../../netlink/message.ts";
@@ -42,15 +43,15 @@ import { ELEMENT_SETS } from "./sets.ts";
 import { arrangeSlots, type Slots } from "./slots.ts";
 import { ElementChanges, Packer } from "./transactions.ts";
 
-/** Nothing of the node's settings matters to chains of parts and to elements. */
+/** Chains of parts and elements do not depend on the node's settings. */
 const NO_SETTINGS: NodeSettings = { localPods: [], serviceRanges: [], masqueradeAll: false, masqueradeBit: 0 };
 
 export class NftablesMode implements ServiceMode {
   #table: Table = servicesTable(NO_SETTINGS, []);
   readonly #placed = new Map<string, Placed>();
-  /** How many frontends each of the common elements belongs to. */
+  /** The number of frontends for each shared element. */
   readonly #shared = new Map<ElementId, number>();
-  /** By the names of their chains. */
+  /** By the name of the part's chain. */
   readonly #parts = new Map<string, Part>();
 
   *compare(frontends: Iterable<Frontend>, settings: NodeSettings): Look<readonly Transaction[]> {
@@ -60,7 +61,8 @@ export class NftablesMode implements ServiceMode {
     for (const part of observed?.parts ?? []) this.#parts.set(partName(part), part);
     const shape = servicesTable(settings, [...this.#parts.values()]);
     const difference = observed === undefined ? "table" : shapeDifference(shape, observed.table);
-    // Read before slots are arranged: their order is the kernel's. Of a table of another shape what is the same stays.
+    // Read the elements before arranging slots: the kernel's order is kept. Equal parts of a table with another shape
+    // stay.
     const reusable =
       difference === "table" && observed !== undefined ? reusableParts(shape, observed.table) : undefined;
     const isReplaced = difference === "table" && reusable === undefined;
@@ -111,7 +113,7 @@ export class NftablesMode implements ServiceMode {
     this.#parts.clear();
   }
 
-  /** `held`: the order that its endpoints have. `counted` gets how often each common element was added. */
+  /** `held` returns the kernel's order of the endpoints. `counted` collects how often each shared element was added. */
   #place(frontend: Frontend, held: (list: List) => readonly Bytes[], counted?: Map<ElementId, number>): void {
     const slots: Record<List, Slots> = {
       "": arrangeSlots(held(""), frontend.endpoints),
@@ -139,7 +141,7 @@ export class NftablesMode implements ServiceMode {
     return placed;
   }
 
-  /** The table anew, with what may stay of it. */
+  /** Replaces the table, keeping the reusable parts. */
   #rebuild(observed: ObservedTable | undefined, reusable: Reusable | undefined, settings: NodeSettings): Request[] {
     const table = servicesTable(settings, [...this.#parts.values()]);
     if (observed === undefined || reusable === undefined) return replaceTable(table);
@@ -159,7 +161,7 @@ export class NftablesMode implements ServiceMode {
     ];
   }
 
-  /** What has to be done to the table before its frontends. */
+  /** The changes to the table before its frontends. */
   #repairs(observed: ObservedServices | undefined, settings: NodeSettings): Request[] {
     const table = servicesTable(settings, [...this.#parts.values()]);
     if (observed === undefined) return replaceTable(table);
@@ -202,7 +204,7 @@ export class NftablesMode implements ServiceMode {
   }
 }
 
-/** A frontend that changes twice has its last state. */
+/** If a frontend changes twice, uses its last state. */
 function lastOfEach(changes: readonly FrontendChange[]): ReadonlyMap<string, Frontend | undefined> {
   const last = new Map<string, Frontend | undefined>();
   for (const { before, after } of changes) {
@@ -226,7 +228,7 @@ function changesBetween(before: Placed | undefined, after: Placed | undefined): 
   return changes;
 }
 
-/** The endpoints that the kernel holds for a frontend, slot by slot. */
+/** The endpoints that the kernel has for a frontend, by slot. */
 function heldSlots(held: ReadonlyMap<ElementId, Bytes>, frontend: Frontend, list: List): Bytes[] {
   if (held.size === 0) return [];
   const start = slotsId(frontend, list);
@@ -239,7 +241,7 @@ function heldSlots(held: ReadonlyMap<ElementId, Bytes>, frontend: Frontend, list
   }
 }
 
-/** The elements of allowed sources by `sourcesStart`. */
+/** Groups the elements of allowed sources by `sourcesStart`. */
 function sourcesByRow(held: ReadonlyMap<ElementId, Bytes>): ReadonlyMap<ElementId, readonly ElementId[]> {
   const rows = new Map<ElementId, ElementId[]>();
   for (const id of held.keys()) {

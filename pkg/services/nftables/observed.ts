@@ -1,4 +1,4 @@
-/** What the kernel holds of `table inet weft-services`. Only the comparison asks for it. */
+/** Reads `table inet weft-services` from the kernel, for the comparison only. */
 import type { Look } from "../../netlink/look.ts";
 import type { Message } from "../../netlink/message.ts";
 import { chainQuestion, elementDumps, type ObservedTable, readTable, tableQuestions } from "../../nft/comparison.ts";
@@ -18,7 +18,10 @@ export interface ObservedServices {
 
 const ELEMENT_SET_NAMES: ReadonlySet<string> = new Set(ELEMENT_SETS.map(({ name }) => name));
 
-/** The table without frontends' elements: its shape, settings and parts. `tableOf` makes the wanted one with some parts. */
+/**
+ * Reads the table without frontends' elements: its shape, settings and parts. `tableOf` makes the wanted table with
+ * given parts.
+ */
 export function* lookAtServices(tableOf: (parts: readonly Part[]) => Table): Look<ObservedServices | undefined> {
   const bare = tableOf([]);
   const seen = yield tableQuestions(bare, ({ name }) => !ELEMENT_SET_NAMES.has(name));
@@ -33,7 +36,7 @@ export function* lookAtServices(tableOf: (parts: readonly Part[]) => Table): Loo
   return table === undefined ? undefined : { table, parts };
 }
 
-/** Of the chains that have rules, or that an element leads to. */
+/** The parts whose chains have rules or are targets of elements. */
 function observedParts({ elements }: ObservedTable, seen: readonly Message[]): Part[] {
   const targets = verdictSets([]).flatMap((set) =>
     (elements.get(set.name) ?? []).flatMap((element) => target(set, element)),
@@ -48,7 +51,7 @@ function target(set: TupleSet, element: Parameters<typeof readTuple>[1]): string
   return "jump" in data ? [data.jump] : [];
 }
 
-/** All elements of frontends, in those sets that are `wanted`. */
+/** Reads all elements of frontends in the sets that `isWanted` selects. */
 export function* lookAtElements(
   bare: Table,
   isWanted: (set: string) => boolean = () => true,

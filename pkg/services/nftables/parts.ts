@@ -1,16 +1,16 @@
 /**
- * The chains that exist once per number, not per Service: how many endpoints a list has, how long affinity lasts. They are
- * made when the first frontend needs them, and stay.
+ * The chains that exist once for each number instead of each Service: the number of endpoints in a list, and the
+ * affinity timeout. A chain is added when the first frontend needs it, and stays.
  */
 import type { Family } from "../../ip/address.ts";
 
-/** Of endpoints: all that a frontend leads to, or, for frontends of policy `local`, those on this node. */
+/** The lists of endpoints: all of a frontend's or, for frontends of policy `local`, those on this node. */
 export const LISTS = ["", "local-"] as const;
 export type List = (typeof LISTS)[number];
 
 /**
- * - `pick`: one of `number` endpoints of a list, drawn at random.
- * - `remember`: a client's endpoint is kept for `number` seconds. The same for both lists.
+ * - `pick`: chooses one of `number` endpoints of a list at random.
+ * - `remember`: keeps a client's endpoint for `number` seconds. The same chain serves both lists.
  */
 export interface Part {
   readonly kind: "pick" | "remember";
@@ -19,7 +19,7 @@ export interface Part {
   readonly number: number;
 }
 
-/** "local-pick4-3": the name of the part's chain. */
+/** The name of the part's chain: "local-pick4-3". */
 export function partName({ kind, list, family, number }: Part): string {
   return `${list}${kind}${family}-${number}`;
 }
@@ -38,7 +38,7 @@ export function parsePart(name: string): Part | undefined {
   };
 }
 
-/** True where one of `parts` is of affinity, for this family. */
+/** True if one of `parts` is for affinity in this family. */
 export function hasAffinity(parts: Iterable<Part>, family: Family): boolean {
   for (const part of parts) if (part.kind === "remember" && part.family === family) return true;
   return false;

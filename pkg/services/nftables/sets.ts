@@ -9,7 +9,7 @@ import { FAMILIES } from "./rule.ts";
 const addressType = (family: Family) => `ipv${family}_addr` as const;
 const rowFields = (family: Family): readonly Field[] => [addressType(family), "inet_proto", "inet_service"];
 
-/** Sets of the node's settings: ranges. */
+/** The sets with the ranges of the node's settings. */
 export function settingSets({ localPods, serviceRanges }: NodeSettings): PrefixSet[] {
   return FAMILIES.flatMap((family) => {
     const set = (name: string, comment: string, elements: NodeSettings["localPods"]): PrefixSet => ({
@@ -23,7 +23,7 @@ export function settingSets({ localPods, serviceRanges }: NodeSettings): PrefixS
   });
 }
 
-/** Maps from numbers to the chains of `parts`. */
+/** The maps from numbers to the chains of `parts`. */
 export function verdictSets(parts: readonly Part[]): TupleSet[] {
   return FAMILIES.flatMap((family) => {
     const map = (kind: Part["kind"], list: List, comment: string): TupleSet => ({
@@ -39,11 +39,14 @@ export function verdictSets(parts: readonly Part[]): TupleSet[] {
   });
 }
 
-/** Beyond the most seconds that a Service may ask for (86400): rules name the time of each element. */
+/**
+ * The default timeout, which is the longest that a Service may request (86,400 s). Rules set the timeout of each
+ * element.
+ */
 const AFFINITY_TIMEOUT_MS = 86_400_000;
 /**
- * Clients that are remembered, of all Services together. The kernel takes about 130 bytes for each: 32 MiB at most. Beyond it
- * new clients go to endpoints drawn anew for each connection.
+ * The maximum number of stored clients, for all Services together. The kernel needs about 130 bytes for each: 32 MiB at
+ * most. Beyond it, each connection of a new client goes to a randomly chosen endpoint.
  */
 const AFFINITY_SIZE = 262_144;
 
@@ -61,9 +64,9 @@ function affinitySet(family: Family): TupleSet {
 }
 
 /**
- * The set of allowed sources is a concatenation with intervals, of which the kernel makes a copy for each transaction that
- * changes it: 2 ms with 1,000 entries, 24 ms with 10,000 (Linux 6.18, two busy processors). Changes of endpoints do not
- * touch it.
+ * The set of allowed sources is a concatenation with intervals. The kernel copies it for each transaction that changes
+ * it: 2 ms with 1,000 entries, 24 ms with 10,000 (Linux 6.18, two busy processors). Changes of endpoints do not affect
+ * it.
  */
 function familySets(family: Family): TupleSet[] {
   const single = addressType(family);
@@ -104,6 +107,6 @@ function listSets(list: List, family: Family): TupleSet[] {
   ];
 }
 
-/** Sets whose elements frontends make, and those that rules fill: all but the settings' and the parts'. */
+/** The sets whose elements belong to frontends, and those that rules fill: all except those of settings and parts. */
 export const FRONTEND_SETS: readonly TupleSet[] = FAMILIES.flatMap(familySets);
 export const ELEMENT_SETS: readonly TupleSet[] = [...FRONTEND_SETS, ...FAMILIES.map(affinitySet)];

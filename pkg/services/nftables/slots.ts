@@ -1,13 +1,14 @@
 /**
- * The order of a frontend's endpoints in the kernel: a slot for each number that may be drawn. Orders are stable: an endpoint
- * that goes leaves its slot to the last one, one that comes gets a slot at the end, so that each costs a few elements.
+ * The order of a frontend's endpoints in the kernel: one slot for each possible random number. The order is stable: the
+ * last endpoint moves to the slot of a removed one, and a new endpoint gets a slot at the end, so each change costs a
+ * few elements.
  */
 import type { Endpoint } from "../frontend.ts";
 import { type Bytes, endpointBytes } from "./bytes.ts";
 
 export type Slots = readonly Endpoint[];
 
-/** `endpoints` in the order that `held` has, slot by slot, as far as those are among them. */
+/** Orders `endpoints` by their slots in `held`, as far as they are in it. */
 export function arrangeSlots(held: readonly Bytes[], endpoints: readonly Endpoint[]): Slots {
   if (held.length === 0) return endpoints;
   const left = new Map(endpoints.map((endpoint) => [endpointBytes(endpoint), endpoint]));

@@ -6,13 +6,13 @@ import { affinityId, endpointToken, jhash } from "./token.ts";
 describe("jhash", () => {
   const hash = (text: string, seed: number) => jhash((at) => text.charCodeAt(at), text.length, seed);
 
-  // What lookup3.c (Bob Jenkins, public domain) says of itself in driver5().
+  // The reference values in driver5() of lookup3.c (Bob Jenkins, public domain).
   test.each([
     ["", 0, 0xdead_beef],
     ["", 0xdead_beef, 0xbd5b_7dde],
     ["Four score and seven years ago", 0, 0x1777_0551],
     ["Four score and seven years ago", 1, 0xcd62_8161],
-  ])("of %j with seed %i is as its author's", (text, seed, expected) => {
+  ])("of %j with seed %i equals the author's", (text, seed, expected) => {
     expect(hash(text, seed)).toBe(expected);
   });
 });
@@ -23,7 +23,7 @@ describe("numbers of affinity", () => {
   );
   const ids = ["default/web:http/6", "default/web:https/6"].map(affinityId);
 
-  test("no token is an id", () => {
+  test("tokens and ids are disjoint", () => {
     for (const token of tokens) expect(token).toBeGreaterThanOrEqual(0x8000_0000);
     for (const id of ids) expect(id).toBeLessThan(0x4000_0000);
   });

@@ -1,28 +1,32 @@
 /**
- * The numbers that affinity works with: 30 bits name a Service port, 31 bits below `HIGH_BIT` an endpoint. Both are hashes, so
- * that they are the same after a restart and on all frontends of a Service port.
+ * The numbers of session affinity: 30 bits identify a Service port, and 31 bits below `HIGH_BIT` an endpoint. Both are
+ * hashes, so they are the same after a restart and on all frontends of a Service port.
  *
- * Two Service ports with the same id (of 1,000, one chance in 2,000) take each other's entries of clients that use both: those
- * clients go to endpoints drawn anew. Two endpoints of a frontend with the same token (one chance in 2,000 of 1,000): clients
- * of the second one go to the first one.
+ * If two Service ports have the same id (with 1,000 ports, the probability is 1 in 2,000), clients that use both
+ * overwrite their own entries, and their connections go to randomly chosen endpoints. If two endpoints of a frontend
+ * have the same token (with 1,000 endpoints, the probability is 1 in 2,000), clients of the second one go to the first
+ * one.
  */
 import type { HashOptions } from "../../nft/dynamic-statements.ts";
 import type { Bytes } from "./bytes.ts";
 
 const ID_MASK = 0x3fff_ffff;
-/** Tells tokens from ids. */
+/** Distinguishes tokens from ids. */
 const HIGH_BIT = 0x8000_0000;
 
-/** How the kernel makes the token of the endpoint that a packet is sent to. The seed is any number; entries depend on it. */
+/**
+ * The hash with which the kernel computes the token of a packet's endpoint. The seed is arbitrary, but existing entries
+ * depend on it.
+ */
 export const TOKEN_HASH: HashOptions = { seed: 0x7765_6674, modulus: HIGH_BIT, offset: HIGH_BIT };
 
-/** The number of `Affinity.key`. */
+/** The id of `Affinity.key`. */
 export function affinityId(key: string): number {
   const bytes = new TextEncoder().encode(key);
   return jhash((at) => bytes[at] ?? 0, bytes.length, TOKEN_HASH.seed) & ID_MASK;
 }
 
-/** The same number as the kernel's for packets to the endpoint of these bytes (`endpointBytes`). */
+/** The token that the kernel computes for packets to the endpoint with these bytes (`endpointBytes`). */
 export function endpointToken(bytes: Bytes): number {
   const hash = jhash((at) => bytes.charCodeAt(at), bytes.length, TOKEN_HASH.seed);
   // reciprocal_scale(): the upper half of the product.
@@ -32,7 +36,7 @@ export function endpointToken(bytes: Bytes): number {
 /** JHASH_INITVAL */
 const INITIAL = 0xdead_beef;
 
-/** jhash() of include/linux/jhash.h: Bob Jenkins' lookup3, words in the machine's own order. */
+/** jhash() of include/linux/jhash.h: Bob Jenkins' lookup3, with words in host byte order. */
 export function jhash(byteAt: (at: number) => number, length: number, seed: number): number {
   const word = (at: number, end: number) => {
     let value = 0;

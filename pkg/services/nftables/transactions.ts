@@ -1,7 +1,8 @@
 /**
- * Changes of elements, packed into transactions that hold the kernel's lock for a short time only. A frontend's change is one
- * transaction where it is small. Large ones are several, in an order in which each frontend always has endpoints: first what
- * connections may lead to from now on, then the gates, which all of them pass, last what nothing leads to any more.
+ * Packs changes of elements into transactions, each of which holds the kernel's lock only for a short time. A small
+ * change of a frontend is one transaction. A large one is several, in an order in which each frontend always has
+ * endpoints: first the new targets of connections, then the gates, which all connections pass, and last the elements
+ * that are no longer used.
  */
 
 import type { Request } from "../../netlink/message.ts";
@@ -13,16 +14,16 @@ import { type ElementId, isGate, setIndex } from "./emission.ts";
 import { FRONTEND_SETS } from "./sets.ts";
 
 /**
- * The most elements of a transaction, apart from those of one frontend that must change together (its allowed sources).
- * Linux 6.18 takes 2 to 4 ms for so many.
+ * The maximum number of elements in a transaction, except elements of one frontend that must change together (its
+ * allowed sources). Linux 6.18 needs 2 to 4 ms for this number.
  */
 export const LARGEST_TRANSACTION = 1000;
 
-/** Elements to remove and to add. One whose data changes is in both. */
+/** Elements to remove and to add. An element whose data changes is in both lists. */
 export class ElementChanges {
   readonly removals: ElementId[] = [];
   readonly additions: ElementId[] = [];
-  /** Beside `additions`. */
+  /** The data of `additions`, by index. */
   readonly data: Bytes[] = [];
 
   get size(): number {
@@ -38,7 +39,7 @@ export class ElementChanges {
     this.data.push(data);
   }
 
-  /** From `held` to `data`; both `undefined` where there is no such element. */
+  /** Changes an element's data from `held` to `data`; `undefined` means no element. */
   turn(id: ElementId, held: Bytes | undefined, data: Bytes | undefined): void {
     if (held === data) return;
     if (held !== undefined) this.remove(id);
@@ -59,13 +60,13 @@ export class Packer {
   #open = new ElementChanges();
   readonly #transactions: Transaction[] = [];
 
-  /** `first` comes before all elements. */
+  /** The requests in `first` come before all elements. */
   constructor(table: Table, first: readonly Request[]) {
     this.#table = table;
     this.#requests = first;
   }
 
-  /** Changes that belong together. They share a transaction with others where there is room. */
+  /** Takes changes that belong together. They share a transaction with others if there is space. */
   take(changes: ElementChanges): void {
     if (changes.size === 0) return;
     if (changes.size <= LARGEST_TRANSACTION) {
@@ -81,7 +82,7 @@ export class Packer {
     this.takeEach(after);
   }
 
-  /** Changes that do not depend on each other, in as many transactions as it takes. */
+  /** Takes independent changes, in as many transactions as necessary. */
   takeEach(changes: ElementChanges): void {
     for (const change of split(changes)) {
       if (this.#open.size + change.size > LARGEST_TRANSACTION) this.#close();
@@ -89,7 +90,7 @@ export class Packer {
     }
   }
 
-  /** Elements that no frontend has any more: gates first. */
+  /** Takes elements that no frontend uses any more: gates first. */
   takeGone(changes: ElementChanges): void {
     const [, gates, after] = inOrder(changes);
     this.takeEach(gates);
@@ -112,7 +113,7 @@ export class Packer {
 function inOrder({ removals, additions, data }: ElementChanges): [ElementChanges, ElementChanges, ElementChanges] {
   const [before, gates, after] = [new ElementChanges(), new ElementChanges(), new ElementChanges()];
   const added = new Set(additions);
-  // The new data of an element that stays is good at once: what leads to it may come before or after.
+  // The new data of an existing element is valid at once, so elements that lead to it may change before or after.
   for (const id of removals) (isGate(id) ? gates : added.has(id) ? before : after).remove(id);
   additions.forEach((id, at) => {
     (isGate(id) ? gates : before).add(id, data[at] ?? "");
@@ -120,7 +121,7 @@ function inOrder({ removals, additions, data }: ElementChanges): [ElementChanges
   return [before, gates, after];
 }
 
-/** Pieces of a tenth of a transaction; an element's removal and addition stay together. */
+/** Splits changes into pieces of a tenth of a transaction; an element's removal and addition stay together. */
 function split({ removals, additions, data }: ElementChanges): ElementChanges[] {
   const pieces: ElementChanges[] = [];
   let piece = new ElementChanges();
@@ -142,7 +143,7 @@ function split({ removals, additions, data }: ElementChanges): ElementChanges[] 
   return [...pieces, piece];
 }
 
-/** Removals come first: an element whose data changes goes before it comes. */
+/** Removals come first: an element whose data changes is removed before it is added. */
 function elementRequests(table: Table, { removals, additions, data }: ElementChanges): Request[] {
   const gone = bySet(removals, []);
   const added = bySet(additions, data);

@@ -5,12 +5,13 @@
  *   send(handle, bytes) -> errno, addMembership(handle, group) -> errno, setReceiveBufferBytes(handle, size) -> errno,
  *   ignorePort(handle, port) -> errno, close(handle)
  *
- * onMessages is called with many messages at once, onError with a call's name and its errno. A lost message (ENOBUFS)
- * marks the socket's poll as failed, which libuv answers by ending the poll: it is begun again.
+ * onMessages receives many messages at once; onError receives the name of the system call and its errno. If the kernel
+ * drops a message (ENOBUFS), libuv reports the socket's poll as failed and stops it, so the addon restarts it.
  *
- * The kernel answers while send and recv last, which for some questions (a walk of conntrack's table) is many milliseconds.
- * A socket that isSlow makes these calls in libuv's thread pool, so that the event loop goes on: each send is a job that also
- * reads what is there, and jobs that read more follow. While a job runs nothing else touches the socket.
+ * The kernel computes its answers during send and recv, which takes many milliseconds for some requests (a walk of the
+ * conntrack table). A socket with isSlow makes these calls in libuv's thread pool, so that the event loop is not
+ * blocked. Each send is a job that also reads the available data, and further jobs read more. While a job runs, nothing
+ * else uses the socket.
  */
 #include <errno.h>
 #include <limits.h>
@@ -24,10 +25,10 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* The kernel's datagrams end at 32 KiB; what is left over at the end of the room waits for the next turn. */
+/* The kernel's datagrams have at most 32 KiB. Data that does not fit the buffer is read in the next turn. */
 #define DATAGRAM_BYTES (64 << 10)
 #define ROOM_BYTES (512 << 10)
-/* Of a job: looking at more messages at once would keep the event loop for long after all. */
+/* The buffer of a job. Handling more messages at once would block the event loop for long again. */
 #define JOB_ROOM_BYTES (128 << 10)
 
 struct netlink_socket {
@@ -38,21 +39,21 @@ struct netlink_socket {
 	napi_ref resource;
 	napi_ref on_messages;
 	napi_ref on_error;
-	/* Of a socket that is slow. */
+	/* For slow sockets only. */
 	char *job_room;
 	uv_work_t job;
 	int is_busy;
 	int is_closing;
-	/* What the job is to send first; NULL: nothing. */
+	/* The datagram that the job sends first; NULL: none. */
 	char *outgoing;
 	size_t outgoing_length;
-	/* What came of the job. */
+	/* The results of the job. */
 	size_t got;
 	int error;
 	const char *failed_call;
 };
 
-/* Nothing of ours can go on after a failure of Node-API itself. */
+/* A failure of Node-API itself is fatal. */
 #define MUST(call)                                                             \
 	do {                                                                   \
 		if ((call) != napi_ok)                                         \
@@ -92,7 +93,7 @@ static void tell_messages(struct netlink_socket *s, const char *from, size_t len
 	call(s, s->on_messages, 1, &array);
 }
 
-/* Reads what is there, as far as there is room. Returns the errno that ended it; 0 when the room did. */
+/* Reads available data while the buffer has space. Returns the errno that ended it, or 0 if the buffer is full. */
 static int receive(int fd, char *to, size_t size, size_t *length)
 {
 	while (*length + DATAGRAM_BYTES <= size) {
@@ -101,10 +102,10 @@ static int receive(int fd, char *to, size_t size, size_t *length)
 			continue;
 		if (got < 0)
 			return errno;
-		/* Cannot be; if it is, something was lost. */
+		/* This cannot happen; if it does, data was lost. */
 		if (got > DATAGRAM_BYTES)
 			return ENOBUFS;
-		/* Each message begins at a multiple of four. */
+		/* Each message starts at a multiple of four. */
 		size_t padded = NLMSG_ALIGN((size_t)got);
 		memset(to + *length + got, 0, padded - (size_t)got);
 		*length += padded;
@@ -124,6 +125,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		tell_messages(s, room, length);
 	if (error != 0 && error != EAGAIN && s->fd >= 0)
 		tell_error(s, "recv", error);
+	/* The npm package for netlink passes libuv's status on as an error without a name, which ends the process. */
 	if (status < 0 && s->fd >= 0)
 		uv_poll_start(&s->poll, UV_READABLE, on_poll);
 	MUST(napi_close_handle_scope(s->env, scope));
@@ -155,7 +157,7 @@ static napi_value number(napi_env env, int64_t value)
 	return made;
 }
 
-/* Beyond the system's limit, which root may; else up to it. */
+/* Sets the receive buffer, beyond the system's limit if the process has the privilege, otherwise up to the limit. */
 static int set_receive_buffer(int fd, int size)
 {
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) == 0)
@@ -163,7 +165,10 @@ static int set_receive_buffer(int fd, int size)
 	return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0 ? 0 : errno;
 }
 
-/* True where the send buffer has become larger: it must hold a datagram whole, and a transaction cannot be cut. */
+/*
+ * True if the send buffer has become larger. It must have space for the complete datagram, because a transaction cannot
+ * be split.
+ */
 static int grow_send_buffer(int fd, size_t length)
 {
 	int before, after;
@@ -171,7 +176,7 @@ static int grow_send_buffer(int fd, size_t length)
 	int wanted = length < INT_MAX / 4 ? (int)length : INT_MAX / 4;
 	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &before, &size) < 0)
 		return 0;
-	/* Without CAP_NET_ADMIN of the first user namespace, net.core.wmem_max is the limit. */
+	/* Without CAP_NET_ADMIN in the initial user namespace, net.core.wmem_max is the limit. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof(wanted)) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
 	return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &after, &size) == 0 && after > before;
@@ -197,7 +202,7 @@ static napi_value open_socket(napi_env env, napi_callback_info info)
 	if (fd < 0)
 		return fail(env, "socket", errno);
 	int on = 1;
-	/* Without them errors lack the kernel's words, or repeat the whole request. */
+	/* Without these options, errors lack the kernel's message or repeat the complete request. */
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK };
@@ -235,7 +240,7 @@ static napi_value open_socket(napi_env env, napi_callback_info info)
 	return made;
 }
 
-/* Returns an errno, 0 for success. */
+/* Returns an errno, or 0 for success. */
 static int send_datagram(int fd, const void *bytes, size_t length)
 {
 	ssize_t sent;
@@ -267,7 +272,7 @@ static void end_socket(struct netlink_socket *s)
 	uv_close((uv_handle_t *)&s->poll, on_close);
 }
 
-/* In a thread of the pool: no Node-API here. */
+/* Runs in a thread of the pool, where Node-API is not available. */
 static void do_job(uv_work_t *job)
 {
 	struct netlink_socket *s = job->data;
@@ -304,12 +309,12 @@ static void on_job_done(uv_work_t *job, int status)
 	}
 	napi_handle_scope scope;
 	MUST(napi_open_handle_scope(s->env, &scope));
-	/* The listener may send again, or close the socket. */
+	/* The listener may send again or close the socket. */
 	if (s->got > 0)
 		tell_messages(s, s->job_room, s->got);
 	if (error != 0 && error != EAGAIN && s->fd >= 0)
 		tell_error(s, s->failed_call, error);
-	/* Without an error the room was full. */
+	/* No error means that the buffer was full. */
 	if (s->fd >= 0 && !s->is_busy) {
 		if (error == 0)
 			begin_job(s);
@@ -356,7 +361,7 @@ static napi_value set_receive_buffer_bytes(napi_env env, napi_callback_info info
 	return number(env, set_receive_buffer(socket_of(env, argv[0])->fd, integer(env, argv[1])));
 }
 
-/* Drops messages whose nlmsg_pid is `port` before they take any room. */
+/* Drops messages whose nlmsg_pid is `port` before they use any buffer space. */
 static napi_value ignore_port(napi_env env, napi_callback_info info)
 {
 	napi_value argv[2];
@@ -365,7 +370,7 @@ static napi_value ignore_port(napi_env env, napi_callback_info info)
 	MUST(napi_get_value_uint32(env, argv[1], &port));
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_pid)),
-		/* Loads are in network order. */
+		/* BPF loads convert from network byte order. */
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __builtin_bswap32(port), 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
@@ -376,7 +381,7 @@ static napi_value ignore_port(napi_env env, napi_callback_info info)
 	return number(env, result < 0 ? errno : 0);
 }
 
-/* The handle must not be used again. */
+/* The caller must not use the handle again. */
 static napi_value close_socket(napi_env env, napi_callback_info info)
 {
 	napi_value argv[1];

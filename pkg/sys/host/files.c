@@ -1,4 +1,4 @@
-/* Files: what pkg/sys/system.ts promises, one system call each where possible. */
+/* Files: the implementation of pkg/sys/system.ts, with one system call each if possible. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ static JSValue read_file(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	(void)self, (void)argc;
 	if (!path)
 		return JS_EXCEPTION;
-	/* A FIFO is no reason to wait. */
+	/* Do not wait for a FIFO. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
 		result = host_fail(ctx, "open", path, errno);
@@ -309,7 +309,7 @@ static JSValue set_mode(JSContext *ctx, JSValueConst self, int argc, JSValueCons
 	return result;
 }
 
-/* readLink(path): undefined where there is no symbolic link */
+/* readLink(path): undefined if there is no symbolic link */
 static JSValue read_link(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	const char *path = host_get_path(ctx, argv[0]);
@@ -344,7 +344,7 @@ static JSValue remove_directory(JSContext *ctx, JSValueConst self, int argc, JSV
 	return result;
 }
 
-/* A descriptor that holds the lock, or -1 where another process holds it. */
+/* Returns a descriptor that holds the lock, or -1 if another process holds it. */
 static JSValue lock_path(JSContext *ctx, JSValueConst path_value, int flags, mode_t mode, bool wait)
 {
 	const char *path = host_get_path(ctx, path_value);
@@ -381,7 +381,7 @@ static JSValue lock_file(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	(void)self, (void)argc;
 	if (JS_ToInt32(ctx, &mode, argv[1]))
 		return JS_EXCEPTION;
-	/* Not for writing: a namespace's file, which can be locked too, is never written. */
+	/* Opened read-only, because the file may be a namespace's file, which can be locked but not written. */
 	return lock_path(ctx, argv[0], O_RDONLY | O_CREAT, (mode_t)mode, JS_ToBool(ctx, argv[2]));
 }
 

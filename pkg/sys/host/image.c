@@ -1,13 +1,14 @@
 /*
- * The image: QuickJS's memory as it is after the plugins were loaded. The build runs the executable once without an
- * image (main.c, seed), which evaluates the plugins' script and writes this structure out; the build then puts it into
- * the very same executable. A plugin starts where the build left off: nothing is read, linked or evaluated, and the
- * kernel maps only the pages that are touched.
+ * The image: QuickJS's memory after loading the plugins. The build runs the executable once without an image (main.c,
+ * seed). This run evaluates the plugins' script and writes this structure to a file, which the build then inserts into
+ * the same executable. A plugin therefore starts with all scripts loaded: it reads, links and evaluates nothing, and
+ * the kernel maps only the pages that it accesses.
  *
- * This works because a static executable has fixed addresses, so that every pointer in the image stays true, and because
- * everything QuickJS keeps is in here: its blocks (below), and the handles in `struct host_image`.
+ * This works because a static executable has fixed addresses, so every pointer in the image stays valid, and because
+ * the image contains all of QuickJS's state: its blocks (below), and the handles in `struct host_image`.
  *
- * Once sealed, small blocks come from free lists and from chunks of malloc's, larger ones from malloc itself.
+ * After the image is sealed, small blocks come from free lists and from chunks that malloc allocates; larger blocks
+ * come from malloc directly.
  */
 #include <malloc.h>
 #include <stdlib.h>
@@ -15,20 +16,29 @@
 
 #include "host.h"
 
-/* In a section of its own at a fixed address, whose content the build replaces. */
+/* In its own section at a fixed address, whose content the build replaces. */
 struct host_image host_image __attribute__((section(".image"), aligned(4096)));
 
+/*
+ * Without the image, loading and evaluating a plugin's own bytecode took 5.5 of the 11.7 million instructions of an ADD. The
+ * time of an ADD was 0.43 of the reference plugins' (1.9.1) without it, and is 0.36 with it, measured in one run.
+ */
+
 enum {
-	STEP = 16,           /* blocks with their headers are rounded up to this */
-	LARGEST_SMALL = 504, /* what is larger goes to malloc once the image is sealed */
+	STEP = 16,           /* blocks with their headers are rounded up to a multiple of this */
+	LARGEST_SMALL = 504, /* larger blocks come from malloc after the image is sealed */
 	CHUNK = 256 * 1024,
 };
 
 /*
- * In front of each block: its size, and its class or 0 for one that is larger than small. Blocks are aligned to eight
- * bytes, which is all that QuickJS's structures ask for: with sixteen, each object would be larger by a fifth.
+ * The header of each block: its size, and its class, or 0 for a large block. Blocks are aligned to eight bytes, which
+ * is sufficient for QuickJS's structures; with sixteen, each object would be larger by a fifth.
  */
 struct header {
+	/*
+	 * With blocks aligned to sixteen, and tables that grew not cut up, the file was 270 KiB larger and an ADD some hundredths
+	 * slower, because each page that is touched is mapped.
+	 */
 	uint64_t size : 56;
 	uint64_t class : 8;
 };
@@ -39,7 +49,7 @@ struct free_block {
 	struct free_block *next;
 };
 
-/* Large blocks that were given back before the image was sealed (tables that grew): cut up anew. */
+/* Large blocks freed before the image was sealed (tables that grew). They are split for new blocks. */
 static struct free_block *spares;
 
 static struct header *header_of(const void *block)
@@ -52,7 +62,7 @@ static bool is_in_image(const void *block)
 	return (const uint8_t *)block >= host_image.memory && (const uint8_t *)block < host_image.memory + sizeof(host_image.memory);
 }
 
-/* Off the end of the first spare that is large enough; NULL where none is. */
+/* Cuts a block off the end of the first spare that is large enough; NULL if there is none. */
 static void *cut_spare(size_t whole)
 {
 	for (struct free_block **link = &spares; *link; link = &(*link)->next) {
@@ -66,7 +76,7 @@ static void *cut_spare(size_t whole)
 	return NULL;
 }
 
-/* Off the current run of memory; NULL when memory is short. */
+/* Cuts a block off the current chunk; NULL if out of memory. */
 static void *cut_run(size_t whole)
 {
 	void *block;

@@ -1,7 +1,7 @@
 /*
- * Picks the plugin by the name the file was called by, and calls it in the image. By any other name the file is the `weft`
- * command, which is loaded from bytecode: a person waits for it, so its few milliseconds buy that the image, which every
- * plugin maps, does not hold it. Nothing is freed at the end: the process is the arena.
+ * Selects the plugin by the name of the call, and calls it in the image. For any other name the file is the `weft`
+ * command, which is loaded from bytecode. Its few milliseconds do not matter to a person, and without it the image,
+ * which every plugin maps, is smaller. Nothing is freed at the end; process exit frees everything.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ static JSValue set_failure_factory(JSContext *ctx, JSValueConst self, int argc, 
 	return JS_UNDEFINED;
 }
 
-/* provide(name, function): what is called when the executable is called by this name */
+/* provide(name, function): registers the function for calls of the executable by this name */
 static JSValue provide(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	const char *name = JS_ToCString(ctx, argv[0]);
@@ -142,7 +142,7 @@ int host_write_all(int fd, const uint8_t *bytes, size_t length)
 	return 0;
 }
 
-/* A context with only what the plugins use: no modules, no promises, no event loop, no compiler. */
+/* Makes a context with only what the plugins use: no modules, no promises, no event loop, no compiler. */
 static JSContext *new_context(void)
 {
 	JSRuntime *runtime = JS_NewRuntime2(&host_allocator, NULL);
@@ -150,7 +150,10 @@ static JSContext *new_context(void)
 
 	if (!ctx)
 		return NULL;
-	/* A call lives for milliseconds and holds kilobytes: collecting would only cost. Reference counts still free. */
+	/*
+	 * A call lives for milliseconds and uses kilobytes, so garbage collection would only cost time. Reference counts still
+	 * free memory.
+	 */
 	JS_SetGCThreshold(runtime, (size_t)-1);
 	JS_AddIntrinsicBaseObjects(ctx);
 	JS_AddIntrinsicRegExpCompiler(ctx);
@@ -165,7 +168,10 @@ static JSContext *new_context(void)
 	return ctx;
 }
 
-/* Its state would be the image's: every process would draw the same numbers. weftHost.randomBytes is the kernel's. */
+/*
+ * Math.random's state would be part of the image, so every process would generate the same numbers.
+ * weftHost.randomBytes uses the kernel's generator.
+ */
 static void remove_math_random(JSContext *ctx, JSValueConst global)
 {
 	JSValue math = JS_GetPropertyStr(ctx, global, "Math");
@@ -207,7 +213,7 @@ static void add_host(JSContext *ctx)
 	JS_FreeValue(ctx, global);
 }
 
-/* The last resort: a plugin's own loop catches everything, so this is a fault of ours. */
+/* The last resort: a plugin's own loop catches everything, so this reports an error in weft. */
 static int report_exception(JSContext *ctx)
 {
 	JSValue exception = JS_GetException(ctx);
@@ -219,7 +225,7 @@ static int report_exception(JSContext *ctx)
 	return 1;
 }
 
-/* Evaluates a script of qjsc's. */
+/* Evaluates bytecode from qjsc. */
 static JSValue load(JSContext *ctx, const uint8_t *bytecode, size_t length)
 {
 	JSValue function = JS_ReadObject(ctx, bytecode, length, JS_READ_OBJ_BYTECODE);
@@ -228,8 +234,8 @@ static JSValue load(JSContext *ctx, const uint8_t *bytecode, size_t length)
 }
 
 /*
- * Makes the image: seed SCRIPT IMAGE, where SCRIPT is bytecode of qjsc's. Writes host_image as it is to be put into this
- * executable, and says how many bytes of its memory are used.
+ * Makes the image: seed SCRIPT IMAGE, where SCRIPT is bytecode from qjsc. Writes host_image as the build inserts it
+ * into this executable, and prints the number of used bytes of its memory.
  */
 static int seed(const char *script, const char *image)
 {
@@ -260,7 +266,7 @@ static int seed(const char *script, const char *image)
 	return error ? 1 : 0;
 }
 
-/* The exit status of the program of this name; -1 when it threw. */
+/* Returns the exit status of the program with this name; -1 if it threw an exception. */
 static int call(JSContext *ctx, const char *name)
 {
 	JSValue function = JS_GetPropertyStr(ctx, host_image.programs, name);
@@ -276,11 +282,11 @@ static int run_plugin(const char *name)
 
 	if (status >= 0)
 		return status;
-	dprintf(STDOUT_FILENO, "{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"%s failed before it could answer: see its standard error\"}\n", name);
+	dprintf(STDOUT_FILENO, "{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"%s failed before it could answer; see its standard error\"}\n", name);
 	return report_exception(host_image.context);
 }
 
-/* Its script provides itself under this name, which is no plugin's. */
+/* The command's script registers itself under this name, which no plugin has. */
 static int run_command(void)
 {
 	JSContext *ctx = host_image.context;
@@ -288,7 +294,7 @@ static int run_command(void)
 	int status;
 
 	if (!bytecode || !host_unpack(host_command, host_command_length, bytecode, host_command_size)) {
-		dprintf(STDERR_FILENO, bytecode ? "weft: this file holds no whole command\n" : "weft: out of memory\n");
+		dprintf(STDERR_FILENO, bytecode ? "weft: the command in this executable is damaged\n" : "weft: out of memory\n");
 		return 1;
 	}
 	status = JS_IsException(load(ctx, bytecode, host_command_size)) ? -1 : call(ctx, "weft");
@@ -310,7 +316,7 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* A caller that closed one of the three would get its answer written into whatever is opened next: a netlink socket, say. */
+/* If the caller has closed one of the three, its answer would go to the next opened file, such as a netlink socket. */
 static void ensure_standard_streams(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)

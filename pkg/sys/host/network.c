@@ -20,7 +20,7 @@
 
 static const char own_namespace[] = "/proc/self/ns/net";
 
-/* The process's own namespace, opened once, to come back to. */
+/* The process's own namespace, opened once, to return to. */
 static int home = -1;
 
 static int enter(int namespace)
@@ -32,7 +32,7 @@ static int enter(int namespace)
 	return setns(namespace, CLONE_NEWNET) < 0 ? errno : 0;
 }
 
-/* Going on in the wrong namespace would change the wrong machine's network: there is no way but to stop. */
+/* Continuing in the wrong namespace would change another namespace's network, so the process must abort. */
 static void come_back(void)
 {
 	if (setns(home, CLONE_NEWNET) < 0) {
@@ -75,7 +75,7 @@ static JSValue open_namespace(JSContext *ctx, JSValueConst self, int argc, JSVal
 	return result;
 }
 
-/* inNamespace(descriptor, work): what work returns */
+/* inNamespace(descriptor, work): the result of work */
 static JSValue in_namespace(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	int32_t namespace;
@@ -114,7 +114,7 @@ static int open_socket(int protocol, int namespace)
 	return fd;
 }
 
-/* A batch of nftables changes is one datagram; the answers to it wait in the receive buffer. */
+/* A batch of nftables changes is one datagram, and its answers wait in the receive buffer. */
 enum { SOCKET_BUFFER_BYTES = 4 << 20 };
 
 /* openNetlink(protocol, namespace descriptor or -1): descriptor */
@@ -130,7 +130,7 @@ static JSValue open_netlink(JSContext *ctx, JSValueConst self, int argc, JSValue
 	fd = open_socket(protocol, namespace);
 	if (fd < 0)
 		return host_fail(ctx, "socket", "netlink", errno);
-	/* Each is a refinement that an older kernel may not have: without it answers are only less detailed. */
+	/* Older kernels may not have these options; without them answers are only less detailed. */
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
 	if (protocol == NETLINK_ROUTE)
@@ -140,7 +140,10 @@ static JSValue open_netlink(JSContext *ctx, JSValueConst self, int argc, JSValue
 	return JS_NewInt32(ctx, fd);
 }
 
-/* True where the send buffer has become larger: it must hold a datagram whole, and a transaction cannot be cut. */
+/*
+ * True if the send buffer has become larger. It must have space for the complete datagram, because a transaction cannot
+ * be split.
+ */
 static int grow_send_buffer(int fd, size_t length)
 {
 	int before, after;
@@ -149,7 +152,7 @@ static int grow_send_buffer(int fd, size_t length)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &before, &size) < 0)
 		return 0;
-	/* Without CAP_NET_ADMIN of the first user namespace, net.core.wmem_max is the limit. */
+	/* Without CAP_NET_ADMIN in the initial user namespace, net.core.wmem_max is the limit. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof(wanted)) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
 	return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &after, &size) == 0 && after > before;
@@ -172,7 +175,10 @@ static JSValue netlink_send(JSContext *ctx, JSValueConst self, int argc, JSValue
 	return count < 0 ? host_fail(ctx, "send", "netlink", errno) : JS_UNDEFINED;
 }
 
-/* The next datagram from the kernel: other processes can send to the socket too, and are not listened to. */
+/*
+ * Receives the next datagram from the kernel; ignores datagrams from other processes, which can send to the socket,
+ * too.
+ */
 static ssize_t receive_from_kernel(int fd, uint8_t *buffer, size_t size, int flags)
 {
 	for (;;) {
@@ -185,10 +191,13 @@ static ssize_t receive_from_kernel(int fd, uint8_t *buffer, size_t size, int fla
 	}
 }
 
-/* netlinkReceive(descriptor, timeoutMs): one datagram of the kernel's */
+/* netlinkReceive(descriptor, timeoutMs): one datagram from the kernel */
 static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	/* The kernel fills at most 32 KiB of a dump into a datagram; single answers are far smaller. Pages untouched cost nothing. */
+	/*
+	 * A datagram of a dump has at most 32 KiB; single answers are far smaller. Pages of the buffer that are not used cost
+	 * nothing.
+	 */
 	static uint8_t buffer[1 << 20];
 	struct timeval timeout;
 	int32_t fd, milliseconds;
@@ -198,9 +207,9 @@ static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSVa
 	if (JS_ToInt32(ctx, &fd, argv[0]) || JS_ToInt32(ctx, &milliseconds, argv[1]))
 		return JS_EXCEPTION;
 	timeout = (struct timeval){ .tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000 };
-	/* The kernel answers within the send: the timeout is set only where it has not. */
+	/* The kernel usually answers during the send, so the timeout is set only if it has not. */
 	count = receive_from_kernel(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
-	/* A timeout of zero would be none at all to the kernel. */
+	/* For the kernel, a timeout of zero means no timeout. */
 	if (count < 0 && errno == EAGAIN && milliseconds > 0) {
 		if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)
 			return host_fail(ctx, "setsockopt", "netlink", errno);
@@ -213,7 +222,7 @@ static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSVa
 	return host_new_bytes(ctx, buffer, (size_t)count);
 }
 
-/* Connects to the Unix socket at `path`; a negative errno where that fails. */
+/* Connects to the Unix socket at `path`. Returns a negative errno on failure. */
 static int connect_to(const char *path, int flags)
 {
 	static const struct timeval patience = { .tv_sec = 4 };
@@ -226,7 +235,7 @@ static int connect_to(const char *path, int flags)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0)
 		return -errno;
-	/* Where the listener takes no connections its queue fills up, and connecting would wait for ever. */
+	/* If the listener accepts no connections, its queue fills up, and connect would block forever. */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
@@ -235,7 +244,7 @@ static int connect_to(const char *path, int flags)
 	return -error;
 }
 
-/* isSocketAlive(path): connecting succeeds, or would once the listener gets round to it */
+/* isSocketAlive(path): true if connecting succeeds, or would succeed after the listener accepts */
 static JSValue is_socket_alive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	const char *path = host_get_path(ctx, argv[0]);
@@ -295,7 +304,7 @@ static JSValue stream_send(JSContext *ctx, JSValueConst self, int argc, JSValueC
 	return JS_UNDEFINED;
 }
 
-/* streamReceive(descriptor, timeoutMs): what has come; nothing at the end */
+/* streamReceive(descriptor, timeoutMs): the available bytes; none at the end */
 static JSValue stream_receive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	uint8_t buffer[1 << 14];
@@ -315,7 +324,7 @@ static JSValue stream_receive(JSContext *ctx, JSValueConst self, int argc, JSVal
 	do
 		count = recv(stream.fd, buffer, sizeof(buffer), 0);
 	while (count < 0 && errno == EINTR);
-	/* Whoever closes with something of ours unread resets the connection: its end like any other. */
+	/* A peer that closes with unread data resets the connection. Treat it as a normal end. */
 	if (count < 0 && errno != ECONNRESET)
 		return host_fail(ctx, "receive", "a Unix socket", errno);
 	return host_new_bytes(ctx, buffer, count < 0 ? 0 : (size_t)count);

@@ -1,4 +1,4 @@
-/* The process: its command line, environment and standard streams, other programs, randomness, time. */
+/* The process: its command line, environment and standard streams, other programs, random bytes, time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -39,7 +39,7 @@ static JSValue environment(JSContext *ctx, JSValueConst self, int argc, JSValueC
 		if (!equals || equals == *entry)
 			continue;
 		name = JS_NewAtomLen(ctx, *entry, (size_t)(equals - *entry));
-		/* Defined, not set: "__proto__" is a name like any other. */
+		/* Defined, not set: "__proto__" must be an ordinary name. */
 		JS_DefinePropertyValue(ctx, object, name, JS_NewString(ctx, equals + 1), JS_PROP_C_W_E);
 		JS_FreeAtom(ctx, name);
 	}
@@ -87,7 +87,7 @@ enum { MOST_RANDOM_BYTES = 256 };
 
 static JSValue random_bytes(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	/* getrandom(2) gives up to 256 bytes whole, without interruption. */
+	/* getrandom(2) returns up to 256 bytes completely and without interruption. */
 	uint8_t bytes[MOST_RANDOM_BYTES];
 	int32_t length;
 
@@ -116,7 +116,7 @@ static JSValue sleep_for(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	return JS_UNDEFINED;
 }
 
-/* A child's three streams, seen from here. -1 is closed. */
+/* The parent's ends of a child's three streams. -1 means closed. */
 struct child {
 	pid_t pid;
 	int input, output, error_output;
@@ -162,7 +162,7 @@ static int spawn(struct child *child, const char *path, char **child_argv, char 
 	child->input = ends[0][1];
 	child->output = ends[1][0];
 	child->error_output = ends[2][0];
-	/* A child that reads late must not stop us from reading what it writes. */
+	/* A child that reads late must not prevent us from reading its output. */
 	fcntl(child->input, F_SETFL, O_NONBLOCK);
 	return 0;
 }
@@ -190,7 +190,7 @@ static int read_some(int *fd, struct host_buffer *buffer)
 	return 0;
 }
 
-/* Feeds the child and collects what it says until both its outputs are closed. */
+/* Writes the child's input and collects its output until it has closed both output streams. */
 static int converse(struct child *child, const uint8_t *bytes, size_t length, struct host_buffer *output, struct host_buffer *errors)
 {
 	while (child->output >= 0 || child->error_output >= 0) {
@@ -214,7 +214,7 @@ static int converse(struct child *child, const uint8_t *bytes, size_t length, st
 			if (count >= 0)
 				bytes += count, length -= (size_t)count;
 			else if (errno == EPIPE)
-				length = 0; /* it does not want the rest */
+				length = 0; /* it does not read the rest */
 			else if (errno != EINTR && errno != EAGAIN)
 				return errno;
 		}
@@ -304,7 +304,7 @@ static JSValue now(JSContext *ctx, JSValueConst self, int argc, JSValueConst *ar
 	return JS_NewFloat64(ctx, (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6);
 }
 
-/* terminalColumns(descriptor): -1 where it leads to no terminal */
+/* terminalColumns(descriptor): -1 if it is not a terminal */
 static JSValue terminal_columns(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	struct winsize size;

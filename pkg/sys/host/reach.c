@@ -1,4 +1,7 @@
-/* Whether others can be reached: datagrams to closed ports, connections with a limit of time, and room on a file system. */
+/*
+ * Reachability of other hosts: datagrams to closed ports, connections with a timeout. Also the free space of a file
+ * system.
+ */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,10 +15,10 @@
 
 #include "host.h"
 
-/* The largest UDP payload there is (RFC 768). */
+/* The largest UDP payload (RFC 768). */
 enum { LARGEST_DATAGRAM = 65507, LONGEST_ADDRESS = 16 };
 
-/* An address of 4 or 16 bytes with a port. 0 where the bytes are none. */
+/* Makes a socket address from 4 or 16 bytes and a port. Returns 0 if the bytes are not an address. */
 static socklen_t socket_address(struct sockaddr_storage *to, const uint8_t *bytes, size_t length, uint16_t port)
 {
 	memset(to, 0, sizeof(*to));
@@ -51,7 +54,7 @@ struct udp_probe {
 	int64_t sent_us, answered_us;
 };
 
-/* A connected socket that is told of ICMP errors; a negative errno where that fails. */
+/* Opens a connected socket that reports ICMP errors. Returns a negative errno on failure. */
 static int open_datagram(const struct sockaddr_storage *to, const struct sockaddr_storage *from, socklen_t length, bool is_whole)
 {
 	static const int on = 1, probe4 = IP_PMTUDISC_PROBE, probe6 = IPV6_PMTUDISC_PROBE;
@@ -63,7 +66,7 @@ static int open_datagram(const struct sockaddr_storage *to, const struct sockadd
 		return -errno;
 	if (setsockopt(fd, is_ipv4 ? IPPROTO_IP : IPPROTO_IPV6, is_ipv4 ? IP_RECVERR : IPV6_RECVERR, &on, sizeof(on)) < 0)
 		error = errno;
-	/* Sent as it is or not at all, whatever the kernel has heard of the path before. */
+	/* Send the datagram unfragmented or not at all, whatever path MTU the kernel has learned. */
 	if (!error && is_whole && is_ipv4 && setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe4, sizeof(probe4)) < 0)
 		error = errno;
 	if (!error && is_whole && !is_ipv4 && setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &probe6, sizeof(probe6)) < 0)
@@ -88,7 +91,7 @@ static bool get_number(JSContext *ctx, JSValueConst question, uint32_t at, int32
 	return is_number;
 }
 
-/* Reads element `at` of a question as an address; `*length` is 0 where it holds no bytes. */
+/* Reads element `at` of a question as an address; `*length` is 0 if it contains no bytes. */
 static bool get_address(JSContext *ctx, JSValueConst question, uint32_t at, uint8_t *to, size_t *length)
 {
 	JSValue value = JS_GetPropertyUint32(ctx, question, at);
@@ -101,7 +104,7 @@ static bool get_address(JSContext *ctx, JSValueConst question, uint32_t at, uint
 	return is_read;
 }
 
-/* Sends what a question, [to, from, port, bytes, isWhole], asks for. False after throwing. */
+/* Sends the probe of a question, [to, from, port, bytes, isWhole]. False if it has thrown. */
 static bool send_probe(JSContext *ctx, JSValueConst question, struct udp_probe *probe, struct pollfd *socket)
 {
 	static const uint8_t payload[LARGEST_DATAGRAM];
@@ -134,7 +137,7 @@ static bool send_probe(JSContext *ctx, JSValueConst question, struct udp_probe *
 	return true;
 }
 
-/* Waits for answers until all have come or the time is over. */
+/* Waits until all answers have arrived or the time is over. */
 static void await_answers(struct udp_probe *probes, struct pollfd *sockets, uint32_t count, int64_t timeout_us)
 {
 	int64_t deadline = now_us() + timeout_us;
@@ -166,7 +169,9 @@ static void await_answers(struct udp_probe *probes, struct pollfd *sockets, uint
 	}
 }
 
-/* probeUdp([[to, from, port, bytes, isWhole], ...], timeoutMs): [[errno, microseconds], ...]; ETIMEDOUT for silence */
+/*
+ * probeUdp([[to, from, port, bytes, isWhole], ...], timeoutMs): [[errno, microseconds], ...]; ETIMEDOUT for no answer
+ */
 static JSValue probe_udp(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	JSValue result = JS_EXCEPTION, length = JS_GetPropertyStr(ctx, argv[0], "length");
@@ -253,7 +258,7 @@ static JSValue connect_tcp(JSContext *ctx, JSValueConst self, int argc, JSValueC
 	return JS_NewInt32(ctx, stream.fd);
 }
 
-/* room(path): [bytes, bytes free, inodes, inodes free], free for whoever asks */
+/* room(path): [bytes, bytes free, inodes, inodes free]; free means available to the calling user */
 static JSValue room(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	const char *path = host_get_path(ctx, argv[0]);

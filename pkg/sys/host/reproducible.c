@@ -1,6 +1,6 @@
 /*
- * What would make two images of one script differ: QuickJS keeps the stack's addresses, which the kernel draws anew for
- * each process, and the time, as the seed of Math.random.
+ * Makes images of one script identical. Without this file they would differ, because QuickJS stores stack addresses,
+ * which the kernel randomises for each process, and the time, as the seed of Math.random.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +13,10 @@
 
 enum { STACK_BYTES = 8 << 20 };
 
-/* Far from the executable and its heap below, and from what the kernel maps above; within 39 bits, arm64's least. */
+/*
+ * Far from the executable and its heap below, and from the kernel's mappings above; within 39 bits, the minimum on
+ * arm64.
+ */
 static void *const stack_address = (void *)0x1000000000;
 
 static struct {
@@ -47,7 +50,7 @@ int host_on_fixed_stack(int (*work)(const char *, const char *), const char *fir
 int __real_gettimeofday(struct timeval *now, void *zone);
 int __wrap_gettimeofday(struct timeval *now, void *zone);
 
-/* Linked in place of libc's (--wrap). While the image is made, QuickJS asks once. */
+/* Linked instead of libc's function (--wrap). QuickJS calls it once while the image is made. */
 int __wrap_gettimeofday(struct timeval *now, void *zone)
 {
 	if (host_image.is_sealed)

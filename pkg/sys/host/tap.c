@@ -1,4 +1,4 @@
-/* Tap devices: rtnetlink can change and remove them, but only /dev/net/tun makes them (drivers/net/tun.c). */
+/* Tap devices: rtnetlink can change and remove them, but only /dev/net/tun can create them (drivers/net/tun.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
@@ -11,13 +11,13 @@
 
 static const char device[] = "/dev/net/tun";
 
-/* True, with the id in `id`, when the argument is one; -1 stands for none. */
+/* Reads an id; -1 means none. False if the argument is not a number. */
 static bool has_id(JSContext *ctx, JSValueConst value, int64_t *id)
 {
 	return !JS_ToInt64(ctx, id, value);
 }
 
-/* What is not yet persistent goes with its descriptor: an error leaves nothing behind. */
+/* A device that is not persistent yet disappears with its descriptor, so an error leaves nothing behind. */
 static const char *make_tap(int fd, struct ifreq *request, int64_t owner, int64_t group)
 {
 	if (ioctl(fd, TUNSETIFF, request) < 0)
@@ -31,7 +31,7 @@ static const char *make_tap(int fd, struct ifreq *request, int64_t owner, int64_
 	return NULL;
 }
 
-/* createTap(name, with several queues?, owner or -1, group or -1) */
+/* createTap(name, multiple queues?, owner or -1, group or -1) */
 static JSValue create_tap(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL };

@@ -1,5 +1,6 @@
 /*
- * TextEncoder and TextDecoder (WHATWG Encoding), UTF-8 only: what the code shared with the daemon uses and QuickJS lacks.
+ * TextEncoder and TextDecoder (WHATWG Encoding), UTF-8 only. The code shared with the daemon uses them, and QuickJS
+ * lacks them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ static JSValue construct(JSContext *ctx, JSValueConst target, int argc, JSValueC
 	JS_FreeValue(ctx, prototype);
 	if (argc > 0 && !is_utf8_label(ctx, argv[0])) {
 		JS_FreeValue(ctx, object);
-		return JS_ThrowRangeError(ctx, "only utf-8 is encoded and decoded here");
+		return JS_ThrowRangeError(ctx, "only utf-8 is supported");
 	}
 	/* new TextDecoder("utf-8", { fatal: true }) */
 	if (argc > 1 && JS_IsObject(argv[1]))
@@ -34,7 +35,10 @@ static JSValue construct(JSContext *ctx, JSValueConst target, int argc, JSValueC
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/* QuickJS writes half a surrogate pair as if it were a character of three bytes: ed, a0 to bf, any. So is U+FFFD. */
+/*
+ * QuickJS encodes half a surrogate pair like a character of three bytes (ed, a0 to bf, any). U+FFFD also has three
+ * bytes.
+ */
 static void replace_surrogates(uint8_t *bytes, size_t length)
 {
 	for (size_t at = 0; at + 2 < length; at++)
@@ -63,8 +67,8 @@ static JSValue encode(JSContext *ctx, JSValueConst self, int argc, JSValueConst 
 }
 
 /*
- * The length of the well-formed sequence at the front (Unicode, table 3-7). Where there is none: of the longest part of one,
- * at least a byte.
+ * Returns the length of the well-formed sequence at the start (Unicode, table 3-7). If there is none, returns the
+ * length of the longest valid prefix of a sequence, at least one byte.
  */
 static size_t sequence_length(const uint8_t *bytes, size_t length, bool *is_whole)
 {
@@ -92,7 +96,7 @@ static size_t sequence_length(const uint8_t *bytes, size_t length, bool *is_whol
 	return count;
 }
 
-/* How many bytes at the front are UTF-8. */
+/* Returns the number of bytes at the start that are UTF-8. */
 static size_t valid_length(const uint8_t *bytes, size_t length)
 {
 	size_t at = 0;
@@ -131,7 +135,7 @@ static JSValue decode_leniently(JSContext *ctx, const uint8_t *bytes, size_t len
 	return text;
 }
 
-/* What is not UTF-8 becomes U+FFFD, one for each longest part of a sequence; with `fatal` it is a TypeError. */
+/* Replaces invalid UTF-8 by U+FFFD, one for each longest prefix of a sequence; with `fatal`, throws a TypeError. */
 static JSValue decode(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	const uint8_t *bytes;

@@ -1,8 +1,7 @@
 /*
- * Unpacks what the build has packed: raw LZMA (xz --format=raw --lzma1), one stream whose unpacked size is known. Bytecode
- * packs by a fifth better than with DEFLATE. After Igor Pavlov's LZMA specification (public domain), for the parameters
- * lc=3, lp=0, pb=0. The stream is part of this file, so damage is a fault of the build: it is detected,
- * no more.
+ * Unpacks the build's data: raw LZMA (xz --format=raw --lzma1), one stream whose unpacked size is known. LZMA packs
+ * bytecode a fifth better than DEFLATE. Follows Igor Pavlov's LZMA specification (public domain) for the parameters
+ * lc=3, lp=0, pb=0. The stream is part of this executable, so damage is an error of the build; it is only detected.
  */
 #include "host.h"
 
@@ -32,7 +31,7 @@ struct lengths {
 	probability choice, choice2, low[8], middle[8], high[256];
 };
 
-/* All probabilities: an array of them, too, which begins at one half. */
+/* All probabilities, which start at one half. The structure is also accessed as an array of them. */
 struct model {
 	probability is_match[STATES], is_repeat[STATES], is_other[STATES], is_third[STATES], is_fourth[STATES];
 	probability is_long[STATES], slot[LENGTH_STATES][64], special[FULL_DISTANCES], align[1 << ALIGN_BITS];
@@ -84,7 +83,7 @@ static uint32_t take_bit(struct decoder *decoder, probability *is_zero)
 	return bit;
 }
 
-/* Bits that are each as likely as not. */
+/* Reads bits with equal probabilities. */
 static uint32_t take_even(struct decoder *decoder, int count)
 {
 	uint32_t value = 0;
@@ -99,7 +98,7 @@ static uint32_t take_even(struct decoder *decoder, int count)
 	return value;
 }
 
-/* The highest bit first. */
+/* Reads the highest bit first. */
 static uint32_t take_tree(struct decoder *decoder, probability *tree, int bits)
 {
 	uint32_t node = 1;
@@ -109,7 +108,7 @@ static uint32_t take_tree(struct decoder *decoder, probability *tree, int bits)
 	return node - (1u << bits);
 }
 
-/* The lowest bit first. */
+/* Reads the lowest bit first. */
 static uint32_t take_reversed(struct decoder *decoder, probability *tree, int bits)
 {
 	uint32_t node = 1, value = 0;
@@ -132,7 +131,7 @@ static uint32_t take_length(struct decoder *decoder, struct lengths *lengths)
 	return 16 + take_tree(decoder, lengths->high, 8);
 }
 
-/* Less one; UINT32_MAX marks the end. */
+/* Returns the distance minus one; UINT32_MAX marks the end. */
 static uint32_t take_distance(struct decoder *decoder, uint32_t length)
 {
 	struct model *model = &decoder->model;
@@ -149,7 +148,7 @@ static uint32_t take_distance(struct decoder *decoder, uint32_t length)
 	return distance + take_reversed(decoder, model->align, ALIGN_BITS);
 }
 
-/* `like` is the byte that a match would have brought; -1 behind another literal. */
+/* `like` is the byte at the last match distance, or -1 after another literal. */
 static uint8_t take_literal(struct decoder *decoder, uint8_t before, int like)
 {
 	probability *tree = &decoder->model.literal[LITERAL_SIZE * (before >> (8 - LITERAL_BITS))];
@@ -168,7 +167,7 @@ static uint8_t take_literal(struct decoder *decoder, uint8_t before, int like)
 	return (uint8_t)node;
 }
 
-/* An earlier distance is used again, and becomes the first of the four. False: the last one, for one byte alone. */
+/* Reuses an earlier distance, which becomes the first of the four. False: use the last distance for a single byte. */
 static bool take_repeat(struct decoder *decoder, uint32_t state, uint32_t distances[4])
 {
 	struct model *model = &decoder->model;

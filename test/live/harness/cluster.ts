@@ -119,8 +119,7 @@ export class Cluster {
   static async start(mode: Mode, cleanup: Cleanup, options: ClusterOptions = {}): Promise<Cluster> {
     const folder = makeFolder(mode, cleanup);
     const link = await makeNamespace(`${mode}-link`, cleanup);
-    await succeed("ip", ["-n", link.name, "link", "add", "br0", "type", "bridge"]);
-    await succeed("ip", ["-n", link.name, "link", "set", "br0", "up"]);
+    await succeed("ip", ["-n", link.name, "-batch", "-"], { input: "link add br0 type bridge\nlink set br0 up\n" });
     const cluster = new Cluster(mode, options, cleanup, folder, link);
     await cluster.#startApi();
     return cluster;
@@ -162,10 +161,10 @@ export class Cluster {
 
   async #plugIn(namespace: Namespace, number: number): Promise<void> {
     await this.#connect(namespace, `port${number}`, "eth0");
-    for (const address of this.#addressesOf(number)) {
-      const prefix = address.includes(":") ? `${address}/64` : `${address}/24`;
-      await succeed("ip", ["-n", namespace.name, "address", "add", prefix, "dev", "eth0", "nodad"]);
-    }
+    const commands = this.#addressesOf(number).map(
+      (address) => `address add ${address}/${address.includes(":") ? 64 : 24} dev eth0 nodad\n`,
+    );
+    await succeed("ip", ["-n", namespace.name, "-batch", "-"], { input: commands.join("") });
   }
 
   /** Gives a node a second interface on the link, eth1, without an address. */
@@ -175,9 +174,8 @@ export class Cluster {
 
   async #connect({ name }: Namespace, port: string, device: string): Promise<void> {
     const link = this.#link.name;
-    const veth = ["type", "veth", "peer", "name", device, "netns", name];
-    await succeed("ip", ["-n", link, "link", "add", port, ...veth]);
-    await succeed("ip", ["-n", link, "link", "set", port, "master", "br0", "up"]);
+    const commands = [`link add ${port} type veth peer name ${device} netns ${name}`, `link set ${port} master br0 up`];
+    await succeed("ip", ["-n", link, "-batch", "-"], { input: `${commands.join("\n")}\n` });
     await succeed("ip", ["-n", name, "link", "set", device, "up"]);
   }
 
@@ -196,8 +194,8 @@ export class Cluster {
       ],
       this.#cleanup,
     );
-    await server.says(/"ready":true/);
-    this.#api = { inside: await Inside.enter(namespace, this.#cleanup), server };
+    const [inside] = await Promise.all([Inside.enter(namespace, this.#cleanup), server.says(/"ready":true/)]);
+    this.#api = { inside, server };
   }
 
   /** Runs a program on the link between the nodes. */
@@ -271,8 +269,6 @@ export class Cluster {
 
   async #plugInMachine(name: string, number: number, podCIDRs: readonly string[]): Promise<Machine> {
     const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
-    await this.#plugIn(namespace, number);
-    await this.#register(name, number, podCIDRs);
     const folder = `${this.#folder}/${name}`;
     const [confDir, runDir, stateDir] = ["net.d", "run", "state"].map((part) => `${folder}/${part}`) as [
       string,
@@ -280,7 +276,10 @@ export class Cluster {
       string,
     ];
     for (const directory of [confDir, runDir, stateDir]) mkdirSync(directory, { recursive: true });
-    const inside = await Inside.enter(namespace, this.#cleanup, stateDir);
+    const [inside] = await Promise.all([
+      Inside.enter(namespace, this.#cleanup, stateDir),
+      this.#plugIn(namespace, number).then(() => this.#register(name, number, podCIDRs)),
+    ]);
     const netConf = `${folder}/net-conf.json`;
     this.configure({ netConf }, { Type: this.mode });
     const [address] = this.#addressesOf(number);

@@ -10,8 +10,13 @@ export interface Namespace {
   readonly path: string;
 }
 
+/** Names of this process's namespaces. Tests that run at the same time may use the same label. */
+const taken = new Set<string>();
+
 export async function makeNamespace(label: string, cleanup: Cleanup): Promise<Namespace> {
-  const name = `${OWN_PREFIX}${label}`;
+  let name = `${OWN_PREFIX}${label}`;
+  for (let number = 2; taken.has(name); number++) name = `${OWN_PREFIX}${number}-${label}`;
+  taken.add(name);
   await succeed("ip", ["netns", "add", name]);
   cleanup.push(() => removeNamespace(name));
   await succeed("ip", ["-n", name, "link", "set", "lo", "up"]);
@@ -20,4 +25,5 @@ export async function makeNamespace(label: string, cleanup: Cleanup): Promise<Na
 
 export async function removeNamespace(name: string): Promise<void> {
   if (existsSync(`/run/netns/${name}`)) await succeed("ip", ["netns", "del", name]);
+  taken.delete(name);
 }

@@ -47,15 +47,13 @@ export class PluginBed {
     const cleanup = new Cleanup();
     const number = ++beds;
     const stateDir = makeFolder("bed", cleanup);
-    const node = await makeNamespace(`bed${number}-node`, cleanup);
-    const pod = await makeNamespace(`bed${number}-pod`, cleanup);
-    return new PluginBed(
-      await Inside.enter(node, cleanup, stateDir),
-      await Inside.enter(pod, cleanup),
-      pod,
-      stateDir,
-      cleanup,
-    );
+    const enter = async (label: string, ownStateDir?: string) => {
+      const namespace = await makeNamespace(`bed${number}-${label}`, cleanup);
+      return { namespace, inside: await Inside.enter(namespace, cleanup, ownStateDir) };
+    };
+    // Hundreds of tests begin so: both at the same time.
+    const [node, pod] = await Promise.all([enter("node", stateDir), enter("pod")]);
+    return new PluginBed(node.inside, pod.inside, pod.namespace, stateDir, cleanup);
   }
 
   close(): Promise<void> {

@@ -19,11 +19,11 @@ export async function roll(cluster: Cluster, backend: Backend, way: Way, onNode?
   const announced = backend.Type === "auto" ? "vxlan" : backend.Type;
   for (const node of cluster.nodes) {
     onNode?.(node);
-    const reloads = countOf(node, "network configuration has changed");
+    const reloads = countOf(node, "network configuration changed");
     if (way === "restart") await node.weftd.stop("SIGTERM");
     cluster.configure(node, backend);
     if (way === "restart") cluster.restartWeftd(node);
-    else await eventually(() => assert(countOf(node, "network configuration has changed") > reloads, node, "reloads"));
+    else await eventually(() => assert(countOf(node, "network configuration changed") > reloads, node, "reloads"));
     await eventually(async () => {
       const { metadata } = (await cluster.api("GET", `/api/v1/nodes/${node.name}`)) as Announced;
       const data = JSON.parse(Object.entries(metadata.annotations).find(([key]) => isData(key))?.[1] ?? "null");
