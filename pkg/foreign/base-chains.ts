@@ -44,8 +44,8 @@ export class BaseChains {
    * time.
    */
   *look(families: ReadonlySet<number>): Look<NftChain[]> {
-    // With a dump each time, repairs took 1.6 to 8 times as long among 10,000 chains of kube-proxy, most of it the pause after a
-    // dump in vain; now at most 1.4 times (test/live/foreign-chains).
+    // With a dump each time, repairs took 1.6 to 8 times as long if kube-proxy had 10,000 chains. Most of that was the
+    // pause after a dump without result. Now they take at most 1.4 times as long (test/live/foreign-chains).
     const complete = this.#families;
     const dumped = [...families].filter((family) => !complete.has(family));
     const asked = [...this.#places].filter(([, { family }]) => families.has(family) && complete.has(family));

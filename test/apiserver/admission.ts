@@ -1,11 +1,11 @@
 /**
- * What an API server does with a ValidatingAdmissionPolicy (KEP-3488), by an implementation of CEL in JavaScript: conditions
- * first, then each validation, with the variables that it names; what cannot be evaluated is refused (failurePolicy Fail).
- * Objects and request are dynamic values, as they are there.
+ * Evaluates ValidatingAdmissionPolicies (KEP-3488) like an API server, with a JavaScript implementation of CEL:
+ * conditions first, then each validation, with the variables that it uses. An expression that cannot be evaluated
+ * rejects the request (failurePolicy Fail). Objects and request are dynamic values, as in the API server.
  */
 import { Environment } from "@marcbachmann/cel-js";
 
-/** A policy, as far as it is read. */
+/** The fields of a policy that are used. */
 export interface Policy {
   readonly kind: string;
   readonly metadata: { readonly name: string };
@@ -20,7 +20,7 @@ export interface AdmissionRequest {
 export interface Admission {
   readonly request: AdmissionRequest;
   readonly object: unknown;
-  /** null where it is created. */
+  /** null for a creation. */
   readonly oldObject: unknown;
 }
 
@@ -36,10 +36,10 @@ interface PolicySpec {
   }[];
 }
 
-/** Why a write to `resource` is refused, as an API server says it; undefined where all policies let it through. */
+/** The reason for rejecting a write to `resource`, in an API server's words; undefined if all policies allow it. */
 export type Admit = (resource: string, admission: Admission) => string | undefined;
 
-/** What the policies among `objects` say. */
+/** Combines the policies among `objects`. */
 export function admitBy(objects: readonly Policy[]): Admit {
   const policies = objects.filter(({ kind }) => kind === "ValidatingAdmissionPolicy");
   return (resource, admission) => {
@@ -53,13 +53,13 @@ export function admitBy(objects: readonly Policy[]): Admit {
   };
 }
 
-/** Why the policy refuses; undefined where it lets the request through. */
+/** The reason for the policy's rejection; undefined if it allows the request. */
 export function refusal(policy: Policy, admission: Admission): string | undefined {
   const spec = policy.spec as PolicySpec;
-  if (spec.failurePolicy !== "Fail") throw new Error(`${policy.metadata.name} lets pass what it cannot evaluate`);
+  if (spec.failurePolicy !== "Fail") throw new Error(`${policy.metadata.name} allows requests that it cannot evaluate`);
   const environment = new Environment({ homogeneousAggregateLiterals: false });
   for (const name of ["request", "object", "oldObject", "variables"]) environment.registerVariable(name, "dyn");
-  // cel-go's extension of strings, which Kubernetes has on, has it.
+  // Part of cel-go's string extension, which Kubernetes enables.
   environment.registerFunction("list.join(string): string", (list: readonly string[], separator: string) =>
     list.join(separator),
   );

@@ -1,4 +1,4 @@
-/** All that is stored: one store for each kind, with one counter of versions, and the Events. */
+/** Everything stored: one store for each kind, with a common version counter, and the Events. */
 import { EventStore } from "./events.ts";
 import { BUILT_IN, type Kind, NAMESPACES, NODES } from "./kinds.ts";
 import { nameOfNew } from "./names.ts";
@@ -6,13 +6,13 @@ import { type JsonObject, type KubeObject, keyOf } from "./resource.ts";
 import { type NodeStore, ObjectStore, Revision } from "./store.ts";
 
 export interface ClusterOptions {
-  /** How many changes of each kind the history keeps. Default 1000. */
+  /** The number of changes of each kind in the history. Default 1000. */
   readonly historyLimit?: number | undefined;
   readonly nowMs: () => number;
   readonly newUid: () => string;
 }
 
-/** What a server makes by itself when it starts. */
+/** Namespaces that a server makes when it starts. */
 const FIRST_NAMESPACES = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
 export class Cluster {
@@ -20,7 +20,7 @@ export class Cluster {
   readonly events: EventStore;
   readonly #options: ClusterOptions;
   readonly #revision = new Revision();
-  /** One for each kind that is served. */
+  /** One store for each served kind. */
   readonly #stores: ObjectStore[] = [];
 
   constructor(options: ClusterOptions) {
@@ -36,21 +36,21 @@ export class Cluster {
     this.of(NAMESPACES.plural).seed(seeds, version);
   }
 
-  /** Serves a kind from now on, as the creation of a CustomResourceDefinition has it. */
+  /** Serves an additional kind, as after the creation of a CustomResourceDefinition. */
   define(kind: Kind): ObjectStore {
     const store = new ObjectStore(kind, this.#storeOptions());
     this.#stores.push(store);
     return store;
   }
 
-  /** Does not know the kind any more, and deletes its objects, as the deletion of a CustomResourceDefinition has it. */
+  /** Stops serving the kind and deletes its objects, as after the deletion of a CustomResourceDefinition. */
   withdraw(plural: string): void {
     const store = this.of(plural);
     for (const { metadata } of store.list()) store.delete(keyOf(metadata));
     this.#stores.splice(this.#stores.indexOf(store), 1);
   }
 
-  /** Throws where no such kind is served. */
+  /** Throws if the kind is not served. */
   of(plural: string): ObjectStore {
     const store = this.#stores.find(({ kind }) => kind.plural === plural);
     if (store === undefined) throw new Error(`${plural} are not served`);
@@ -66,12 +66,12 @@ export class Cluster {
     return nameOfNew(metadata, this.#options.newUid);
   }
 
-  /** Whether the server knows any kind of this group and version. */
+  /** True if the server serves any kind of this group and version. */
   hasGroup(group: string, version: string): boolean {
     return this.#stores.some(({ kind }) => kind.group === group && kind.version === version);
   }
 
-  /** Deletes an object, and with a namespace all that is in it. Returns the last state. Throws 404. */
+  /** Deletes an object; for a namespace, also all objects in it. Returns the last state. Throws 404. */
   delete(store: ObjectStore, key: string): KubeObject {
     const object = store.get(key);
     const inside = store.kind === NAMESPACES ? this.#stores.filter(({ kind }) => kind.isNamespaced) : [];

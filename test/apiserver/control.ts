@@ -1,41 +1,41 @@
 /**
- * What a test asks of a stand-in that runs as a process of its own, in a namespace that the test is not in: JSON over
- * HTTP on a Unix socket, which has no namespace.
+ * Controls a test API server that runs in another process and network namespace: JSON over HTTP on a Unix socket, which
+ * does not depend on the network namespace.
  */
 import { createServer, type IncomingMessage, request } from "node:http";
 import type { Fault } from "./fault.ts";
 import type { JsonObject, NodeInput } from "./resource.ts";
 import type { ApiServer } from "./server.ts";
 
-/** Carried out in this order. */
+/** The fields are processed in this order. */
 export interface ControlRequest {
   readonly create?: readonly NodeInput[];
   readonly update?: readonly { readonly name: string; readonly patch: JsonObject }[];
   readonly remove?: readonly string[];
-  /** Any request of the API, as an administrator's: objects of kinds other than Node are made so. */
+  /** Any API request, made as an administrator. Objects of kinds other than Node are created this way. */
   readonly ask?: readonly { readonly method: string; readonly target: string; readonly body?: JsonObject }[];
-  /** The history is forgotten: every older version is 410. */
+  /** Discards the history: every older version is 410. */
   readonly compact?: boolean;
-  /** null ends the one before. */
+  /** null ends the previous fault. */
   readonly fault?: Fault | null;
-  /** null lets everybody in. */
+  /** null accepts every client. */
   readonly token?: string | null;
-  /** Cuts all connections in the middle of what they carry. */
+  /** Cuts all connections in the middle of a transfer. */
   readonly dropConnections?: boolean;
 }
 
 export interface Sight {
   readonly version: number;
-  /** Open ones. */
+  /** Number of open watches. */
   readonly watches: number;
-  /** Since the start, refused ones too. */
+  /** Since the start, including rejected ones. */
   readonly requests: number;
   readonly lists: number;
   readonly gets: number;
   readonly events: readonly JsonObject[];
 }
 
-/** Serves wishes until `server` is closed by the process's end. */
+/** Serves requests until the process exits. */
 export function serveControl(server: ApiServer, socketPath: string): Promise<void> {
   const control = createServer((message, response) => {
     readText(message)
@@ -54,13 +54,13 @@ export function serveControl(server: ApiServer, socketPath: string): Promise<voi
   });
 }
 
-/** The other end. Throws what the stand-in would not do. */
+/** The client side. Throws if the test API server rejects a request. */
 export function askControl(socketPath: string, order: ControlRequest): Promise<Sight> {
   return new Promise((resolve, reject) => {
     const asking = request({ socketPath, method: "POST", path: "/" }, (response) => {
       readText(response).then((text) => {
         if (response.statusCode === 200) resolve(JSON.parse(text) as Sight);
-        else reject(new Error(`the stand-in: ${text}`));
+        else reject(new Error(`test API server: ${text}`));
       }, reject);
     });
     asking.once("error", reject);

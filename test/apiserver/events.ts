@@ -1,4 +1,4 @@
-/** Events (core/v1): created, changed and listed, and nothing else. They have no watch and no history here. */
+/** Events (core/v1): can be created, changed and listed only. Here they have no watch and no history. */
 import { mergePatch } from "./mergepatch.ts";
 import { nameOfNew } from "./names.ts";
 import { isObject, type JsonObject } from "./resource.ts";
@@ -7,7 +7,7 @@ import { ApiError, badRequest } from "./status.ts";
 export interface EventStoreOptions {
   readonly nowMs: () => number;
   readonly newUid: () => string;
-  /** What a new Event gets as its version. */
+  /** Returns the version of a new Event. */
   readonly nextVersion: () => number;
 }
 
@@ -19,14 +19,14 @@ export class EventStore {
     this.#options = options;
   }
 
-  /** Of one namespace, or of all; oldest first. */
+  /** The Events of one namespace, or of all; oldest first. */
   list(namespace?: string): JsonObject[] {
     const all = [...this.#events.values()];
     if (namespace === undefined) return all;
     return all.filter(({ metadata }) => isObject(metadata) && metadata.namespace === namespace);
   }
 
-  /** Throws 400 for what is no Event, 409 where the name is taken. */
+  /** Throws 400 if the body is not an Event, 409 if the name is taken. */
   create(namespace: string, body: JsonObject): JsonObject {
     const { kind = "Event", metadata, involvedObject } = body;
     if (kind !== "Event") throw badRequest(`kind ${JSON.stringify(kind)} is no Event`);
@@ -52,7 +52,7 @@ export class EventStore {
     });
   }
 
-  /** A merge patch. Throws 404, and what `admit` throws of what would be stored. */
+  /** Applies a merge patch. Throws 404, and the exceptions of `admit` for the new object. */
   patch(
     namespace: string,
     name: string,

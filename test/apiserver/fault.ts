@@ -1,18 +1,18 @@
-/** How the stand-in misbehaves on request. */
+/** Faults that the test API server can simulate. */
 
 export type Fault =
-  /** Answers with an error status; where `count` is given, so many requests only. */
+  /** Answers with an error status; if `count` is given, only that many requests. */
   | {
       readonly kind: "refuse";
       readonly status: number;
       readonly retryAfterSeconds?: number;
       readonly count?: number;
     }
-  /** Takes requests and never answers; open watches fall silent. */
+  /** Accepts requests and never answers. Open watches send nothing more. */
   | { readonly kind: "hang" }
-  /** Answers watches with a good head, and nothing comes after it; open watches fall silent. */
+  /** Answers watches with a valid header and then sends nothing. Open watches send nothing more. */
   | { readonly kind: "mute" }
-  /** Ends every watch at once as too old, which makes clients list again. */
+  /** Ends every watch immediately as too old, so that clients list again. */
   | { readonly kind: "expire" }
-  /** Ends every answer in its middle, in an orderly way. */
+  /** Truncates every answer in the middle, and ends it regularly. */
   | { readonly kind: "truncate" };

@@ -1,6 +1,6 @@
 /**
- * The API as a function: a request in, an answer or the plan of a watch out. No sockets and no clock, so that the
- * recorded exchanges can be replayed through it directly.
+ * The API as a function: takes a request, and returns an answer or the description of a watch. Uses no sockets and no
+ * clock, so that tests replay the recorded exchanges through it directly.
  */
 import type { Admission, Admit } from "./admission.ts";
 import type { Cluster } from "./cluster.ts";
@@ -40,27 +40,27 @@ export interface Answer {
   readonly body: string;
 }
 
-/** What becomes of a request: an answer, or a watch that the shell has to keep open. */
+/** The result of a request: an answer, or a watch that the HTTP server keeps open. */
 export type Outcome =
   | { readonly kind: "answer"; readonly answer: Answer }
   | { readonly kind: "watch"; readonly store: ObjectStore; readonly query: WatchQuery };
 
 export interface ApiOptions {
   readonly cluster: Cluster;
-  /** The one bearer token that is accepted; undefined lets everybody in. */
+  /** The only accepted bearer token; undefined accepts every client. */
   readonly token?: string | undefined;
-  /** What nobody may do, as "patch nodes/status" or "create events". Default: nothing. */
+  /** Actions forbidden to all clients, such as "patch nodes/status" or "create events". Default: none. */
   readonly forbidden?: ReadonlySet<string> | undefined;
-  /** What whoever brings a bearer token may do; whoever brings none is an administrator. Default: everything. */
+  /** The permitted actions of clients with a bearer token. Clients without one are administrators. Default: all. */
   readonly permits?: Permits | undefined;
-  /** What admission policies say of what they write. Default: nothing. */
+  /** The admission policies for writes of clients with a bearer token. Default: none. */
   readonly admit?: Admit | undefined;
 }
 
-/** Whoever asks, and is let in. */
+/** The user name of every accepted client. */
 const USER = "system:serviceaccount:weft:weftd";
 
-/** Version 1.36 in the form that /version answers; a client shows it and decides nothing by it. */
+/** Version 1.36 in the format of /version. Clients show it and decide nothing by it. */
 const VERSION = {
   major: "1",
   minor: "36",
@@ -77,7 +77,7 @@ const VERSION = {
   platform: "linux/amd64",
 } as const;
 
-/** Never throws for anything a client can send. */
+/** Never throws, whatever a client sends. */
 export function handle(options: ApiOptions, request: ApiRequest): Outcome {
   try {
     return route(options, request);
@@ -87,9 +87,9 @@ export function handle(options: ApiOptions, request: ApiRequest): Outcome {
   }
 }
 
-/** The answer that says no. */
+/** The answer for an error. */
 export function refuse(error: ApiError): Answer {
-  // Go's own router answers for what no group is there for, in its words.
+  // Go's own router answers for unserved groups, in its words.
   if (error.isPlain) return plainText(error.code, error.message);
   const answer = json(error.code, error.toStatus());
   const seconds = error.details?.retryAfterSeconds;
@@ -108,14 +108,14 @@ function route(options: ApiOptions, request: ApiRequest): Outcome {
   if (events !== null) return routeEvents(options, request, events[1], events[2]);
   const path = parsePath(pathname);
   if (path === undefined) throw groupNotFound();
-  // Who may not ask does not learn whether there is such a kind.
+  // A client without the right must not find out whether the kind exists.
   assertAllowed(options, request, targetOf(path));
   const store = storeOf(cluster, path);
   if (path.name === undefined) return routeCollection(options, request, store, path, searchParams);
   return routeObject(options, request, store, { ...path, name: path.name }, searchParams);
 }
 
-/** Throws 404: as JSON where the group and version are served, else as plain text. */
+/** Throws 404: as JSON if the group and version are served, else as plain text. */
 function storeOf(cluster: Cluster, { group, version, plural, namespace, name, subresource }: ApiPath): ObjectStore {
   const store = cluster.find(group, version, plural);
   if (store === undefined) throw cluster.hasGroup(group, version) ? pathNotFound() : groupNotFound();
@@ -161,7 +161,7 @@ function routeObject(
   }
 }
 
-/** What rights call a method, where it is another word. */
+/** RBAC verbs of HTTP methods, if they differ. */
 const VERBS: ReadonlyMap<string, string> = new Map([
   ["POST", "create"],
   ["PUT", "update"],
@@ -191,7 +191,7 @@ function assertAllowed({ forbidden, permits }: ApiOptions, request: ApiRequest, 
     throw notAllowed({ user: USER, verb, ...target });
 }
 
-/** Who brings a token is the weftd of the node that the token's end names, which a real one carries inside. */
+/** A client with a token is the weftd of the node that the token ends with. A real token contains the node's name. */
 function assertAdmitted(
   { admit }: ApiOptions,
   { headers, method }: ApiRequest,

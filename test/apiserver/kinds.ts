@@ -1,7 +1,7 @@
 /**
- * The kinds of objects that are served, and what a server does to each before it stores one: the fields that it fills in,
- * those that Go's encoder always writes, and those that can be selected by. As a kube-apiserver 1.36 does, as far as weft's
- * clients can see it; what only kubelets, schedulers and volumes read is left out.
+ * The served kinds of objects, and how a server completes each before it stores one: the fields that it fills in, those
+ * that Go's encoder always writes, and those usable in field selectors. Like kube-apiserver 1.36 as far as weft's
+ * clients can see; fields that only kubelets, schedulers and volumes read are omitted.
  */
 import { isObject, type Json, type JsonObject, type KubeObject, type NodeObject } from "./resource.ts";
 import { completeService } from "./service.ts";
@@ -13,19 +13,22 @@ export interface Kind<Stored extends KubeObject = KubeObject> {
   readonly plural: string;
   readonly kind: string;
   readonly isNamespaced: boolean;
-  /** It has a subresource `status`: what is written through the object itself leaves the status alone. */
+  /** It has a subresource `status`: writes to the object itself do not change the status. */
   readonly hasStatus: boolean;
-  /** A status that comes with a new object is stored. Only kubelets write one so, of their Nodes. */
+  /** Stores the status of a new object. Only kubelets write one, for their Nodes. */
   readonly isCreatedWithStatus?: boolean;
-  /** metadata.generation counts the changes of all but metadata and status. */
+  /** metadata.generation counts all changes except those of metadata and status. */
   readonly hasGeneration?: boolean;
-  /** A deletion is answered with the object instead of a Status. */
+  /** A deletion returns the object instead of a Status. */
   readonly returnsDeleted?: boolean;
-  /** Fields beside metadata.name and metadata.namespace that can be selected by, with the value of one that is absent. */
+  /**
+   * Fields usable in field selectors in addition to metadata.name and metadata.namespace, with the value for an absent
+   * field.
+   */
   readonly selectableFields: { readonly [path: string]: string };
-  /** What is written of an object without content, beside its metadata. */
+  /** The fields written for an object without content, in addition to its metadata. */
   readonly zero: JsonObject;
-  /** Fills in what the server does. `others`: the objects of the kind that are stored. Pure. */
+  /** Fills in the server's fields. `others`: the stored objects of the kind. Pure. */
   complete(object: KubeObject, others: () => readonly KubeObject[]): Stored;
 }
 
@@ -67,7 +70,7 @@ export const NAMESPACES: Kind = {
   zero: { spec: {}, status: {} },
   complete: (object) => {
     const { metadata } = object;
-    // The label is the server's: selectors of namespaces by name go by it.
+    // The server sets this label, for namespace selectors by name.
     const labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
     return {
       ...object,
@@ -95,7 +98,7 @@ export const PODS: Kind = {
   zero: { spec: { containers: null }, status: {} },
   complete: (object) => {
     const status = { phase: "Pending", ...partOf(object, "status") } as JsonObject;
-    // Either is written, both are read.
+    // Clients write either field and read both.
     const [first] = objectsOf(status.podIPs);
     if (first !== undefined) status.podIP = first.ip;
     else if (typeof status.podIP === "string") status.podIPs = [{ ip: status.podIP }];
@@ -148,7 +151,7 @@ export const SERVICE_CIDRS: Kind = {
   complete: (object) => ({ spec: {}, status: {}, ...object }),
 };
 
-/** What a server knows of itself, beside Nodes; a CRD adds others. */
+/** Kinds that a server serves without CRDs, in addition to Nodes. */
 export const BUILT_IN: readonly Kind[] = [NAMESPACES, PODS, SERVICES, ENDPOINT_SLICES, NETWORK_POLICIES, SERVICE_CIDRS];
 
 /** A kind as a CustomResourceDefinition without defaults makes it. */

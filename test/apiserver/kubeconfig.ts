@@ -1,4 +1,4 @@
-/** A kubeconfig for the stand-in. Written as JSON, which is YAML too and needs no quoting rules. */
+/** A kubeconfig for the test API server. Written as JSON, which is also YAML and needs no quoting rules. */
 
 export interface KubeconfigOptions {
   readonly url: string;
@@ -10,7 +10,7 @@ export interface KubeconfigOptions {
 export function formatKubeconfig({ url, token, authority }: KubeconfigOptions): string {
   const trust =
     authority === undefined
-      ? // Clients refuse plain HTTP unless they are told that nothing will be verified.
+      ? // Clients refuse plain HTTP unless verification is switched off.
         { "insecure-skip-tls-verify": true }
       : { "certificate-authority-data": Buffer.from(authority).toString("base64") };
   const config = {

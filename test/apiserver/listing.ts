@@ -1,6 +1,6 @@
 /**
- * Lists in pages. The continue token holds the version of the first page and the key to go on after, so that all
- * pages together show the set at one moment; its encoding is kube-apiserver's.
+ * Lists in pages. The continue token has the version of the first page and the key after which the next page starts, so
+ * that all pages together show the set at one moment. Its encoding is kube-apiserver's.
  */
 import { type JsonObject, type KubeObject, keyOf } from "./resource.ts";
 import { EVERYTHING, type Scope } from "./selector.ts";
@@ -9,18 +9,21 @@ import type { ObjectStore } from "./store.ts";
 
 export interface ListPage {
   readonly objects: readonly KubeObject[];
-  /** The list's own metadata: resourceVersion, and continue and remainingItemCount when there is more. */
+  /** The list's own metadata: resourceVersion; continue and remainingItemCount if there is more. */
   readonly metadata: JsonObject;
 }
 
-/** One page of the list of what `scope` selects that `query` (limit, continue, resourceVersion, resourceVersionMatch) asks for. */
+/**
+ * Returns one page of the objects that `scope` selects, according to `query` (limit, continue, resourceVersion,
+ * resourceVersionMatch).
+ */
 export function listPage(store: ObjectStore, query: URLSearchParams, scope: Scope = EVERYTHING): ListPage {
   const token = query.get("continue");
   const version = parseVersion(query);
   const match = query.get("resourceVersionMatch");
   assertMatch(match, version, token);
   let limit = parseCount(query, "limit");
-  // Version 0 means "whatever you have at hand": a real server answers from its cache, and that knows no pages.
+  // Version 0 means "any version": a real server answers from its cache, which does not support pages.
   if (version === 0) limit = 0;
 
   let at = store.version;
@@ -30,7 +33,8 @@ export function listPage(store: ObjectStore, query: URLSearchParams, scope: Scop
     ({ version: at, after } = parseContinue(token));
   } else if (version !== undefined && version > 0) {
     if (match === "Exact") at = version;
-    // Not older than `version`: the present is, unless the version lies in the future, which list() refuses.
+    // "Not older than `version`": the present version is valid, unless `version` is in the future, which list()
+    // rejects.
     else if (version > store.version) at = version;
   }
   const objects = listAt(store, at, token !== null && token !== "").filter(
@@ -41,12 +45,12 @@ export function listPage(store: ObjectStore, query: URLSearchParams, scope: Scop
   const page = objects.slice(0, limit);
   const last = page.at(-1);
   metadata.continue = formatContinue(at, last === undefined ? "" : startOf(last, scope));
-  // How many of the others are selected, a real server does not look.
+  // A real server does not count how many of the remaining objects are selected.
   if (!scope.isSelective) metadata.remainingItemCount = objects.length - limit;
   return { objects: page, metadata };
 }
 
-/** The key of an object below what is listed: all namespaces, or one. */
+/** The key of an object within the listed scope: all namespaces, or one. */
 function startOf({ metadata }: KubeObject, { namespace }: Scope): string {
   return namespace === undefined ? keyOf(metadata) : metadata.name;
 }
@@ -68,7 +72,7 @@ function assertMatch(match: string | null, version: number | undefined, token: s
   if (match === "Exact" && version === 0) throw badRequest("resourceVersionMatch Exact is forbidden for version 0");
 }
 
-/** The query's resourceVersion; undefined when absent or empty. Throws 400. */
+/** The query's resourceVersion; undefined if absent or empty. Throws 400. */
 export function parseVersion(query: URLSearchParams): number | undefined {
   const text = query.get("resourceVersion");
   if (text === null || text === "") return undefined;
@@ -76,14 +80,14 @@ export function parseVersion(query: URLSearchParams): number | undefined {
   return Number(text);
 }
 
-/** A non-negative number of the query, 0 when absent. Throws 400. */
+/** A non-negative number of the query, 0 if absent. Throws 400. */
 export function parseCount(query: URLSearchParams, key: string): number {
   const text = query.get(key) ?? "0";
   if (!/^\d{1,9}$/.test(text)) throw badRequest(`Invalid value: "${text}": ${key} is not a number`);
   return Number(text);
 }
 
-/** The key to start from is the last one with a NUL behind it: the smallest key that is greater. */
+/** The start key is the last key plus a NUL byte: the smallest greater key. */
 export function formatContinue(version: number, lastKey: string): string {
   const token = JSON.stringify({ v: "meta.k8s.io/v1", rv: version, start: `/${lastKey}\0` });
   return Buffer.from(token).toString("base64url");
@@ -96,7 +100,7 @@ export function parseContinue(token: string): { version: number; after: string }
   try {
     content = JSON.parse(bytes.toString("utf8"));
   } catch {
-    // Go's decoder names the first byte that cannot begin a value, as a Latin-1 character.
+    // Go's decoder reports the first byte that cannot begin a value, as a Latin-1 character.
     const first = bytes.toString("latin1").charAt(0);
     throw badContinue(`invalid character '${first}' looking for beginning of value`);
   }

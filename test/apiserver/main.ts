@@ -1,9 +1,9 @@
 /**
- * The stand-in as a process of its own:
+ * The test API server as a separate process:
  *
  *     node test/apiserver/main.ts --listen 10.0.0.1:6443 --kubeconfig-out /run/api.kubeconfig
  *
- * Prints one line of JSON once it answers, and ends with status 0 on SIGTERM or SIGINT.
+ * Prints one line of JSON when it is ready, and exits with status 0 on SIGTERM or SIGINT.
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -62,7 +62,7 @@ function parseListen(text: string | undefined): { host: string; port: number } {
   return { host, port: Number(match?.[3]) };
 }
 
-/** What the manifest's roles give to weftd's account, and what its admission policies say of that. */
+/** The rights that the manifest's roles give to weftd's account, and its admission policies. */
 function readRbac(path: string): Pick<ApiServerOptions, "permits" | "admit"> {
   const objects = parseAllDocuments(readFileSync(path, "utf8")).map(
     (document) => document.toJS() as RbacObject & Policy,
@@ -72,7 +72,8 @@ function readRbac(path: string): Pick<ApiServerOptions, "permits" | "admit"> {
 
 function readTls(certificate?: string, key?: string, authority?: string): Pick<ApiServerOptions, "tls"> {
   if (certificate === undefined && key === undefined && authority === undefined) return {};
-  if (certificate === undefined || key === undefined) throw new Error(`--tls-cert and --tls-key go together\n${USAGE}`);
+  if (certificate === undefined || key === undefined)
+    throw new Error(`--tls-cert and --tls-key must be given together\n${USAGE}`);
   const tls = { certificate: readFileSync(certificate, "utf8"), key: readFileSync(key, "utf8") };
   return { tls: authority === undefined ? tls : { ...tls, authority: readFileSync(authority, "utf8") } };
 }

@@ -1,7 +1,7 @@
 /**
- * Which form of an object the client wants, from its Accept header: whole objects, only their metadata
- * (`application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1`), or a table for people (`as=Table`). The first clause
- * that can be served wins; protobuf is not served, as a server may choose.
+ * Chooses the form of an object from the client's Accept header: the whole object, only its metadata
+ * (`application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1`), or a table for people (`as=Table`). The first
+ * supported clause wins. Protobuf is not supported, which a server may choose.
  */
 import { apiVersionOf, type Kind, NODES } from "./kinds.ts";
 import type { JsonObject, KubeObject, NodeObject } from "./resource.ts";
@@ -10,7 +10,7 @@ import { presentTable } from "./table.ts";
 
 export type Form = "whole" | "metadata" | "table";
 
-/** What is asked for: one object (also each event of a watch) or a list of them. */
+/** The requested item: one object (also each event of a watch), or a list. */
 export type Target = "object" | "list";
 
 const META_GROUP = "meta.k8s.io";
@@ -19,8 +19,8 @@ const META_VERSION = `${META_GROUP}/v1`;
 const SUPPORTED = "application/json";
 
 /**
- * Throws 406 where no clause can be served, also when the list form is asked for a single object or the reverse. Of what is
- * not `tabular` there are no tables, since the stand-in knows the columns of Nodes alone.
+ * Throws 406 if no clause is supported, and if the list form is requested for a single object or vice versa. Tables
+ * exist only if `tabular`, since the test API server has only the columns of Nodes.
  */
 export function negotiateForm(accept: string | undefined, target: Target, tabular = true): Form {
   let refusal: ApiError | undefined;
@@ -43,7 +43,7 @@ function wrongForm(as: string, target: Target): ApiError {
   return new ApiError(406, "NotAcceptable", `you requested ${as}, but the requested object is ${what}`, {});
 }
 
-/** One object in the asked form. */
+/** One object in the requested form. */
 export function present(object: KubeObject, form: Form): JsonObject {
   if (form === "whole") return object;
   if (form === "table")
@@ -51,7 +51,7 @@ export function present(object: KubeObject, form: Form): JsonObject {
   return { kind: PARTIAL, apiVersion: META_VERSION, metadata: object.metadata };
 }
 
-/** A bookmark's object in the asked form: one that carries nothing but a version. */
+/** A bookmark's object in the requested form. It contains only a version. */
 export function presentBookmark(
   kind: Kind,
   version: number,
@@ -65,7 +65,7 @@ export function presentBookmark(
   return { kind: kind.kind, apiVersion: apiVersionOf(kind), metadata, ...kind.zero };
 }
 
-/** A list in the asked form. Items of a whole list carry no kind and apiVersion of their own, metadata items do. */
+/** A list in the requested form. Items of a whole list have no kind and apiVersion of their own; metadata items do. */
 export function presentList(kind: Kind, objects: readonly KubeObject[], metadata: JsonObject, form: Form): JsonObject {
   if (form === "table") return presentTable(objects as readonly NodeObject[], metadata, Date.now());
   if (form === "metadata") {
@@ -77,7 +77,7 @@ export function presentList(kind: Kind, objects: readonly KubeObject[], metadata
   return { kind: `${kind.kind}List`, apiVersion: apiVersionOf(kind), metadata, items };
 }
 
-/** Whether `kind` has the form of a table. */
+/** True if `kind` has a table form. */
 export function isTabular(kind: Kind): boolean {
   return kind.plural === NODES.plural;
 }

@@ -1,7 +1,7 @@
 /** JSON merge patch, RFC 7386. */
 import { isObject, type Json, type JsonObject } from "./resource.ts";
 
-/** `target` with `patch` applied: null removes a key, an object is merged, anything else replaces. Pure. */
+/** Returns `target` with `patch` applied: null removes a key, an object is merged, any other value replaces. Pure. */
 export function mergePatch(target: Json | undefined, patch: Json): Json {
   if (!isObject(patch)) return patch;
   const merged: JsonObject = isObject(target) ? { ...target } : {};

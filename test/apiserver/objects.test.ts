@@ -13,7 +13,7 @@ const SERVICES = "/api/v1/namespaces/default/services";
 
 function start() {
   const cluster = new Cluster({ nowMs: Date.now, newUid: randomUUID });
-  /** The answer's status and body; of a body that is no JSON the text. */
+  /** The answer's status and body; the text if the body is not JSON. */
   function ask(method: string, target: string, body?: JsonObject, type = "application/json") {
     const headers = { "content-type": type };
     const text = body === undefined ? "" : JSON.stringify(body);
@@ -49,13 +49,13 @@ describe("paths", () => {
     expect(start().ask(method, target, { metadata: { name: "a" } }).status).toBe(status);
   });
 
-  test("what no group is served for is plain text, what the group lacks a Status", () => {
+  test("an unserved group is answered in plain text, an unserved kind with a Status", () => {
     const { ask } = start();
     expect(ask("GET", "/apis/networking.k8s.io/v2/networkpolicies").body).toEqual({ text: "404 page not found\n" });
     expect(ask("GET", "/apis/networking.k8s.io/v1/ingresses").body).toMatchObject({ kind: "Status", code: 404 });
   });
 
-  test("a kind comes and goes with its CustomResourceDefinition", () => {
+  test("a kind is added and removed with its CustomResourceDefinition", () => {
     const { cluster, ask } = start();
     const target = "/apis/example.org/v1/widgets";
     const names = { group: "example.org", version: "v1", plural: "widgets", kind: "Widget", isNamespaced: false };
@@ -72,7 +72,7 @@ describe("paths", () => {
 });
 
 describe("writing", () => {
-  test("a Service gets its defaults, an address and node ports that are free", () => {
+  test("a Service gets its defaults, an address and free node ports", () => {
     const { ask } = start();
     const spec = { type: "NodePort", ports: [{ port: 80 }, { port: 53, protocol: "UDP", nodePort: 30_000 }] };
     const made = ask("POST", SERVICES, { metadata: { generateName: "web-" }, spec });
@@ -105,13 +105,13 @@ describe("writing", () => {
     [{ metadata: { name: "a", resourceVersion: "1" } }, 400],
     [{ metadata: { name: "a", labels: { "": "x" } } }, 422],
     [{ metadata: { name: "taken" } }, 409],
-  ])("creating %j is refused with %i", (body, status) => {
+  ])("rejects the creation of %j with %i", (body, status) => {
     const { ask } = start();
     ask("POST", SERVICES, { metadata: { name: "taken" } });
     expect(ask("POST", SERVICES, body).status).toBe(status);
   });
 
-  test("refusals name the group; a namespace that is not there is named", () => {
+  test("errors name the group, and a missing namespace", () => {
     const { ask } = start();
     expect(ask("GET", `${SLICES}/a`).body).toMatchObject({
       message: 'endpointslices.discovery.k8s.io "a" not found',
@@ -123,7 +123,7 @@ describe("writing", () => {
     });
   });
 
-  test("PUT replaces what it saw, and is a conflict where it saw another state", () => {
+  test("PUT replaces the version it read, and conflicts with any other", () => {
     const { ask } = start();
     const made = ask("POST", SERVICES, {
       metadata: { name: "a", labels: { x: "1" } },
@@ -136,7 +136,7 @@ describe("writing", () => {
     expect(ask("PUT", `${SERVICES}/a`, { metadata: { name: "b" } }).status).toBe(400);
   });
 
-  test("the status goes through its subresource, and nothing else does", () => {
+  test("the status is written only through its subresource, and nothing else is", () => {
     const { ask } = start();
     const target = "/api/v1/namespaces/default/pods";
     const made = ask("POST", target, {
@@ -170,7 +170,7 @@ describe("writing", () => {
 });
 
 describe("deletion", () => {
-  test("is answered with the object or a Status, as its kind has it", () => {
+  test("returns the object or a Status, depending on its kind", () => {
     const { ask } = start();
     ask("POST", SERVICES, { metadata: { name: "a" } });
     ask("POST", SLICES, { metadata: { name: "a" }, addressType: "IPv4" });
@@ -197,7 +197,7 @@ describe("deletion", () => {
     expect([ask("GET", `${SERVICES}/a`).status, events]).toEqual([404, ["MODIFIED", "DELETED"]]);
   });
 
-  test("of a namespace takes with it what is in it", () => {
+  test("of a namespace deletes the objects in it", () => {
     const { cluster, ask } = start();
     ask("POST", "/api/v1/namespaces", { metadata: { name: "team" } });
     ask("POST", "/api/v1/namespaces/team/services", { metadata: { name: "a" } });
@@ -214,7 +214,7 @@ describe("deletion", () => {
 });
 
 describe("watches and lists with selectors", () => {
-  test("an object that enters the selection is ADDED, one that leaves it DELETED as it was", () => {
+  test("an object that starts to match is ADDED, one that stops matching is DELETED in its old state", () => {
     const { cluster, ask } = start();
     const stored = cluster.of("services");
     const target = `/api/v1/services?watch=1&resourceVersion=${stored.version}&labelSelector=app%3Dweb`;
@@ -246,11 +246,11 @@ describe("watches and lists with selectors", () => {
       ["DELETED", "4"],
     ]);
     expect(events[2]?.object.metadata.resourceVersion).toBe(left);
-    // A watch that begins at the same version later is told the same.
+    // A watch that starts later at the same version gets the same events.
     expect(startWatch(stored, outcome.query).lines).toEqual(live);
   });
 
-  test("pages of one namespace go on where they ended, in the order of etcd's keys", () => {
+  test("pages of one namespace continue where they ended, in the order of etcd's keys", () => {
     const { ask } = start();
     for (const namespace of ["a", "a-b"]) {
       ask("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
@@ -271,7 +271,7 @@ describe("watches and lists with selectors", () => {
   });
 });
 
-test("rights are those of the group: one on core's pods gives none on others'", () => {
+test("rights apply to their group: a right on core's pods gives none on another group's", () => {
   const account = { kind: "ServiceAccount", name: "weftd", namespace: "weft" };
   const rules = [
     { apiGroups: [""], resources: ["services"], verbs: ["list"] },
@@ -303,6 +303,6 @@ test("rights are those of the group: one on core's pods gives none on others'", 
   const slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/a";
   expect([status(slice, "PUT"), status(slice, "PATCH"), status(slice)]).toEqual([404, 403, 403]);
   expect(status("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/b")).toBe(404);
-  // Who has no right does not learn that there is no such kind.
+  // A client without the right must not find out that the kind does not exist.
   expect(status("/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies")).toBe(403);
 });

@@ -10,10 +10,10 @@ export interface ApiPath {
   readonly subresource?: string | undefined;
 }
 
-/** What stands behind a Namespace's name where it is no kind of objects in it. */
+/** Path segments after a Namespace's name that are not a kind of objects in it. */
 const SUBRESOURCES_OF_NAMESPACES = ["status", "finalize"];
 
-/** undefined for what is no path of objects. Throws 404 for escapes that are none. */
+/** undefined for paths that are not of objects. Throws 404 for invalid escapes. */
 export function parsePath(pathname: string): ApiPath | undefined {
   const [, group = "", version = "", rest = ""] = /^\/apis?(?:(?<=s)\/([^/]+))?\/([^/]+)\/(.+)$/.exec(pathname) ?? [];
   const parts = rest.split("/").map(decodeSegment);

@@ -1,6 +1,11 @@
-/** What roles and their bindings let a service account do: RBAC's union of all rules that are bound to it. */
+/**
+ * The rights that roles and their bindings give to a service account: the union of all rules bound to it, as in RBAC.
+ */
 
-/** False: 403. `namespace` is undefined for what has none; `group` is the core group by default; `name` is that of one object. */
+/**
+ * False means 403. `namespace` is undefined for cluster-wide resources; `group` is the core group by default; `name` is
+ * that of one object.
+ */
 export type Permits = (
   verb: string,
   resource: string,
@@ -24,7 +29,7 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
-/** `objects` may hold others, too. Throws where a binding leads to a role that is not among them. */
+/** `objects` may contain other kinds. Throws if a binding refers to a role that is not among them. */
 export function permitsOf(objects: readonly RbacObject[], account: { namespace: string; name: string }): Permits {
   const bindings = objects.filter(
     ({ kind, subjects = [] }) =>
@@ -55,7 +60,7 @@ function rulesOf(objects: readonly RbacObject[], { kind, metadata, roleRef }: Rb
   return role.rules ?? [];
 }
 
-/** A rule that names objects covers no request without a name, such as a list or a creation. */
+/** A rule with resource names covers no request without a name, such as a list or a creation. */
 function covers(rule: Rule, verb: string, group: string, resource: string, name: string): boolean {
   const { apiGroups = [], resources = [], resourceNames, verbs } = rule;
   const has = (list: readonly string[], value: string) => list.includes(value) || list.includes("*");

@@ -1,10 +1,10 @@
-/** Objects out of the recordings of a real kube-apiserver (test/vectors/kube-api). */
+/** Objects from the recordings of a real kube-apiserver (test/vectors/kube-api). */
 import { readFileSync } from "node:fs";
 import type { KubeObject } from "../../pkg/cluster/resource.ts";
 
 const FOLDER = new URL("../vectors/kube-api/", import.meta.url);
 
-/** Request, head and body of an answer are parted by empty lines. */
+/** Empty lines separate the request from the answer's head and body. */
 function bodyOf(name: string): string {
   return readFileSync(new URL(name, FOLDER), "utf8").split("\n\n").slice(2).join("\n\n");
 }
@@ -14,7 +14,7 @@ export function recordedItems(name: string): KubeObject[] {
   return (JSON.parse(bodyOf(name)) as { items: KubeObject[] }).items;
 }
 
-/** The objects of a watch's events, bookmarks left out. */
+/** The objects of a watch's events, without bookmarks. */
 export function recordedEvents(name: string): KubeObject[] {
   const events = bodyOf(name)
     .split("\n")

@@ -1,4 +1,4 @@
-/** The stand-in against recordings of a real kube-apiserver: same request, same state, same answer. */
+/** The test API server compared with recordings of a real kube-apiserver: same request, same state, same answer. */
 import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, describe, expect, test, vi } from "vitest";
@@ -45,7 +45,7 @@ function parseHeaders(lines: readonly string[]): Record<string, string> {
   );
 }
 
-/** What two servers cannot have in common for an object that each made by itself. */
+/** Values that necessarily differ between two servers that each created the object. */
 const OF_THE_SERVER = { uid: "(uid)", creationTimestamp: "(time)" } as const;
 
 function withoutIdentity(value: Json | undefined): Json | undefined {
@@ -72,7 +72,7 @@ function itemsOf(name: string): NodeInput[] {
   return (JSON.parse(readExchange(name).body) as { items: NodeInput[] }).items;
 }
 
-/** node-4 as the later recordings show it: made after the first ones, not in a whole form anywhere. */
+/** node-4 as the later recordings show it. It was created after the first ones, and no recording has it completely. */
 const NODE_4 = {
   metadata: { name: "node-4", resourceVersion: "366", annotations: { "node.alpha.kubernetes.io/ttl": "0" } },
 } as const satisfies NodeInput;
@@ -109,17 +109,17 @@ describe("recorded answers", () => {
     ["16-merge-patch.http", [NODE_1, NODE_2, NODE_4], 371],
     ["20-conflict.http", [NODE_1, NODE_2, NODE_4], 371],
     ["21-unsupported-media-type.http", [NODE_1, NODE_2, NODE_4], 371],
-  ] as const)("%s is answered alike", (name, nodes, version) => {
+  ] as const)("gives the same answer to %s", (name, nodes, version) => {
     const exchange = readExchange(name);
     expectSame(answer(clusterWith(nodes, version), exchange), exchange);
   });
 
-  test("a token that is not known is answered alike", () => {
+  test("an unknown token gets the same answer", () => {
     const exchange = readExchange("14-unauthorized.http");
     expectSame(answer(clusterWith(NODES_AT_362, 362), exchange, "another"), exchange);
   });
 
-  test("a right that is missing is answered alike", () => {
+  test("a missing right gets the same answer", () => {
     const exchange = readExchange("15-forbidden-patch.http");
     const forbidden = new Set(["patch nodes"]);
     expectSame(answer(clusterWith(NODES_AT_362, 362), exchange, undefined, forbidden), exchange);
@@ -131,7 +131,7 @@ describe("recorded answers", () => {
     const actual = JSON.parse(answer(clusterWith(NODES_AT_362, 362), exchange).body) as Table;
     vi.useRealTimers();
     const recorded = JSON.parse(exchange.body) as Table;
-    // What a column means is told in words of our own, and the list was recorded a moment before a Node's age was one.
+    // weft's descriptions of columns differ, and the list was recorded just before a Node's age changed by one.
     const withoutWords = (table: Table) => ({
       ...table,
       columnDefinitions: table.columnDefinitions.map(({ description, ...column }) => column),
@@ -139,11 +139,11 @@ describe("recorded answers", () => {
     expect(withoutWords(actual)).toEqual(withoutWords(recorded));
   });
 
-  test("a condition merged by its type leaves the others, and is answered alike", () => {
+  test("a condition merged by its type keeps the others, and gets the same answer", () => {
     const exchange = readExchange("18-strategic-merge-status-condition.http");
     const recorded = JSON.parse(exchange.body) as NodeInput & { status: { conditions: JsonObject[] } };
     expectSame(answer(clusterWith([recorded], 373), exchange), exchange);
-    // Sent when it was true already; so once more to a Node of which it is not.
+    // The recorded patch changed nothing; so it is applied once more to a Node that differs.
     const [, ...others] = recorded.status.conditions;
     const before = { type: "NetworkUnavailable", status: "True", reason: "NoRouteCreated", lastHeartbeatTime: null };
     const status = { ...recorded.status, conditions: [before, ...others] };
@@ -163,17 +163,17 @@ describe("recorded answers", () => {
     expect(named(actual.body)).toEqual(named(exchange.body));
   });
 
-  test("a merge patch with null takes the key away again", () => {
+  test("a merge patch with null removes the key", () => {
     const cluster = clusterWith([NODE_1], 371);
     answer(cluster, readExchange("16-merge-patch.http"));
     const exchange = readExchange("17-merge-patch-removes-key.http");
     expectSame(answer(cluster, exchange), exchange);
   });
 
-  test("an annotation key that is no qualified name is answered alike", () => {
+  test("an invalid annotation key gets the same answer", () => {
     const exchange = readExchange("22-invalid-annotation-key.http");
     const actual = answer(clusterWith([NODE_1], 371), exchange);
-    // The real server validates the metadata in four passes and lists the same cause once for each.
+    // The real server validates the metadata in four passes and lists the same cause for each.
     const recorded = JSON.parse(exchange.body) as { details: { causes: unknown[] } };
     expect(recorded.details.causes).toHaveLength(4);
     recorded.details.causes.splice(1);
@@ -190,7 +190,7 @@ describe("recorded answers", () => {
     expect(Object.keys({ major, minor, ...rest })).toEqual(Object.keys(recorded));
   });
 
-  test("/readyz is answered alike", () => {
+  test("/readyz gets the same answer", () => {
     const exchange = readExchange("25-readyz.http");
     const actual = answer(clusterWith([], 1), exchange);
     expect(actual.status).toBe(200);
@@ -200,7 +200,7 @@ describe("recorded answers", () => {
 });
 
 describe("recorded answers about other kinds", () => {
-  /** Objects that the recorded cluster had, too, and of which nothing is known but how many they were and what they sort after. */
+  /** Other objects of the recorded cluster, of which only the number and the sort order are known. */
   const others = (count: number, rest: JsonObject = {}): ObjectInput[] =>
     Array.from({ length: count }, (_, n) => ({ metadata: { name: `other-${n}`, namespace: "rec" }, ...rest }));
 
@@ -213,7 +213,7 @@ describe("recorded answers about other kinds", () => {
     ["35-list-pods-on-node.http", "pods", [...others(4), ...others(1, { spec: { nodeName: "n1" } })]],
     ["36-list-pods-metadata.http", "pods", others(9)],
     ["37-list-services-selector.http", "services", others(1)],
-  ] as const)("%s is answered alike", (name, plural, more) => {
+  ] as const)("gives the same answer to %s", (name, plural, more) => {
     const exchange = readExchange(name);
     const cluster = clusterWith([], 1);
     cluster.of(plural).seed([...more, ...itemsOf(name)], 6297);
@@ -226,12 +226,12 @@ describe("recorded answers about other kinds", () => {
     ["services", "/api/v1", itemsOf("30-list-services.http")],
     ["endpointslices", "/apis/discovery.k8s.io/v1", recordedSlices()],
     ["networkpolicies", "/apis/networking.k8s.io/v1", itemsOf("33-list-networkpolicies.http")],
-  ] as const)("%s made from the manifests of the recorded ones are stored as those were", (plural, root, recorded) => {
+  ] as const)("%s created from the manifests of the recorded ones are stored alike", (plural, root, recorded) => {
     const cluster = clusterWith([], 1);
     cluster.of("namespaces").create({ metadata: { name: "rec" } });
     for (const object of recorded) {
       const text = (object.metadata.annotations as JsonObject | undefined)?.[LAST_APPLIED];
-      // What a controller made has no manifest.
+      // Objects made by a controller have no manifest.
       if (typeof text !== "string") continue;
       const target = `${root}/namespaces/${String(object.metadata.namespace)}/${plural}`;
       const made = answer(cluster, { ...POST, request: { ...POST.request, target, body: text } });
@@ -242,7 +242,7 @@ describe("recorded answers about other kinds", () => {
     expect(cluster.of(plural).list()).not.toEqual([]);
   });
 
-  test("38: a group that is not served is answered alike", () => {
+  test("38: an unserved group gets the same answer", () => {
     const exchange = readExchange("38-crd-absent.http");
     const actual = answer(clusterWith([], 1), exchange);
     expect(actual.status).toBe(exchange.status);
@@ -262,7 +262,7 @@ describe("recorded answers about other kinds", () => {
     const { lines } = startWatch(slices, outcome.query);
     const later: string[] = [];
     slices.subscribe((change) => later.push(...formatChange(change, outcome.query)));
-    // The counter moved on by other objects, before the endpoint was said to be not ready.
+    // Other objects advanced the counter before the endpoint became not ready.
     cluster.nodes.seed([], 6299);
     slices.update("default/elsewhere", (slice) => slice);
     slices.update("rec/web-1", (slice) => {
@@ -278,7 +278,7 @@ const POST: Exchange = {
   ...{ status: 201, headers: {}, body: "" },
 };
 
-/** An object without what kubectl adds to it and what a server chooses, which an address is where the manifest has none. */
+/** An object without kubectl's additions and the server's choices; an address is a choice if the manifest has none. */
 function withoutChoices(object: ObjectInput, hasAddress: boolean): Json | undefined {
   const { kind: _kind, apiVersion: _apiVersion, metadata, spec, ...rest } = object;
   const { annotations: _annotations, resourceVersion: _version, ...named } = metadata;
@@ -301,7 +301,7 @@ describe("recorded watches", () => {
     return { store, query, ...startWatch(store, query) };
   }
 
-  test("07: creation, changes, deletion and the bookmark before the end", () => {
+  test("07: creation, changes, deletion, and the bookmark before the end", () => {
     const exchange = readExchange("07-watch-metadata-only.http");
     const cluster = clusterWith(NODES_AT_362, 362);
     cluster.nodes.create({ metadata: { name: "node-4" } });
@@ -317,7 +317,7 @@ describe("recorded watches", () => {
     expect(parseLines(sent)).toEqual(parseLines(exchange.body));
   });
 
-  test("08: an annotation written and removed, and bookmarks while nothing happens", () => {
+  test("08: an annotation written and removed, and bookmarks without changes", () => {
     const exchange = readExchange("08-watch-bookmarks-and-server-timeout.http");
     const cluster = clusterWith([NODE_1, NODE_2, NODE_4], 371);
     answer(cluster, readExchange("16-merge-patch.http"));
@@ -335,7 +335,7 @@ describe("recorded watches", () => {
     expect(parseLines(lines.join(""))).toEqual(parseLines(exchange.body));
   });
 
-  test("10: a version that is forgotten is answered 200 with an ERROR event", () => {
+  test("10: a forgotten version is answered 200 with an ERROR event", () => {
     const exchange = readExchange("10-watch-too-old.http");
     const { lines, from } = watchLines(clusterWith([], 350), exchange);
     expect(parseLines(lines.join(""))).toEqual(parseLines(exchange.body));

@@ -1,4 +1,6 @@
-/** The shape of what the stand-in stores: objects as JSON, of which it understands the metadata and carries the rest. */
+/**
+ * The type of stored objects: JSON, of which the test API server interprets the metadata and stores the rest unchanged.
+ */
 
 export type Json = null | boolean | number | string | Json[] | JsonObject;
 
@@ -32,14 +34,14 @@ export interface NodeObject extends KubeObject {
   status: JsonObject;
 }
 
-/** What a caller hands in; everything but the name, and the namespace where there is one, is filled in where it is missing. */
+/** A caller's input. Everything except the name, and the namespace of a namespaced kind, is filled in if missing. */
 export interface ObjectInput extends JsonObject {
   metadata: { name: string } & JsonObject;
 }
 
 export type NodeInput = ObjectInput;
 
-/** "namespace/name", or the name alone: the object's place among those of its kind, whose order is etcd's. */
+/** "namespace/name", or the name alone: the object's key within its kind. Keys sort as in etcd. */
 export function keyOf({ namespace, name }: { namespace?: Json | undefined; name: string }): string {
   return namespace ? `${String(namespace)}/${name}` : name;
 }
@@ -48,7 +50,7 @@ export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Equality of JSON values, without regard to the order of keys; a key that is undefined counts as absent. */
+/** Equality of JSON values, ignoring the order of keys. An undefined key counts as absent. */
 export function isSameJson(a: Json | undefined, b: Json | undefined): boolean {
   if (Array.isArray(a) && Array.isArray(b)) {
     return a.length === b.length && a.every((item, index) => isSameJson(item, b[index]));

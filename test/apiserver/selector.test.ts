@@ -42,14 +42,14 @@ test.each([
   expect(scope.selects(labelled(WEB))).toBe(expected);
 });
 
-test("an object without labels has none of them", () => {
+test("an object without labels matches only negative selectors", () => {
   const selects = (labelSelector: string) =>
     parseScope(SERVICES, undefined, new URLSearchParams({ labelSelector })).selects(labelled(undefined));
   expect([selects("app"), selects("!app"), selects("app!=web")]).toEqual([false, true, true]);
 });
 
 test.each(["=web", "app in web", "app in (web", "a b", "app,,web", "app=a b", "app!"])(
-  "labelSelector %j is refused with 400",
+  "rejects labelSelector %j with 400",
   (selector) => {
     expect(() => parseLabelSelector(selector)).toThrow(expect.objectContaining({ code: 400 }));
   },
@@ -85,7 +85,7 @@ test.each([
     '"addressType" is not a known field selector: only "metadata.name", "metadata.namespace"',
   ],
   [PODS, "spec.nodeName", `invalid field selector: "spec.nodeName"; can't understand "spec.nodeName"`],
-])("%o: fieldSelector %j is refused with 400", (kind, fieldSelector, message) => {
+])("%o: rejects fieldSelector %j with 400", (kind, fieldSelector, message) => {
   const read = () => parseScope(kind, undefined, new URLSearchParams({ fieldSelector }));
   expect(read).toThrow(expect.objectContaining({ code: 400, message }));
 });

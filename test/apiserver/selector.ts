@@ -1,12 +1,12 @@
-/** Which objects a list or a watch is about: a namespace, and selectors of labels and fields in their grammars. */
+/** The objects of a list or a watch: a namespace, and selectors of labels and fields in their grammars. */
 import type { Kind } from "./kinds.ts";
 import { isObject, type Json, type KubeObject } from "./resource.ts";
 import { badRequest } from "./status.ts";
 
 export interface Scope {
-  /** undefined: all of them. */
+  /** undefined: all namespaces. */
   readonly namespace?: string | undefined;
-  /** It has a selector. A real server does not count what remains of such a list. */
+  /** True if it has a selector. A real server does not count the remaining objects of such a list. */
   readonly isSelective: boolean;
   selects(object: KubeObject): boolean;
 }
@@ -20,7 +20,7 @@ interface Requirement {
   readonly test: Test;
 }
 
-/** Throws 400 for selectors that cannot be read, and for fields that objects of `kind` cannot be selected by. */
+/** Throws 400 for invalid selectors, and for fields that `kind` does not support. */
 export function parseScope(kind: Kind, namespace: string | undefined, query: URLSearchParams): Scope {
   const labels = parseLabelSelector(query.get("labelSelector") ?? "");
   const fields = parseFieldSelector(kind, query.get("fieldSelector") ?? "");
@@ -42,7 +42,7 @@ const EQUALS = new RegExp(`^(${KEY})\\s*(==|=|!=)\\s*(${VALUE})$`);
 const ONE_OF = new RegExp(`^(${KEY})\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
 const NUMBER = new RegExp(`^(${KEY})\\s*([<>])\\s*(-?\\d+)$`);
 
-/** "a", "!a", "a=b", "a==b", "a!=b", "a in (b, c)", "a notin (b, c)", "a > 1", with commas between. Throws 400. */
+/** "a", "!a", "a=b", "a==b", "a!=b", "a in (b, c)", "a notin (b, c)", "a > 1", separated by commas. Throws 400. */
 export function parseLabelSelector(text: string): Requirement[] {
   return splitOutsideParentheses(text).map((term) => parseLabelRequirement(term.trim(), text));
 }
@@ -53,7 +53,7 @@ function parseLabelRequirement(term: string, selector: string): Requirement {
   const [, exists] = EXISTS.exec(term) ?? [];
   if (exists !== undefined) return { key: exists, test: (value) => value !== undefined };
   const [, key, operator, wanted] = EQUALS.exec(term) ?? [];
-  // A label that is absent differs from every value.
+  // An absent label differs from every value.
   if (key !== undefined) return { key, test: (value) => (value === wanted) === (operator !== "!=") };
   const [, member, relation, list = ""] = ONE_OF.exec(term) ?? [];
   if (member !== undefined) {
@@ -83,7 +83,7 @@ function parseFieldSelector(kind: Kind, text: string): Requirement[] {
 
 function assertSelectable({ selectableFields, isNamespaced }: Kind, key: string): void {
   if (key === "metadata.name" || (key === "metadata.namespace" && isNamespaced) || key in selectableFields) return;
-  // The two wordings are those of kinds with and without fields of their own.
+  // A real server has two wordings: for kinds with and without selectable fields of their own.
   const isPlain = Object.keys(selectableFields).length === 0;
   const names = `only "metadata.name", "metadata.namespace"`;
   throw badRequest(isPlain ? `"${key}" is not a known field selector: ${names}` : `field label not supported: ${key}`);

@@ -1,4 +1,4 @@
-/** The HTTP shell: what only shows on a socket. */
+/** The HTTP server: behaviour that only a socket shows. */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -42,7 +42,7 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe("watch", () => {
-  test("sends changes as they come, bookmarks between, and ends at its timeout", async () => {
+  test("sends changes immediately and bookmarks in between, and ends at its timeout", async () => {
     const server = await start({ bookmarkMs: 100 });
     server.createNode({ metadata: { name: "a" } });
     const from = server.store.version;
@@ -56,7 +56,8 @@ describe("watch", () => {
       ["ADDED", "b"],
       ["DELETED", "a"],
     ]);
-    // On a busy machine the first bookmark may come before the first change; each names the last change before it.
+    // On a busy machine the first bookmark may precede the first change; each has the version of the last change before
+    // it.
     const versions = seen.map(({ type, object }, at) => {
       const before = seen.slice(0, at).filter((event) => event.type !== "BOOKMARK").length;
       return [type === "BOOKMARK" ? Number(object.metadata.resourceVersion) : undefined, from + before] as const;
@@ -67,19 +68,19 @@ describe("watch", () => {
     await until(() => server.watches() === 0);
   });
 
-  test("has no bookmarks unless asked for", async () => {
+  test("sends no bookmarks unless requested", async () => {
     const server = await start({ bookmarkMs: 50 });
     expect(await watch(server, "resourceVersion=1&timeoutSeconds=1")).toEqual([]);
   });
 
-  test("from no version begins with the present set", async () => {
+  test("without a version starts with the present set", async () => {
     const server = await start();
     server.createNode({ metadata: { name: "a" } });
     const [event] = await watch(server, "timeoutSeconds=1");
     expect([event?.type, event?.object.metadata.name]).toEqual(["ADDED", "a"]);
   });
 
-  test("from a forgotten version is an ERROR event of code 410, and the end", async () => {
+  test("from a forgotten version sends an ERROR event of code 410, and ends", async () => {
     const server = await start({ historyLimit: 1 });
     for (const name of ["a", "b", "c"]) server.createNode({ metadata: { name } });
     const events = await watch(server, "resourceVersion=1&timeoutSeconds=30");
@@ -88,7 +89,7 @@ describe("watch", () => {
 });
 
 describe("writing", () => {
-  test("nodes ignores a status, nodes/status ignores a spec, annotations go through both", async () => {
+  test("nodes ignores a status, nodes/status ignores a spec, and both write annotations", async () => {
     const server = await start();
     server.createNode({ metadata: { name: "a" } });
     const patch = (path: string, annotation: string) =>
@@ -137,7 +138,7 @@ describe("writing", () => {
     ["DELETE", `${NODES}/a/status`, "application/json", "", 405],
     ["POST", "/api/v1/widgets", "application/json", "{}", 404],
     ["POST", `${NODES}/%zz`, "application/json", "{}", 404],
-  ])("%s %s with %s %s is refused with %i and changes nothing", async (method, path, type, body, status) => {
+  ])("rejects %s %s with %s %s by %i, and changes nothing", async (method, path, type, body, status) => {
     const server = await start();
     server.createNode({ metadata: { name: "a" } });
     const before = server.store.list();
@@ -147,11 +148,11 @@ describe("writing", () => {
     expect(server.store.list()).toEqual(before);
   });
 
-  test("a body beyond the limit is refused with 413", async () => {
+  test("rejects a body beyond the limit with 413", async () => {
     const server = await start();
     const body = JSON.stringify({ metadata: { name: "a", annotations: { a: "x".repeat(4 * 1024 * 1024) } } });
     const headers = { "content-type": "application/json" };
-    // The server hangs up while the body is still coming, so the client may see that instead of the answer.
+    // The server closes the connection during the transfer, so the client may see that instead of the answer.
     const status = await fetch(`${server.url}${NODES}`, { method: "POST", headers, body }).then(
       (response) => response.status,
       () => 413,
@@ -162,7 +163,7 @@ describe("writing", () => {
 });
 
 describe("control", () => {
-  test("carries out requests of the API as an administrator's, in order, and reports one that is refused", async () => {
+  test("performs API requests as an administrator, in order, and reports a rejected one", async () => {
     const server = await start({ token: "secret", permits: () => false });
     const folder = mkdtempSync(join(tmpdir(), "weft-control-"));
     const socket = join(folder, "socket");
@@ -184,7 +185,7 @@ describe("control", () => {
 });
 
 describe("command line", () => {
-  test("answers once it says so, writes a kubeconfig, and ends with 0 on SIGTERM in spite of an open watch", async () => {
+  test("prints a line when ready, writes a kubeconfig, and exits with 0 on SIGTERM despite an open watch", async () => {
     const folder = mkdtempSync(join(tmpdir(), "weft-apiserver-"));
     const kubeconfig = join(folder, "kubeconfig");
     const main = new URL("main.ts", import.meta.url).pathname;
@@ -210,8 +211,8 @@ describe("command line", () => {
   test.each([
     [["--listen", "nowhere"], /--listen nowhere: expected HOST:PORT/],
     [["--listen", "127.0.0.1:0", "--bookmark-seconds", "0"], /--bookmark-seconds 0/],
-    [["--listen", "127.0.0.1:0", "--tls-cert", "x"], /--tls-cert and --tls-key go together/],
-  ])("%j ends with status 1 and says why", async (argv, message) => {
+    [["--listen", "127.0.0.1:0", "--tls-cert", "x"], /--tls-cert and --tls-key must be given together/],
+  ])("%j exits with status 1 and gives the reason", async (argv, message) => {
     const child = spawn(process.execPath, [new URL("main.ts", import.meta.url).pathname, ...argv]);
     const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
     let text = "";

@@ -1,7 +1,7 @@
 /**
- * A stand-in for kube-apiserver that knows Nodes, Events and what is in `kinds.ts`: the HTTP shell around `handler.ts`. What it answers is checked
- * against recordings of a real one (`recordings.test.ts`). It also keeps a log of requests, and can misbehave on
- * request, so that tests see what a client asked for and what it makes of a bad day.
+ * A test API server with Nodes, Events and the kinds of `kinds.ts`: the HTTP server around `handler.ts`. Recordings of
+ * a real kube-apiserver verify its answers (`recordings.test.ts`). It also logs requests, and simulates faults, so that
+ * tests see what a client requested and how it handles failures.
  */
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -27,17 +27,17 @@ export interface ApiServerOptions {
   /** Default 0: any free port. */
   readonly port?: number;
   readonly tls?: TlsFiles;
-  /** The only bearer token that is let in; without it everybody is. */
+  /** The only accepted bearer token. Without it, every client is accepted. */
   readonly token?: string;
-  /** What whoever brings a bearer token may do; whoever brings none is an administrator. Default: everything. */
+  /** The permitted actions of clients with a bearer token. Clients without one are administrators. Default: all. */
   readonly permits?: Permits;
-  /** What admission policies say of what they write. Default: nothing. */
+  /** The admission policies for writes of clients with a bearer token. Default: none. */
   readonly admit?: Admit;
   /** Time between two bookmarks of a watch. Default 60,000, as a real server. */
   readonly bookmarkMs?: number;
-  /** How many changes of each kind the history keeps. Default 1000. */
+  /** The number of changes of each kind in the history. Default 1000. */
   readonly historyLimit?: number;
-  /** What is stored; pass that of a closed server to go on where it ended. */
+  /** The stored objects. Pass those of a closed server to continue where it ended. */
   readonly cluster?: Cluster;
 }
 
@@ -45,7 +45,7 @@ export interface ApiServerOptions {
 export interface TlsFiles {
   readonly certificate: string;
   readonly key: string;
-  /** Who signed the certificate; clients of the kubeconfig trust it. Default: the certificate itself. */
+  /** The certificate of the signer, which the kubeconfig's clients trust. Default: the certificate itself. */
   readonly authority?: string;
 }
 
@@ -59,48 +59,48 @@ export interface RequestRecord extends ApiRequest {
 export interface ApiServer {
   readonly url: string;
   readonly port: number;
-  /** All that is stored. */
+  /** All stored objects. */
   readonly cluster: Cluster;
   /** The cluster's Nodes. */
   readonly store: NodeStore;
   readonly events: EventStore;
-  /** Every request since the start, oldest first, refused ones too. */
+  /** Every request since the start, oldest first, including rejected ones. */
   readonly requests: readonly RequestRecord[];
-  /** TCP connections that are open now. */
+  /** Number of open TCP connections. */
   connections(): number;
-  /** TCP connections that were accepted since the start. */
+  /** Number of TCP connections accepted since the start. */
   accepted(): number;
   kubeconfig(): string;
   createNode(node: NodeInput): NodeObject;
-  /** Applies a merge patch to the whole Node, spec and status alike. */
+  /** Applies a merge patch to the whole Node, including spec and status. */
   updateNode(name: string, patch: JsonObject): NodeObject;
   deleteNode(name: string): void;
-  /** Carries a request out as an administrator's, whatever the token and the fault, and without a line in the log. */
+  /** Performs a request as an administrator, regardless of token and fault, without a line in the log. */
   ask(request: Pick<ApiRequest, "method" | "target"> & { readonly body?: JsonObject }): Answer;
-  /** Accepts only this token from now on, or anybody with `undefined`. Open watches stay. */
+  /** Accepts only this token from now on; `undefined` accepts every client. Open watches stay. */
   setToken(token: string | undefined): void;
-  /** What nobody may do from now on: "patch nodes/status", "create events". */
+  /** Forbids actions to all clients from now on: "patch nodes/status", "create events". */
   forbid(...actions: string[]): void;
-  /** Misbehaves from now on; undefined ends it. */
+  /** Simulates a fault from now on; undefined ends it. */
   misbehave(fault: Fault | undefined): void;
-  /** Answers the next `count` requests with this status instead of an answer. */
+  /** Answers the next `count` requests with this error status. */
   failNext(count: number, status: number): void;
   /** Number of open watches. */
   watches(): number;
-  /** Ends all open watches in the regular way. */
+  /** Ends all open watches regularly. */
   endWatches(): void;
-  /** Open watches fall silent without being closed. Later ones are served. */
+  /** Open watches send nothing more, and stay open. Later ones work. */
   stallWatches(): void;
-  /** Cuts all connections in the middle of whatever they carry. */
+  /** Cuts all connections in the middle of a transfer. */
   dropConnections(): void;
-  /** Stops listening, ends what is open, and resolves when the port is free. */
+  /** Stops listening, closes everything, and resolves when the port is free. */
   close(): Promise<void>;
 }
 
-/** A real server refuses bodies beyond this too. */
+/** A real server also rejects larger bodies. */
 const BODY_LIMIT_BYTES = 3 * 1024 * 1024;
 
-/** Rejects when the address cannot be bound. */
+/** Rejects if the address cannot be bound. */
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
   const host = options.host ?? "127.0.0.1";
   const { historyLimit } = options;
@@ -146,7 +146,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     const { status, count, retryAfterSeconds } = fault;
     if (count !== undefined) fault = count > 1 ? { ...fault, count: count - 1 } : undefined;
     const details = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
-    return refuse(new ApiError(status, "InternalError", "refused as the test asked for", details));
+    return refuse(new ApiError(status, "InternalError", "rejected on the test's request", details));
   };
   const server = createListener(options.tls, (message, response) => {
     serve(message, response).catch((error: unknown) => {
@@ -249,7 +249,7 @@ async function readRequest(message: IncomingMessage): Promise<RequestRecord> {
   };
 }
 
-/** Half of it, as far as HTTP is concerned complete. */
+/** Half of the answer, complete as far as HTTP is concerned. */
 function truncated(answer: Answer): Answer {
   return { ...answer, body: answer.body.slice(0, answer.body.length / 2) };
 }

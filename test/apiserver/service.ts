@@ -1,12 +1,12 @@
-/** What a server fills in of a Service (core/v1): defaults, a cluster IP and node ports. */
+/** The fields that a server fills in for a Service (core/v1): defaults, a cluster IP and node ports. */
 import { isObject, type Json, type JsonObject, type KubeObject } from "./resource.ts";
 
-/** The range that cluster IPs are given from, kubeadm's default; IPv4 alone. */
+/** The range of cluster IPs, kubeadm's default; IPv4 only. */
 const CLUSTER_IPS = { prefix: "10.96", count: 65_534 } as const;
 const NODE_PORTS = { first: 30_000, last: 32_767 } as const;
 const AFFINITY_SECONDS = 10_800;
 
-/** Pure. `others`: the Services that are stored, whose addresses and ports are taken. */
+/** Pure. `others`: the stored Services, whose addresses and ports are taken. */
 export function completeService(object: KubeObject, others: () => readonly KubeObject[]): KubeObject {
   const given = isObject(object.spec) ? object.spec : {};
   const spec: JsonObject = { type: "ClusterIP", sessionAffinity: "None", ...given };

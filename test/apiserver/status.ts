@@ -1,18 +1,18 @@
 /**
- * The `Status` object with which kube-apiserver refuses a request, one function per situation. Wording, reason and
- * details are those of a kube-apiserver 1.36 where one was recorded (test/vectors/kube-api), since clients read them.
+ * The `Status` objects of kube-apiserver's errors, one function per situation. Wording, reason and details are those of
+ * a recorded kube-apiserver 1.36 if there is a recording (test/vectors/kube-api), since clients read them.
  */
 import { type Kind, qualifiedName } from "./kinds.ts";
 import type { JsonObject } from "./resource.ts";
 
-/** Of a kind, what refusals name it by. */
+/** The part of a kind that errors name. */
 type Named = Pick<Kind, "group" | "plural">;
 
 export class ApiError extends Error {
   readonly code: number;
   readonly reason: string;
   readonly details: JsonObject | undefined;
-  /** The answer is the message as plain text, and no Status. */
+  /** True if the answer is the message as plain text, not a Status. */
   readonly isPlain: boolean = false;
 
   constructor(code: number, reason: string, message: string, details?: JsonObject) {
@@ -50,7 +50,7 @@ export function unauthorized(): ApiError {
   return new ApiError(401, "Unauthorized", "Unauthorized");
 }
 
-/** Who asked for what, and must not. `name` and `namespace` where there is one: a collection is refused as such. */
+/** A forbidden action. `name` and `namespace` are absent for a collection. */
 export interface Attempt {
   readonly user: string;
   readonly verb: string;
@@ -77,7 +77,7 @@ function details(group: string, kind: string, name: string | undefined): JsonObj
   return { ...(name === undefined ? {} : { name }), ...(group === "" ? {} : { group }), kind };
 }
 
-/** What an admission policy says no to. */
+/** A request that an admission policy rejects. */
 export function notAdmitted(resource: string, name: string, reason: string): ApiError {
   const [kind = resource] = resource.split("/", 1);
   return new ApiError(422, "Invalid", `${kind} "${name}" is forbidden: ${reason}`, { name, kind });
@@ -91,12 +91,12 @@ function objectDetails({ group, plural }: Named, name: string): JsonObject {
   return details(group, plural, name);
 }
 
-/** A path below a group and version that are served, and that no handler knows. A real server has no name to put in the details either. */
+/** An unknown path below a served group and version. A real server's details have no name either. */
 export function pathNotFound(): ApiError {
   return new ApiError(404, "NotFound", "the server could not find the requested resource", {});
 }
 
-/** A path of which no group and version is served: a CRD that is not installed. */
+/** A path whose group and version are not served: a CRD that is not installed. */
 export function groupNotFound(): ApiError {
   return new PlainError(404, "NotFound", "404 page not found\n");
 }
@@ -120,7 +120,7 @@ export function conflict(kind: Named, name: string): ApiError {
   return new ApiError(409, "Conflict", message, objectDetails(kind, name));
 }
 
-/** A watch, or a list at an exact version, from before the history that is still held. */
+/** A watch, or a list at an exact version, from before the stored history. */
 export function tooOld(version: number, horizon: number): ApiError {
   return new ApiError(410, "Expired", `too old resource version: ${version} (${horizon})`);
 }
@@ -133,7 +133,7 @@ export function unsupportedMediaType(): ApiError {
   return new ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
 }
 
-/** `problems`: what is wrong, each with the field it is about. */
+/** `problems`: the errors, each with its field. */
 export function invalid(
   { group, kind }: Pick<Kind, "group" | "kind">,
   name: string,

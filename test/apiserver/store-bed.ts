@@ -1,4 +1,4 @@
-/** What the tests of stores share: a stand-in API server, a connection, small parsers of several resources. */
+/** Shared by the tests of stores: a test API server, a connection, small parsers of several resources. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,10 +12,10 @@ import { ENDPOINT_SLICES, type Kind, NAMESPACES, NETWORK_POLICIES, PODS, SERVICE
 import type { JsonObject, ObjectInput } from "./resource.ts";
 import { type ApiServer, type ApiServerOptions, startApiServer } from "./server.ts";
 
-/** Waits that would be seconds in a cluster. */
+/** Short delays in place of a cluster's seconds. */
 const QUICK: Partial<StoreOptions> = { backoff: { initialMs: 20, maxMs: 200 } };
 
-/** For a whole test file: each test has a folder, and what it starts ends with it. */
+/** For a test file: each test gets a folder, and everything it starts ends with it. */
 export function storeBed() {
   let folder = "";
   const cleanups: (() => void | Promise<void>)[] = [];
@@ -42,14 +42,14 @@ export function storeBed() {
     return path;
   }
 
-  /** `kubeconfig` where it is not the server's own. */
+  /** `kubeconfig` replaces the server's own. */
   function connect(server: ApiServer, kubeconfig = server.kubeconfig()): Connection {
     const connection = connectKubernetes({ kubeconfig: fileWith("kubeconfig", kubeconfig) });
     cleanups.push(() => connection.close());
     return connection;
   }
 
-  /** A started store, and what it told. */
+  /** A started store, and its notifications. */
   function follow<T>(connection: Connection, parser: ResourceParser<T>, options: Partial<StoreOptions> = {}) {
     const failures: { message: string; retryMs: number }[] = [];
     const onFailure = (error: unknown, retryMs: number) =>
@@ -66,7 +66,7 @@ export function storeBed() {
         .splice(0)
         .flatMap(({ changes }) => changes)
         .map(({ key, before, after }) => `${key} ${JSON.stringify(before?.value)}>${JSON.stringify(after?.value)}`);
-    /** Waits for so many more changes, and returns them. */
+    /** Waits for this many more changes, and returns them. */
     const tells = async (count: number) => {
       const all: string[] = [];
       await until(() => all.push(...told()) >= count);
@@ -86,7 +86,7 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Of each resource a little, as a parser would keep it. */
+/** A small part of each resource, as a parser would keep it. */
 const text = (value: unknown) => (typeof value === "string" ? value : "");
 export const specOf = ({ spec }: KubeObject) => (spec ?? {}) as JsonObject;
 

@@ -35,7 +35,7 @@ function refusal(action: () => unknown): ApiError {
     if (error instanceof ApiError) return error;
     throw error;
   }
-  throw new Error("was not refused");
+  throw new Error("was not rejected");
 }
 
 describe("ObjectStore", () => {
@@ -49,7 +49,7 @@ describe("ObjectStore", () => {
     expect([store.version, seen]).toEqual([before, []]);
   });
 
-  test("name, uid and creation time survive an update that leaves them out", () => {
+  test("name, uid and creation time survive an update without them", () => {
     const store = withNodes(1);
     const { uid, creationTimestamp } = store.get("n0000").metadata;
     const updated = store.update("n0000", () => ({ metadata: { name: "n0000" }, spec: { podCIDR: "10.0.0.0/24" } }));
@@ -63,7 +63,7 @@ describe("ObjectStore", () => {
     expect(refusal(attempt).code).toBe(409);
   });
 
-  test("the set at an earlier version is what it was, through creation, change and deletion", () => {
+  test("the set at an earlier version is unchanged after creation, change and deletion", () => {
     const store = withNodes(3);
     const then = store.list();
     const { version } = store;
@@ -75,7 +75,7 @@ describe("ObjectStore", () => {
     expect(store.list().map((node) => node.metadata.name)).toEqual(["n0000", "n0001", "n0002", "new"]);
   });
 
-  test("a version beyond the bounded history is 410, the horizon itself is not", () => {
+  test("a version before the bounded history is 410, the horizon itself is not", () => {
     const store = withNodes(5, 2);
     expect(store.horizon).toBe(store.version - 2);
     expect(refusal(() => store.changesSince(store.horizon - 1)).code).toBe(410);
@@ -86,7 +86,7 @@ describe("ObjectStore", () => {
 describe("listPage", () => {
   const page = (store: NodeStore, query: string) => listPage(store, new URLSearchParams(query));
 
-  test("pages show the set of the first page's version, whatever happens between", () => {
+  test("pages show the set of the first page's version, regardless of later changes", () => {
     const store = withNodes(5);
     const { version } = store;
     const first = page(store, "limit=2");
@@ -118,13 +118,13 @@ describe("listPage", () => {
     ["resourceVersionMatch=Exact&resourceVersion=0", 400],
     ["resourceVersionMatch=Exact&resourceVersion=1", 410],
     ["resourceVersion=99999", 504],
-  ])("%s is refused with %i", (query, code) => {
+  ])("rejects %s with %i", (query, code) => {
     const store = withNodes(3);
     store.compact();
     expect(refusal(() => page(store, query)).code).toBe(code);
   });
 
-  test("version 0 is answered whole, whatever the limit", () => {
+  test("version 0 is answered completely, whatever the limit", () => {
     expect(page(withNodes(3), "resourceVersion=0&limit=1").objects).toHaveLength(3);
   });
 
@@ -136,7 +136,7 @@ describe("listPage", () => {
     expect(page(store, `resourceVersion=${version}`).objects).toHaveLength(1);
   });
 
-  test("a continue token is read back as it was written", () => {
+  test("a continue token can be parsed back", () => {
     expect(parseContinue(formatContinue(362, "node-2"))).toEqual({ version: 362, after: "node-2" });
   });
 });
@@ -175,19 +175,19 @@ describe("strategicMergePatch", () => {
       { status: { conditions: [conditions[0] as Json, { type: "NetworkUnavailable", status: "False", reason: "x" }] } },
     ],
     [
-      "deletes one of a list",
+      "deletes one item of a list",
       { status: { conditions: [{ type: "Ready", $patch: "delete" }] } },
       { status: { conditions: [conditions[1] as Json] } },
     ],
     ["replaces an object", { status: { $patch: "replace", phase: "x" } }, { status: { phase: "x" } }],
     ["replaces lists without a key", { status: { conditions, images: [1] } }, { status: { conditions, images: [1] } }],
-    ["removes by null", { status: null }, {}],
+    ["removes a key by null", { status: null }, {}],
   ])("%s", (_what, patch, result) => {
     expect(strategicMergePatch({ status: { conditions } }, patch)).toEqual(result);
   });
 
   test.each([{ status: { conditions: [{ status: "False" }] } }, { status: { $patch: "delete" } }, { $retainKeys: [] }])(
-    "%j is refused",
+    "rejects %j",
     (patch) => {
       expect(refusal(() => strategicMergePatch({ status: { conditions } }, patch)).code).toBe(400);
     },
@@ -216,7 +216,7 @@ describe("negotiateForm", () => {
     [metadataList, "object"],
     ["application/vnd.kubernetes.protobuf", "object"],
     ["application/json;as=Table;g=meta.k8s.io;v=v1beta1", "list"],
-  ] as const)("Accept %s for %s is refused with 406", (accept, target) => {
+  ] as const)("rejects Accept %s for %s with 406", (accept, target) => {
     expect(refusal(() => negotiateForm(accept, target)).code).toBe(406);
   });
 });

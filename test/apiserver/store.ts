@@ -1,10 +1,10 @@
 /**
- * Objects of one kind with versions and a bounded history: the part of etcd that clients can see. Pure but for the clock
- * and the source of uids, which are parameters.
+ * Objects of one kind with versions and a bounded history: the part of etcd that clients can see. Pure except for the
+ * clock and the source of uids, which are parameters.
  *
- * One counter numbers every change of all kinds, as etcd's revision does. The history holds the last changes with the
- * object before and after, which is enough for both things a client may ask about the past: what happened since version N
- * (watch), and how the set looked at version N (the later pages of a list).
+ * One counter numbers every change of all kinds, like etcd's revision. The history holds the last changes with the
+ * object before and after. This is sufficient for both requests about the past: the changes since version N (watch),
+ * and the set at version N (the later pages of a list).
  */
 import { apiVersionOf, type Kind } from "./kinds.ts";
 import { isSameJson, type KubeObject, keyOf, type NodeObject, type ObjectInput } from "./resource.ts";
@@ -21,7 +21,7 @@ export interface Change<Stored extends KubeObject = KubeObject> {
 
 export interface StoreOptions {
   readonly revision: Revision;
-  /** How many changes the history keeps. */
+  /** The number of changes in the history. */
   readonly historyLimit?: number;
   readonly nowMs: () => number;
   readonly newUid: () => string;
@@ -36,7 +36,7 @@ export class Revision {
     this.current = first;
   }
 
-  /** Something in the cluster changes. Returns its version. */
+  /** Counts a change in the cluster. Returns its version. */
   advance(): number {
     this.current += 1;
     return this.current;
@@ -64,7 +64,7 @@ export class ObjectStore<Stored extends KubeObject = KubeObject> {
     return this.#options.revision.current;
   }
 
-  /** The oldest version from which the changes are still known. */
+  /** The oldest version since which all changes are stored. */
   get horizon(): number {
     return this.#horizon;
   }
@@ -81,8 +81,8 @@ export class ObjectStore<Stored extends KubeObject = KubeObject> {
   }
 
   /**
-   * The set in the order of keys, now or as it was at `version`. Throws 410 when the history no longer reaches back
-   * that far, 504 when it has not come that far.
+   * The set in the order of keys, now or at `version`. Throws 410 if the history does not reach back that far, 504 if
+   * the version is in the future.
    */
   list(version = this.version): Stored[] {
     if (version > this.version) throw tooLarge(version, this.version);
@@ -97,13 +97,13 @@ export class ObjectStore<Stored extends KubeObject = KubeObject> {
     return [...objects].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
   }
 
-  /** The changes after `version`, oldest first. Throws 410 when some of them are gone. */
+  /** The changes after `version`, oldest first. Throws 410 if some of them are no longer stored. */
   changesSince(version: number): Change<Stored>[] {
     if (version < this.#horizon) throw tooOld(version, this.#horizon);
     return this.#history.filter((change) => change.version > version);
   }
 
-  /** Throws 409 when the name is taken. */
+  /** Throws 409 if the name is taken. */
   create(input: ObjectInput): Stored {
     const key = keyOf(input.metadata);
     if (this.#objects.has(key)) throw alreadyExists(this.kind, nameOf(key));
@@ -117,9 +117,10 @@ export class ObjectStore<Stored extends KubeObject = KubeObject> {
   }
 
   /**
-   * Replaces an object by what `edit` makes of it. Name, uid and creation time stay; an edit that changes nothing gets no
-   * version and no event. Where `edit` sets another resourceVersion or uid than the object has, the writer saw another
-   * state: 409. None, or an empty one, is no condition. One that was to be deleted goes with its last finalizer. Throws 404.
+   * Replaces an object by the result of `edit`. Name, uid and creation time stay. An edit that changes nothing gets no
+   * version and no event. If `edit` sets a resourceVersion or uid that differs from the object's, the writer saw
+   * another state: 409. A missing or empty one is no condition. An object marked for deletion is removed with its last
+   * finalizer. Throws 404.
    */
   update(key: string, edit: (object: Stored) => ObjectInput): Stored {
     const before = this.get(key);
@@ -139,7 +140,9 @@ export class ObjectStore<Stored extends KubeObject = KubeObject> {
     });
   }
 
-  /** Returns the last state. One with finalizers is only marked, until the last of them is taken away. Throws 404. */
+  /**
+   * Returns the last state. An object with finalizers is only marked, and removed with the last of them. Throws 404.
+   */
   delete(key: string): Stored {
     const before = this.get(key);
     if (!before.metadata.finalizers?.length) return this.#remove(before);
@@ -148,8 +151,8 @@ export class ObjectStore<Stored extends KubeObject = KubeObject> {
   }
 
   /**
-   * Takes objects over as another server left them, with their uids and versions, without an event. The counter moves up to
-   * that version; the past of such objects is unknown, so the history starts anew.
+   * Adopts objects of another server with their uids and versions, without an event. The counter advances to that
+   * version. The past of such objects is unknown, so the history starts again.
    */
   seed(objects: readonly ObjectInput[], version: number): void {
     for (const input of objects) this.#objects.set(keyOf(input.metadata), this.#complete(input));
@@ -158,12 +161,12 @@ export class ObjectStore<Stored extends KubeObject = KubeObject> {
     this.compact();
   }
 
-  /** Something else in the cluster changed: the counter moves on. Returns the new version. */
+  /** Another object in the cluster changed: advances the counter. Returns the new version. */
   advance(): number {
     return this.#options.revision.advance();
   }
 
-  /** Forgets the whole history, as etcd's compaction does: every older version is 410 from now on. */
+  /** Discards the whole history, like etcd's compaction: every older version is 410 from now on. */
   compact(): void {
     this.#history = [];
     this.#horizon = this.version;
@@ -175,7 +178,7 @@ export class ObjectStore<Stored extends KubeObject = KubeObject> {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Fills in what the encoder always writes, and drops empty maps as Go's omitempty does. */
+  /** Adds the fields that the encoder always writes, and drops empty maps like Go's omitempty. */
   #complete(input: ObjectInput): Stored {
     const metadata = { ...input.metadata };
     for (const key of ["labels", "annotations", "finalizers"]) {
@@ -222,7 +225,7 @@ function nameOf(key: string): string {
   return key.slice(key.indexOf("/") + 1);
 }
 
-/** All that `metadata.generation` counts. */
+/** The part of an object that `metadata.generation` counts. */
 function contentOf({ metadata, status, ...content }: KubeObject): Omit<KubeObject, "metadata" | "status"> {
   return content;
 }

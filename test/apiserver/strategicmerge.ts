@@ -1,12 +1,12 @@
 /**
- * Strategic merge patch: a merge patch that merges some lists by a key of their items, or as sets. Which ones
- * is written into the types of core/v1 (patchStrategy, patchMergeKey).
+ * Strategic merge patch: a merge patch that merges some lists by a key of their items, or as sets. The types of core/v1
+ * define which (patchStrategy, patchMergeKey).
  */
 import { mergePatch } from "./mergepatch.ts";
 import { isObject, type Json, type JsonObject } from "./resource.ts";
 import { badRequest } from "./status.ts";
 
-/** By path: the key that tells items apart; undefined where the list is a set of plain values. */
+/** By path: the key that identifies items; undefined if the list is a set of plain values. */
 const MERGED_LISTS: ReadonlyMap<string, string | undefined> = new Map([
   ["metadata.finalizers", undefined],
   ["metadata.ownerReferences", "uid"],
@@ -18,14 +18,14 @@ const MERGED_LISTS: ReadonlyMap<string, string | undefined> = new Map([
   ["status.podIPs", "ip"],
 ]);
 
-/** Pure. Of the directives only `$patch` (delete, replace) is understood; throws 400 on the others. */
+/** Pure. Supports only the directive `$patch` (delete, replace); throws 400 on others. */
 export function strategicMergePatch(target: Json | undefined, patch: Json, path = ""): Json {
   if (!isObject(patch)) return patch;
   const { $patch: directive, ...rest } = patch;
   const unknown = Object.keys(rest).find((key) => key.startsWith("$"));
-  if (unknown !== undefined) throw badRequest(`the directive ${unknown} is not served`);
+  if (unknown !== undefined) throw badRequest(`the directive ${unknown} is not supported`);
   if (directive === "replace") return mergePatch({}, rest);
-  if (directive !== undefined) throw badRequest(`$patch: ${JSON.stringify(directive)} does not belong here`);
+  if (directive !== undefined) throw badRequest(`$patch: ${JSON.stringify(directive)} is not valid here`);
   const merged: JsonObject = isObject(target) ? { ...target } : {};
   for (const [key, value] of Object.entries(rest)) {
     const at = path === "" ? key : `${path}.${key}`;

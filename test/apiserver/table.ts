@@ -1,4 +1,4 @@
-/** Nodes as kubectl prints them: the Table form (meta.k8s.io/v1), whose columns are the server's choice. */
+/** Nodes as kubectl prints them: the Table form (meta.k8s.io/v1), whose columns the server chooses. */
 import { isObject, type Json, type JsonObject, type NodeObject } from "./resource.ts";
 
 interface Column {
@@ -22,7 +22,7 @@ const COLUMNS: readonly Column[] = [
   { name: "Container-Runtime", priority: 1, cell: (node) => infoOf(node, "containerRuntimeVersion") || "<unknown>" },
 ];
 
-/** `metadata` is the list's own, or what stands for it where one Node is asked for. */
+/** `metadata` is the list's own, or the substitute for a single Node. */
 export function presentTable(nodes: readonly NodeObject[], metadata: JsonObject, nowMs: number): JsonObject {
   return {
     kind: "Table",
@@ -54,7 +54,7 @@ function rolesOf({ metadata }: NodeObject): string {
   return roles.map((key) => key.slice(prefix.length)).join(",") || "<none>";
 }
 
-/** Two units while the first is small, as kubectl has it. */
+/** Two units if the first is small, as in kubectl. */
 function ageOf({ metadata }: NodeObject, nowMs: number): string {
   const createdMs = Date.parse(metadata.creationTimestamp ?? "");
   if (Number.isNaN(createdMs)) return "<unknown>";

@@ -1,4 +1,4 @@
-/** What the server refuses to store: keys of annotations and labels that are no qualified names. */
+/** Rejects keys of annotations and labels that are not qualified names. */
 
 import type { Kind } from "./kinds.ts";
 import { isObject, type JsonObject } from "./resource.ts";
@@ -7,7 +7,7 @@ import { invalid } from "./status.ts";
 const NAME = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
-/** Throws 422 naming every offending key. */
+/** Throws 422 with every invalid key. */
 export function assertValid(kind: Kind, name: string, metadata: JsonObject): void {
   const problems = [];
   for (const field of ["labels", "annotations"] as const) {
@@ -25,7 +25,7 @@ export function assertValid(kind: Kind, name: string, metadata: JsonObject): voi
   if (problems.length > 0) throw invalid(kind, name, problems);
 }
 
-/** `[prefix/]name`: the prefix a DNS subdomain of at most 253 characters, the name at most 63. */
+/** `[prefix/]name`: the prefix is a DNS subdomain of at most 253 characters, the name has at most 63. */
 function qualifiedNameProblems(key: string): string[] {
   const slash = key.indexOf("/");
   const prefix = slash < 0 ? undefined : key.slice(0, slash);

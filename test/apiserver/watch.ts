@@ -1,4 +1,4 @@
-/** What a watch begins with, and how its events look on the wire: one JSON object a line. */
+/** The start of a watch, and the format of its events: one JSON object a line. */
 
 import type { Kind } from "./kinds.ts";
 import { parseCount, parseVersion } from "./listing.ts";
@@ -21,11 +21,11 @@ export interface WatchQuery {
 export interface WatchStart {
   /** Lines to send at once. */
   readonly lines: readonly string[];
-  /** Later changes with a greater version follow; undefined when the watch ends after `lines`. */
+  /** Changes with a greater version follow; undefined if the watch ends after `lines`. */
   readonly from: number | undefined;
 }
 
-/** How long a watch lasts that names no timeout. A real server chooses between 30 and 60 minutes. */
+/** The duration of a watch without a timeout. A real server chooses between 30 and 60 minutes. */
 const DEFAULT_TIMEOUT_SECONDS = 1800;
 
 /** Throws 400, and 504 for a streaming list at a version that this server has not reached. */
@@ -47,8 +47,8 @@ export function parseWatch(store: ObjectStore, query: URLSearchParams, form: For
 }
 
 /**
- * Without a version, or with 0, the present set comes first. From a version whose successors are forgotten, the answer
- * is still 200, and its only event an ERROR. A version of the future is taken as it is: nothing comes until it passes.
+ * Without a version, or with 0, the present set comes first. For a version before the history, the answer is still 200,
+ * and its only event is an ERROR. A future version is accepted: no event is sent until it has passed.
  */
 export function startWatch(store: ObjectStore, query: WatchQuery): WatchStart {
   const { form, version, scope } = query;
@@ -71,8 +71,8 @@ export function startWatch(store: ObjectStore, query: WatchQuery): WatchStart {
 }
 
 /**
- * The line that tells of a change, if it concerns what is selected. An object that comes to be selected is ADDED; one that is
- * no longer is DELETED, as it was before, at the version of the change.
+ * The line for a change, if it concerns selected objects. An object that starts to match is ADDED. One that stops
+ * matching is DELETED in its old state, at the version of the change.
  */
 export function formatChange({ type, version, object, before }: Change, { form, scope }: WatchQuery): string[] {
   const was = before !== undefined && scope.selects(before);
@@ -91,7 +91,7 @@ export function formatLine(type: string, object: JsonObject): string {
   return `${JSON.stringify({ type, object })}\n`;
 }
 
-/** Go's reading of a boolean parameter. */
+/** Parses a boolean parameter like Go. */
 export function isTrue(text: string | null): boolean {
   return text === "1" || text === "true" || text === "t" || text === "T" || text === "True" || text === "TRUE";
 }

@@ -4,16 +4,16 @@ import type { ObjectStore } from "./store.ts";
 import { formatBookmark, formatChange, startWatch, type WatchQuery } from "./watch.ts";
 
 export interface Watcher {
-  /** Ends the answer as a server does at its timeout. */
+  /** Ends the answer like a server at its timeout. */
   end(): void;
-  /** From now on nothing is sent and nothing is closed: the other side of a half-open connection. */
+  /** From now on sends nothing and closes nothing: the other side of a half-open connection. */
   stall(): void;
 }
 
 /** A real server sends a last bookmark this long before the watch times out. */
 const LAST_BOOKMARK_SECONDS = 2;
 
-/** Answers on `response` until the watch times out or either side ends it; then calls `onEnd`, once. */
+/** Answers on `response` until the watch times out or either side ends it. Then calls `onEnd`, once. */
 export function openWatcher(
   store: ObjectStore,
   query: WatchQuery,
@@ -28,7 +28,7 @@ export function openWatcher(
 
   let stalled = false;
   const bookmark = () => {
-    // A version behind what the client asked for would send it back in time.
+    // A version older than the client's would move the client back in time.
     if (!stalled && store.version >= (from ?? 0)) response.write(formatBookmark(store.kind, store.version, query.form));
   };
   const timers: NodeJS.Timeout[] = [];

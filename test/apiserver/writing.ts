@@ -1,4 +1,4 @@
-/** Writing: what a request's body makes of an object. */
+/** Writing: applies a request's body to an object. */
 import type { Cluster } from "./cluster.ts";
 import type { ApiRequest } from "./handler.ts";
 import { type Kind, NAMESPACES } from "./kinds.ts";
@@ -11,11 +11,11 @@ import { assertValid } from "./validation.ts";
 
 export interface Write {
   readonly throughStatus: boolean;
-  /** Throws what admission policies say of what would be stored. */
+  /** Throws the error of an admission policy that rejects the new object. */
   readonly admit: (object: JsonObject, oldObject: JsonObject) => void;
 }
 
-/** Throws 400, 409, 415, 422, and 404 where there is no such namespace. */
+/** Throws 400, 409, 415, 422, and 404 if the namespace does not exist. */
 export function createObject(
   cluster: Cluster,
   store: ObjectStore,
@@ -40,7 +40,7 @@ export function createObject(
   });
 }
 
-/** The whole object as the client wants it. Throws 400, 404, 409, 415, 422. */
+/** Replaces the whole object. Throws 400, 404, 409, 415, 422. */
 export function replaceObject(store: ObjectStore, key: string, request: ApiRequest, write: Write): KubeObject {
   if (mediaType(request) !== "application/json") throw unsupportedMediaType();
   const body = parseObject(request.body);
@@ -53,7 +53,7 @@ const PATCHES: ReadonlyMap<string | undefined, (target: JsonObject, patch: JsonO
   ["application/strategic-merge-patch+json", strategicMergePatch],
 ]);
 
-/** A merge patch, plain or strategic. Throws 400, 404, 409, 415, 422. */
+/** Applies a merge patch, plain or strategic. Throws 400, 404, 409, 415, 422. */
 export function patchObject(store: ObjectStore, key: string, request: ApiRequest, write: Write): KubeObject {
   const apply = PATCHES.get(mediaType(request));
   if (apply === undefined) throw unsupportedMediaType();
@@ -62,8 +62,8 @@ export function patchObject(store: ObjectStore, key: string, request: ApiRequest
 }
 
 /**
- * Through the object itself the status stays as it is, through its subresource all else does but the metadata: flannel and
- * weftd, with rights on nodes/status alone, write their annotations so.
+ * A write to the object itself keeps the status. A write to the subresource keeps all but status and metadata: flannel
+ * and weftd, with rights on nodes/status only, write their annotations this way.
  */
 function edit(
   store: ObjectStore,
@@ -88,7 +88,7 @@ function edit(
   });
 }
 
-/** What a deletion is answered with. */
+/** The answer to a deletion. */
 export function deletedAnswer({ group, plural, returnsDeleted }: Kind, object: KubeObject): JsonObject {
   const { name, uid, deletionTimestamp } = object.metadata;
   if (returnsDeleted || deletionTimestamp !== undefined) return object;

@@ -1,4 +1,7 @@
-/** The C host, built for arm64, keeps the contract of pkg/sys/system.ts: system calls, structures, locks, children. */
+/**
+ * The C host built for arm64 fulfils the contract of pkg/sys/system.ts: system calls, structures, locks, child
+ * processes.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ARM64 } from "../../hack/compile/target.ts";
 import { Probe } from "../contract/executable.ts";
@@ -7,13 +10,16 @@ import { systemScenarios } from "../contract/system.ts";
 import { textScenarios } from "../contract/text.ts";
 import { Worlds } from "../contract/world.ts";
 
-/** What qemu-user itself does otherwise; the emulated machine, which has a kernel, is asked instead. */
+/**
+ * Scenarios in which qemu-user itself behaves differently. They are tested in the emulated machine, which has a real
+ * kernel.
+ */
 const EMULATORS_OWN: Readonly<Record<string, string>> = {
-  "the process's own namespace has one identity by both names": "it knows no ioctl of nsfs (NS_GET_NSTYPE)",
-  "a namespace closed twice closes nothing of its successor's": "the same",
-  "a closed namespace is entered no more": "the same",
-  "inNamespace gives what the work gives, and passes on what it throws": "the same",
-  "a program that cannot be started is an error": "its vfork is a fork: the parent does not hear of a failed execve",
+  "the process's own namespace has one identity under both names": "it lacks the ioctls of nsfs (NS_GET_NSTYPE)",
+  "closing a namespace twice does not close the next one": "the same",
+  "a closed namespace cannot be entered": "the same",
+  "inNamespace returns the result of its function, and passes its exception on": "the same",
+  "a program that cannot be started is an error": "its vfork is a fork: the parent does not see a failed execve",
 };
 
 const worlds = new Worlds();
@@ -35,7 +41,7 @@ describe.each(Object.entries(filesScenarios))("%s", (scenario, { expected }) => 
   });
 });
 
-test("what is left to the emulated machine are scenarios", () => {
+test("the scenarios left to the emulated machine exist", () => {
   expect(Object.keys(systemScenarios)).toEqual(expect.arrayContaining(Object.keys(EMULATORS_OWN)));
 });
 

@@ -1,6 +1,6 @@
 /**
- * The executables built for arm64, under qemu-user: what needs no namespace, since this emulator does not pass on nsfs's
- * ioctls. They and all the others' live tests run on a kernel of their own by `hack/test vm --arch arm64`.
+ * The executables built for arm64 under qemu-user: calls without namespaces, since this emulator does not support
+ * nsfs's ioctls. `hack/test vm --arch arm64` runs these and all other live tests on a real kernel.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -18,7 +18,7 @@ interface Answer {
   readonly json: any;
 }
 
-/** `pageBytes` is what the emulator gives out as the machine's page size. */
+/** `pageBytes` is the machine's page size that the emulator reports. */
 function call(plugin: string, verb: string, input: unknown, pageBytes = 4096): Answer {
   const { status, stdout } = spawnSync(EMULATOR, ["-p", String(pageBytes), "-0", plugin, `${BIN}/${plugin}`], {
     input: JSON.stringify(input),
@@ -46,7 +46,7 @@ describe.each(PLUGINS)("%s", (plugin) => {
     expect(answer).toMatchObject({ status: 0, json: { supportedVersions: expect.arrayContaining(["1.1.0"]) } });
   });
 
-  test("refuses an unknown version", () => {
+  test("rejects an unknown version", () => {
     const answer = call(plugin, "ADD", { cniVersion: "9.9.9", name: "net", type: plugin });
     expect(answer).toMatchObject({ status: 1, json: { code: 1, msg: expect.stringContaining("9.9.9") } });
   });

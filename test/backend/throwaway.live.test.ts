@@ -1,6 +1,6 @@
 /**
- * A new backend is one folder and one line: a throw-away one is added to a copy of the tree, which is built; two nodes then
- * connect their pods by it, beside one that has vxlan, and the `weft` command knows it.
+ * A new backend is one folder and one line. Adds a throw-away backend to a copy of the tree and builds it. Two nodes
+ * then connect their pods by it, also with a node that uses vxlan, and the `weft` command supports it.
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -55,7 +55,7 @@ const reachesAll = () =>
     expect(reached).toBe(pairs);
   }, 20_000);
 
-test("it is one folder and one line", () => {
+test("the backend is one folder and one line", () => {
   const changes = changesOf(tree);
   expect(changes.filter(({ file }) => !file.startsWith(`pkg/backend/${NAME}/`))).toEqual([
     { file: "pkg/backend/registry.ts", added: 1, removed: 0 },
@@ -64,7 +64,7 @@ test("it is one folder and one line", () => {
 });
 
 test(
-  "the demo runs with it: every pod of two nodes reaches every other, and a node that joins is reached",
+  "the demo runs with it: all pods of two nodes reach each other, and those of an added node",
   async () => {
     const progress = { step: () => undefined };
     const options = { mode: NAME, nodes: 2, podsPerNode: 1, families: "ipv4", attach: "bridge", bin } as const;
@@ -78,7 +78,7 @@ test(
   120_000 * PATIENCE,
 );
 
-test("packets go by its device, with its overhead, as the node announces in its own form", async () => {
+test("packets pass its device with its overhead, and the node announces it in its own format", async () => {
   const [device] = await node.inside.json<{ mtu: number; ifalias: string }[]>("ip", ["-j", "link", "show", "throw0"]);
   expect(device).toMatchObject({ mtu: 1400, ifalias: `weft:device/${NAME}` });
   const [eth0] = await own.inside.json<{ mtu: number }[]>("ip", ["-j", "link", "show", "eth0"]);
@@ -108,7 +108,7 @@ test("status, explain and doctor name it", async () => {
   expect(await findings()).toEqual([]);
 });
 
-test("net-conf.json takes its keys, and refuses what they may not be", async () => {
+test("net-conf.json accepts its keys, and rejects invalid values", async () => {
   const other = remote.node;
   cluster.configure(other, { Type: NAME, Tag: 1001 });
   await other.weftd.says(/Backend\.Tag: expected an integer from 1 to 1000, got 1001/);
@@ -123,7 +123,7 @@ test("net-conf.json takes its keys, and refuses what they may not be", async () 
   await reachesAll();
 });
 
-test("a node of vxlan and one of this send to each other as each announces", async () => {
+test("a node with vxlan and one with this backend send to each other as each announces", async () => {
   cluster.configure(remote.node, { Type: "vxlan" });
   await eventually(async () => {
     const { json } = await weft("status");
@@ -135,7 +135,7 @@ test("a node of vxlan and one of this send to each other as each announces", asy
   await reachesAll();
 });
 
-test("cleanup takes its device along", async () => {
+test("cleanup removes its device", async () => {
   await node.weftd.stop("SIGTERM");
   const args = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir, "--dry-run"];
   const { stdout, stderr } = await node.inside.run(`${bin}/weft`, ["cleanup", ...args]);

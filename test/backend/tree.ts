@@ -1,4 +1,4 @@
-/** A copy of this tree with one more backend: built apart, and compared with what it was copied from. */
+/** A copy of this tree with one additional backend: built separately, and compared with the original. */
 import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
@@ -14,10 +14,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 const ROOT = resolve(import.meta.dirname, "../..");
-/** All that a build reads of the tree. */
+/** All sources that a build reads. */
 const SOURCES = ["command", "daemon", "hack", "pkg", "plugins", "package-lock.json", "package.json", "tsconfig.json"];
 
-/** A folder to be removed by the caller. */
+/** A folder that the caller removes. */
 export function copyTree(): string {
   const tree = mkdtempSync(join(tmpdir(), "weft-backend-"));
   for (const source of SOURCES) cpSync(join(ROOT, source), join(tree, source), { recursive: true });
@@ -30,12 +30,12 @@ export function copyTree(): string {
   return tree;
 }
 
-/** Puts the backend in `folder` beside the others: one folder, and its line in the registry. */
+/** Adds the backend in `folder`: one folder, and its line in the registry. */
 export function addBackend(tree: string, folder: string, name: string): void {
   const target = join(tree, "pkg/backend", name);
   mkdirSync(target);
   for (const file of readdirSync(folder)) {
-    // From here the rest of pkg is further away than from there.
+    // The new folder is closer to the rest of pkg, so the import paths get shorter.
     const source = readFileSync(join(folder, file), "utf8");
     const moved = source.replaceAll("../../../pkg/backend/", "../").replaceAll("../../../pkg/", "../../");
     writeFileSync(join(target, file), moved);
@@ -43,7 +43,7 @@ export function addBackend(tree: string, folder: string, name: string): void {
   appendFileSync(join(tree, "pkg/backend/registry.ts"), `export { ${name} } from "./${name}/main.ts";\n`);
 }
 
-/** Files that are not as they were copied: how many lines came and went in each. */
+/** Files that differ from the copy, with the number of lines added and removed in each. */
 export function changesOf(tree: string): { readonly file: string; readonly added: number; readonly removed: number }[] {
   git(tree, "add", "--all");
   return git(tree, "diff", "--cached", "--numstat", "HEAD")

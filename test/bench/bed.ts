@@ -1,4 +1,7 @@
-/** Where the calls run: a node and a pod for each side, all network namespaces, with the files the calls read. */
+/**
+ * The environment of the calls: a node and a pod for each side, all network namespaces, with the files that the calls
+ * read.
+ */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +11,7 @@ import { type Call, type Sample, SIDES, type Side, type Verb } from "./call.ts";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const RUNNER = `${ROOT}.cache/bench/runner`;
 
-/** What is measured, with the executables that take part in its calls. */
+/** The subjects of measurement, with the executables that their calls use. */
 export const SUBJECTS = {
   bridge: ["bridge", "host-local"],
   ptp: ["ptp", "host-local"],
@@ -17,13 +20,13 @@ export const SUBJECTS = {
 } as const;
 export type Subject = keyof typeof SUBJECTS;
 
-/** Folders with both sides' executables. */
+/** The folders of both sides' executables. */
 export const FOLDERS: Readonly<Record<Side, string>> = {
   weft: `${ROOT}dist/bin`,
   reference: `${ROOT}.cache/reference-plugins/bin`,
 };
 
-/** Throws where something is missing, and says how to get it. */
+/** Throws with a remedy if a file is missing. */
 export function assertReady(subject: Subject): void {
   if (process.getuid?.() !== 0)
     throw new Error("the benchmark makes network namespaces, which needs root: run it as root");
@@ -40,7 +43,7 @@ export class Bed {
   readonly #namespaces = [this.#node, ...SIDES.map((side) => this.#pod(side))];
   readonly #subject: Subject;
 
-  /** `inUse` addresses are reserved beforehand. */
+  /** `inUse` addresses are reserved before the calls. */
   constructor(subject: Subject, inUse: number) {
     this.#subject = subject;
     compileRunner();
@@ -57,7 +60,7 @@ export class Bed {
     }
   }
 
-  /** Throws what the failing call printed, when one does. */
+  /** Throws the output of the first failed call. */
   run(calls: readonly Call[]): Sample[] {
     const output = `${this.#folder}/output`;
     const list = calls.map(({ side, verb, containerId }) =>
@@ -91,7 +94,7 @@ export class Bed {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** One after the other, as a node that has never been full has them. */
+  /** Reserves addresses one after another, as on a node that was never full. */
   #reserve(side: Side, count: number): void {
     const directory = `${this.#folder}/networks/bench-${side}`;
     mkdirSync(directory, { recursive: true });
@@ -111,7 +114,7 @@ export class Bed {
     return `${this.#folder}/${verb === "VERSION" ? "version" : side}.conf`;
   }
 
-  /** The same for both but for what they must not share: bridge, subnet and reservations, or ports. */
+  /** The same for both sides, except what they must not share: bridge, subnet and reservations, or ports. */
   #configuration(side: Side): object {
     const at = SIDES.indexOf(side);
     const network = { cniVersion: "1.1.0", name: `bench-${side}`, type: this.#subject };
@@ -130,7 +133,7 @@ export class Bed {
   }
 }
 
-/** A pod of both families with a port that TCP and UDP share. */
+/** A pod with both families and a port for both TCP and UDP. */
 function portMappings(at: number): object {
   return {
     runtimeConfig: {

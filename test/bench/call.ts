@@ -1,4 +1,4 @@
-/** What is measured: calls of two plugins in turn, so that whatever disturbs the machine disturbs both alike. */
+/** The measured calls. The two plugins alternate, so that other load on the machine affects both alike. */
 
 export const SIDES = ["weft", "reference"] as const;
 export type Side = (typeof SIDES)[number];
@@ -12,14 +12,14 @@ export interface Call {
   readonly containerId: string;
 }
 
-/** One call's outcome. */
+/** The result of one call. */
 export interface Sample {
   readonly milliseconds: number;
-  /** The most memory resident at once, of the process and of those it waited for. */
+  /** The peak resident memory of the process and of the processes that it waited for. */
   readonly peakKib: number;
 }
 
-/** Rounds of all verbs on both sides; the side that comes first changes from round to round. */
+/** Rounds of all verbs on both sides. The side that is first changes from round to round. */
 export function planCalls(rounds: number): Call[] {
   return Array.from({ length: rounds }, (_, round) => {
     const sides = round % 2 === 0 ? SIDES : SIDES.toReversed();

@@ -12,7 +12,7 @@ const svg = drawChart({
   ],
 });
 
-test("a chart shows its title, its groups, and each figure", () => {
+test("a chart shows its title, its groups, and each value", () => {
   const shown = [...svg.matchAll(/<text[^>]*>([^<]+)<\/text>/g)].map(([, text]) => text);
   expect(shown).toEqual(
     expect.arrayContaining(["One call", "median of 100", "ADD", "VERSION", "5.3", "0.61", "17", "2.4"]),
@@ -20,7 +20,7 @@ test("a chart shows its title, its groups, and each figure", () => {
   expect(shown).toEqual(expect.arrayContaining(["weft", "reference"]));
 });
 
-test("it is a picture by itself, that loads nothing", () => {
+test("a chart is a complete image that loads no other file", () => {
   expect(svg).toMatch(/^<svg [^>]*xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
   expect(svg).not.toMatch(/<script|<image|@import|url\(http/);
 });
@@ -29,6 +29,6 @@ test.each([
   [0.0612, "0.061"],
   [5.25, "5.3"],
   [83.4, "83"],
-])("%f is told as %s", (value, text) => {
+])("formats %f as %s", (value, text) => {
   expect(told(value)).toBe(text);
 });

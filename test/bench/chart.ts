@@ -1,4 +1,4 @@
-/** Bars beside each other, as a picture that a README shows: SVG, the same bytes for the same figures. */
+/** Draws a bar chart for a README: SVG, with identical bytes for identical values. */
 import { init } from "echarts";
 
 export interface Series {
@@ -8,7 +8,7 @@ export interface Series {
 
 export interface Chart {
   readonly title: string;
-  /** What was measured, how often, on what. */
+  /** States what was measured, how often, and on which machine. */
   readonly subtitle: string;
   readonly unit: string;
   readonly groups: readonly string[];
@@ -16,7 +16,7 @@ export interface Chart {
 }
 
 const SIZE = { width: 760, height: 320 };
-/** Told apart in grey, too; ours first. */
+/** Distinguishable in grey, too. weft's colour is the first. */
 const COLOURS = ["#2458c5", "#b9bec9"];
 const INK = "#24292f";
 
@@ -49,7 +49,7 @@ export function drawChart({ title, subtitle, unit, groups, series }: Chart): str
   }
 }
 
-/** Two figures that count. */
+/** Formats a value with two significant digits. */
 export function told(value: number): string {
   return value >= 10 ? value.toFixed(0) : value.toPrecision(2);
 }

@@ -1,4 +1,4 @@
-/** `npm run bench`: the executables against the reference plugins, in one run, on one machine. */
+/** `npm run bench`: compares the executables with the reference plugins, in one run, on one machine. */
 import { statSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { assertReady, Bed, FOLDERS, SUBJECTS, type Subject } from "./bed.ts";
@@ -21,11 +21,11 @@ Examples:
   npm run bench -- --plugin host-local --in-use 4000
   npm run -s bench -- -o json | jq '.rows[] | {verb, ratio}'
 
-Exits with 1 where a bound is missed. NO_COLOR=1 leaves colours out.`;
+Exits with 1 if a bound is exceeded. NO_COLOR=1 disables colours.`;
 
 const options = new Command("bench")
   .description(
-    "Times ADD, DEL, VERSION and STATUS: weft's and the reference plugins', alternating. The reference's portmap uses iptables.",
+    "Measures ADD, DEL, VERSION and STATUS of weft's and the reference plugins, alternately. The reference's portmap uses iptables.",
   )
   .addOption(
     new Option("--plugin <name>", "bridge or ptp with host-local, host-local alone, or portmap")
@@ -33,13 +33,17 @@ const options = new Command("bench")
       .default("bridge"),
   )
   .addOption(
-    new Option("--in-use <n>", "addresses that are reserved already, on both sides; not for portmap")
+    new Option("--in-use <n>", "reserve this many addresses first, on both sides; not for portmap")
       .default(0)
       .argParser(parseCount(0)),
   )
-  .addOption(new Option("--runs <n>", "measured calls of each kind").default(100).argParser(parseCount(1)))
-  .addOption(new Option("--warm-up <n>", "calls of each kind before that").default(5).argParser(parseCount(0)))
-  .addOption(new Option("-o, --output <form>", "what to print").choices(["table", "json"]).default("table"))
+  .addOption(new Option("--runs <n>", "measure this many calls of each kind").default(100).argParser(parseCount(1)))
+  .addOption(
+    new Option("--warm-up <n>", "make this many unmeasured calls of each kind first")
+      .default(5)
+      .argParser(parseCount(0)),
+  )
+  .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .addHelpText("after", EXAMPLES)
   .parse()
   .opts<Options>();
@@ -55,7 +59,7 @@ try {
 }
 
 function measure({ runs, warmUp, plugin, inUse }: Options): Report {
-  if (plugin === "portmap" && inUse > 0) throw new Error("--in-use is about addresses, of which portmap has none");
+  if (plugin === "portmap" && inUse > 0) throw new Error("--in-use is for addresses, which portmap does not use");
   const bed = new Bed(plugin, inUse);
   try {
     if (warmUp > 0) bed.run(planCalls(warmUp));

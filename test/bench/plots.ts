@@ -1,4 +1,7 @@
-/** `npm run bench -- plots`: measures, and draws docs/plots anew. Takes some five minutes; wants a machine that rests. */
+/**
+ * `npm run bench -- plots`: measures, and draws the plots in docs/plots. Takes about five minutes; needs an idle
+ * machine.
+ */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
@@ -23,14 +26,14 @@ const scale = measure<ScaleReport>("test/scale/main.ts", "-o", "json");
 mkdirSync(PLOTS, { recursive: true });
 draw("executables", {
   title: "One call of bridge with host-local",
-  subtitle: `median of ${bridge.rounds} calls each, in turn; reference plugins 1.9.1; ${WHERE}`,
+  subtitle: `median of ${bridge.rounds} calls each, alternating; reference plugins 1.9.1; ${WHERE}`,
   unit: "ms",
   groups: bridge.rows.map(({ verb }) => verb),
   series: bothSides(bridge.rows.map(({ weft, reference }) => [weft.medianMs, reference.medianMs])),
 });
 draw("reservations", {
-  title: "host-local: ADD, with so many addresses in use",
-  subtitle: `median of ${reservations[0]?.rounds} calls each, in turn; reference plugins 1.9.1; ${WHERE}`,
+  title: "Time of host-local's ADD by number of addresses in use",
+  subtitle: `median of ${reservations[0]?.rounds} calls each, alternating; reference plugins 1.9.1; ${WHERE}`,
   unit: "ms",
   groups: IN_USE.map((inUse) => inUse.toLocaleString("en")),
   series: bothSides(
@@ -41,8 +44,8 @@ draw("reservations", {
   ),
 });
 draw("scale", {
-  title: "From an empty kernel to the way to so many nodes (VXLAN)",
-  subtitle: `comparing and programming, best of ${scale.rounds}; against ip -batch and bridge -batch; ${WHERE}`,
+  title: "Time to program all peers from an empty kernel (VXLAN)",
+  subtitle: `compare and program, best of ${scale.rounds}; compared with ip -batch and bridge -batch; ${WHERE}`,
   unit: "ms",
   groups: scale.sizes.map(({ nodes }) => `${nodes.toLocaleString("en")} nodes`),
   series: bothSides(
@@ -57,9 +60,9 @@ writeFileSync(
 
 function measure<T>(script: string, ...args: string[]): T {
   console.error(`plots: ${script} ${args.join(" ")}`);
-  // A bound that was missed is in the figures, too.
+  // The script also prints its results if a bound is exceeded.
   const { stdout, status, stderr } = spawnSync(process.execPath, [join(ROOT, script), ...args], { encoding: "utf8" });
-  if (stdout === "") throw new Error(`${script} ended with ${status}: ${stderr}`);
+  if (stdout === "") throw new Error(`${script} exited with status ${status}: ${stderr}`);
   return JSON.parse(stdout) as T;
 }
 

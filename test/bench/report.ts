@@ -1,11 +1,14 @@
-/** What the samples say: a row for each verb, and whether the promises were kept. */
+/** Evaluates the samples: a row for each verb, and whether the bounds hold. */
 import { styleText } from "node:util";
 import Table from "cli-table3";
 import { SUBJECTS, type Subject } from "./bed.ts";
 import { type Call, type Sample, SIDES, type Side, VERBS, type Verb } from "./call.ts";
 import { median, quantile } from "./statistics.ts";
 
-/** ours / theirs, at most; of medians. Those of `portmap` wait for the kernel more than they compute, and have none. */
+/**
+ * The largest allowed ratio of the medians, weft to reference. `portmap` has no bounds: its calls mostly wait for the
+ * kernel.
+ */
 const BOUNDS: Readonly<Record<Subject, Partial<Readonly<Record<Verb, number>>>>> = {
   bridge: { ADD: 0.4, VERSION: 0.4 },
   ptp: { ADD: 0.4, VERSION: 0.4 },
@@ -21,7 +24,7 @@ export interface Figures {
 
 export interface Row extends Record<Side, Figures> {
   readonly verb: Verb;
-  /** Of the medians, ours to theirs. */
+  /** The ratio of the medians, weft to reference. */
   readonly ratio: number;
   readonly bound: number | undefined;
   readonly isKept: boolean;
@@ -29,14 +32,14 @@ export interface Row extends Record<Side, Figures> {
 
 export interface Setting {
   readonly subject: Subject;
-  /** Addresses reserved beforehand. */
+  /** The number of addresses reserved before the calls. */
   readonly inUse: number;
 }
 
 export interface Report extends Setting {
   readonly rounds: number;
   readonly rows: readonly Row[];
-  /** Bytes of what has to be installed for these calls. */
+  /** Total size in bytes of the files to install for these calls. */
   readonly sizeBytes: Readonly<Record<Side, number>>;
 }
 
@@ -64,7 +67,7 @@ export function makeReport(
   return { subject, inUse, rounds: calls.length / VERBS.length / SIDES.length, rows, sizeBytes };
 }
 
-/** Plain words where the stream shows no colour (NO_COLOR, a pipe). */
+/** Plain text if the stream has no colours (NO_COLOR, a pipe). */
 export function formatTable({ subject, inUse, rounds, rows, sizeBytes }: Report): string {
   const table = new Table({
     head: [
@@ -89,15 +92,15 @@ export function formatTable({ subject, inUse, rounds, rows, sizeBytes }: Report)
     ]);
   const mib = (side: Side) => `${(sizeBytes[side] / 2 ** 20).toFixed(1)} MiB`;
   return [
-    `${SUBJECTS[subject].join(" with ")}, ${rounds} calls of each kind, in turn${inUse > 0 ? `, ${inUse} addresses in use` : ""}`,
+    `${SUBJECTS[subject].join(" with ")}, ${rounds} calls of each kind, alternating${inUse > 0 ? `, ${inUse} addresses in use` : ""}`,
     table.toString(),
-    "VERSION is start and end of the process and little else. Memory: most resident at once, median.",
-    `size: weft ${mib("weft")} (every plugin), reference ${mib("reference")}`,
+    "VERSION is little more than the start and end of the process. Memory: peak resident, median.",
+    `size: weft ${mib("weft")} (all plugins), reference ${mib("reference")}`,
     ...rows.filter(({ bound }) => bound !== undefined).map(formatBound),
   ].join("\n");
 }
 
 function formatBound({ verb, ratio, bound = 0, isKept }: Row): string {
-  const text = `${verb}: ${ratio.toFixed(3)} of the reference's time, bound ${bound.toFixed(2)}: ${isKept ? "kept" : "MISSED"}`;
+  const text = `${verb}: ${ratio.toFixed(3)} of the reference's time, bound ${bound.toFixed(2)}: ${isKept ? "kept" : "EXCEEDED"}`;
   return styleText(isKept ? "green" : "red", text, { stream: process.stdout });
 }

@@ -1,13 +1,13 @@
 /*
- * Runs the calls that standard input lists, one after another, and says how each went. Each line is
+ * Runs the calls listed on standard input, one after another, and prints the result of each. Each line is
  *
  *	EXECUTABLE <tab> CNI_COMMAND <tab> CNI_CONTAINERID <tab> CNI_NETNS <tab> FILE
  *
- * with FILE as the call's standard input; each answer is "STATUS NANOSECONDS KIBIBYTES": from before posix_spawn until the
- * process is gone, and the most memory that it, or a process it waited for, had resident. CNI_PATH becomes the
- * executable's folder. What the call prints goes to the file that argv[1] names, overwritten each time.
+ * with FILE as the call's standard input. Each result is "STATUS NANOSECONDS KIBIBYTES": the time from before posix_spawn
+ * until the process is gone, and the peak resident memory of the process and of those that it waited for. CNI_PATH is set
+ * to the executable's folder. The call's output goes to the file named by argv[1], overwritten each time.
  *
- * Linked statically: a process counts what its parent had resident when it was started, so that has to be little.
+ * Linked statically: the peak of a process includes its parent's resident memory at the start, so that must be small.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +69,7 @@ static void run(const struct call *call, const char *output)
 	printf("%d %lld %ld\n", WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), elapsed, usage.ru_maxrss);
 	fflush(stdout);
 	if (status != 0)
-		exit(1); /* what it printed is in the output file */
+		exit(1); /* its output is in the output file */
 }
 
 int main(int argc, char **argv)

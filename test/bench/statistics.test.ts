@@ -9,21 +9,21 @@ test.each([
   [[10, 9, 8, 7, 6, 5, 4, 3, 2, 1], 0.99, 10],
   [Array.from({ length: 100 }, (_, at) => at + 1), 0.99, 99],
   [[5, 7], 0, 5],
-])("of %j the quantile %f is %f", (samples, share, expected) => {
+])("the quantile of %j at %f is %f", (samples, share, expected) => {
   expect(quantile(samples, share)).toBe(expected);
 });
 
-test("samples stay in their order", () => {
+test("samples keep their order", () => {
   const samples = [3, 1, 2];
   expect(median(samples)).toBe(2);
   expect(samples).toEqual([3, 1, 2]);
 });
 
-test("no samples have no median", () => {
+test("the median of no samples is an error", () => {
   expect(() => median([])).toThrow(RangeError);
 });
 
-test("calls alternate strictly, and each side is first as often as the other", () => {
+test("calls alternate strictly, and both sides are first equally often", () => {
   const calls = planCalls(4);
   for (let at = 0; at < calls.length; at += 2) {
     expect(calls[at]?.verb).toBe(calls[at + 1]?.verb);
@@ -32,7 +32,7 @@ test("calls alternate strictly, and each side is first as often as the other", (
   expect(calls.filter(({ side }, at) => at % 2 === 0 && side === "weft")).toHaveLength(calls.length / 4);
 });
 
-test("each ADD is undone by a DEL of the same side and container before the next", () => {
+test("each ADD is followed by a DEL of the same side and container before the next ADD", () => {
   const attached = new Map<string, string>();
   for (const { side, verb, containerId } of planCalls(5)) {
     if (verb === "ADD") {

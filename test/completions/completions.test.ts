@@ -1,4 +1,4 @@
-/** `weft completions` in the shells themselves, by an executable that holds the command and a few plugins' names. */
+/** `weft completions` in real shells, with an executable that contains the command and the names of a few plugins. */
 import { execFile } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { promisify } from "node:util";
@@ -10,7 +10,7 @@ import { bundle, entry } from "../../hack/compile/plugins.ts";
 import { NATIVE } from "../../hack/compile/target.ts";
 
 const COMPILE_LIMIT_MS = 120_000;
-/** zsh reads all its own completions first, on whatever disk. */
+/** zsh first reads all its own completions, possibly from a slow disk. */
 vi.setConfig({ testTimeout: 60_000 });
 
 const folder = `${WORK}/completions-${process.pid}`;
@@ -32,7 +32,7 @@ const succeed = async (file: string, args: readonly string[]) =>
   (await promisify(execFile)(file, [...args], { env })).stdout;
 const lines = (text: string) => text.split("\n").filter(Boolean).sort();
 
-/** As the shell would at the tabulator key: it sets the words, and calls what is registered for weft. */
+/** Simulates the Tab key: sets the words, and calls the function registered for weft. */
 async function bash(...words: string[]): Promise<string[]> {
   const script = `set -eu; compopt() { :; }; cd ${here}; eval "$(weft completions bash)"
     [ "$(complete -p weft)" = "complete -F _weft weft" ]
@@ -45,7 +45,7 @@ async function fish(line: string): Promise<string[]> {
   return lines(await succeed("fish", ["--no-config", "-c", script, line]));
 }
 
-/** The completion system's own functions, in place of a terminal: they say what they were given. */
+/** Replaces the functions of the completion system, which need a terminal: these print their arguments. */
 async function zsh(...words: string[]): Promise<string[]> {
   const script = `compdef() { }; _files() { print -r -- "files $*" }; _describe() { print -rl -- "\${(@P)2}" }
     cd ${here}; eval "$(weft completions zsh)"; words=(weft "$@"); CURRENT=\${#words}; _weft`;
@@ -62,7 +62,7 @@ test("bash offers subcommands, options, values and directories", async () => {
   expect(await bash("install", "di")).toEqual(["directory"]);
 });
 
-test("fish offers the same, with what each means", async () => {
+test("fish offers the same, with descriptions", async () => {
   expect(await fish("weft ins")).toEqual(["install\tinstall the plugins for the container runtime"]);
   expect((await fish("weft ipam ")).map((line) => line.replace(/\t.*/, ""))).toEqual(["--help", "gc", "ls"]);
   expect(await fish("weft install --dr")).toEqual(["--dry-run\tprint the changes, and change nothing"]);
@@ -77,7 +77,7 @@ test("zsh offers the same", async () => {
   expect(await zsh("completions", "z")).toEqual(["zsh"]);
 });
 
-test("zsh finds it as a file of its own, by the name that its first line gives", async () => {
+test("zsh finds the completion as a separate file, by the name in its first line", async () => {
   mkdirSync(`${folder}/functions`);
   writeFileSync(`${folder}/functions/_weft`, await succeed(`${bin}/weft`, ["completions", "zsh"]));
   const script = `fpath=(${folder}/functions $fpath); autoload -U compinit; compinit -u -d ${folder}/dump; print $_comps[weft]`;

@@ -1,6 +1,6 @@
 /**
- * One contract, three sides of the door: the fake that unit tests use, Node.js, and the executables' C host. Node.js has
- * files alone: no locks, namespaces or blocking sockets are to be had there, and the daemon does without them.
+ * One contract for three implementations: the fake of the unit tests, Node.js, and the executables' C host. Node.js
+ * implements files only: it has no locks, namespaces or blocking sockets, and the daemon needs none.
  */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -75,8 +75,8 @@ describe.each(Object.entries(systemScenarios))("%s", (scenario, { run, expected 
   });
 });
 
-test("where standard output is closed, no file that is opened gets the answer", () => {
-  probe.askDeaf({ contract: "system", scenario: "two locks are apart", world });
+test("with standard output closed, the answer goes into no file that is opened", () => {
+  probe.askDeaf({ contract: "system", scenario: "two locks are independent", world });
   expect(["a", "b"].map((name) => readFileSync(`${world.folder}/${name}`, "utf8"))).toEqual(["", ""]);
 });
 

@@ -1,4 +1,4 @@
-/** The probe, compiled as the plugins are. */
+/** The probe, compiled like the plugins. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { compileExecutable } from "../../hack/compile/executable.ts";
@@ -29,7 +29,7 @@ export class Probe {
     compileExecutable({ names: ["probe"], script: `${this.#folder}/probe.js` }, this.#executable, this.#target);
   }
 
-  /** Throws what the probe said on standard error when it did not answer. */
+  /** If the probe does not answer, throws with its standard error. */
   ask(question: Question): Outcome {
     const [command, ...args] = this.#commandLine();
     const { status, stdout, stderr } = spawnSync(command, args, {
@@ -40,7 +40,7 @@ export class Probe {
     return JSON.parse(stdout) as Outcome;
   }
 
-  /** Asks with standard output closed. */
+  /** Sends the question with standard output closed. */
   askDeaf(question: Question): void {
     const { status } = spawnSync("sh", ["-c", 'exec "$0" "$@" >&-', ...this.#commandLine()], {
       input: JSON.stringify(question),

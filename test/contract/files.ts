@@ -1,6 +1,6 @@
 /**
- * The contract of `Files` as scenarios: each works in an empty folder beside a FIFO, and tells what it saw. They run where the side
- * under test runs: in the test's process, or compiled for QuickJS.
+ * The contract of `Files` as scenarios. Each works in an empty folder next to a FIFO, and returns its observations.
+ * Scenarios run in the implementation under test: in the test's process, or compiled for QuickJS.
  */
 import type { Files } from "../../pkg/sys/system.ts";
 import { bytesOf, type Outcome, outcome, textOf } from "./outcome.ts";
@@ -13,7 +13,7 @@ export interface FilesScenario {
 const LONG_NAME = "n".repeat(256);
 
 export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
-  "what was written is read, byte for byte": {
+  "written bytes are read back unchanged": {
     run(files, folder) {
       const bytes = Uint8Array.from({ length: 256 }, (_, at) => at);
       files.writeFile(`${folder}/all`, bytes);
@@ -21,7 +21,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: Array.from({ length: 256 }, (_, at) => at),
   },
-  "a file larger than any buffer is read whole": {
+  "a file larger than any buffer is read completely": {
     run(files, folder) {
       files.writeFile(
         `${folder}/large`,
@@ -32,14 +32,14 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: [300_000, true],
   },
-  "a name in UTF-8 comes back as it was": {
+  "a name in UTF-8 is returned unchanged": {
     run(files, folder) {
       files.writeFile(`${folder}/größe-漢-😀`, bytesOf(""));
       return files.readDirectory(folder);
     },
     expected: ["größe-漢-😀"],
   },
-  "writing replaces what was there, and keeps its mode and inode": {
+  "writing replaces the content, and keeps mode and inode": {
     run(files, folder) {
       files.writeFile(`${folder}/f`, bytesOf("longer than before"), { mode: 0o600 });
       const before = files.status(`${folder}/f`);
@@ -57,7 +57,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: [0o644, 0o755],
   },
-  "exclusive and existing say what has to be there": {
+  "exclusive and existing state whether the file must exist": {
     run: (files, folder) => {
       const write = (name: string, options: object) =>
         outcome(folder, () => {
@@ -73,7 +73,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: ["ENOENT of f", "written", "EEXIST of f", "written"],
   },
-  "an exclusive write that is refused leaves the content": {
+  "a rejected exclusive write keeps the content": {
     run(files, folder) {
       files.writeFile(`${folder}/f`, bytesOf("first"));
       outcome(folder, () => {
@@ -84,7 +84,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: "first",
   },
-  "reading fails by what is at the path": {
+  "reading fails depending on what the path is": {
     run: (files, folder) => {
       files.writeFile(`${folder}/f`, bytesOf(""));
       files.makeDirectory(`${folder}/d`);
@@ -93,11 +93,11 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: ["ENOENT of absent", "EISDIR of d", "ENOTDIR of f/below", `ENAMETOOLONG of ${LONG_NAME}`],
   },
-  "a FIFO into which nobody writes is empty, and keeps nobody waiting": {
+  "a FIFO without a writer is empty, and does not block": {
     run: (files, folder) => textOf(files.readFile(`${folder}/../fifo`)),
     expected: "",
   },
-  "writing fails by what is at the path": {
+  "writing fails depending on what the path is": {
     run: (files, folder) => {
       files.writeFile(`${folder}/f`, bytesOf(""));
       files.makeDirectory(`${folder}/d`);
@@ -110,7 +110,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: ["ENOENT of absent/f", "EISDIR of d", "ENOTDIR of f/below"],
   },
-  "a path with a zero byte is refused, and touches nothing": {
+  "a path with a zero byte is rejected, and touches nothing": {
     run: (files, folder) => {
       files.writeFile(`${folder}/f`, bytesOf("kept"));
       const refused = (work: () => void) =>
@@ -134,7 +134,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: [...Array<string>(8).fill("EINVAL"), ["f"], "kept"],
   },
-  "a directory lists what is in it, and nothing else": {
+  "a directory lists its entries, and nothing else": {
     run(files, folder) {
       files.makeDirectory(`${folder}/d/inner`);
       files.writeFile(`${folder}/d/.hidden`, bytesOf(""));
@@ -143,7 +143,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: [".hidden", "f", "inner"],
   },
-  "listing fails by what is at the path": {
+  "listing fails depending on what the path is": {
     run: (files, folder) => {
       files.writeFile(`${folder}/f`, bytesOf(""));
       const list = (name: string) => outcome(folder, () => files.readDirectory(`${folder}/${name}`));
@@ -151,7 +151,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: ["ENOENT of absent", "ENOTDIR of f"],
   },
-  "a directory is made with its parents, and again without a word": {
+  "a directory is made with its parents, and making it again succeeds": {
     run(files, folder) {
       files.makeDirectory(`${folder}/a/b/c`, 0o700);
       files.makeDirectory(`${folder}/a/b/c`);
@@ -160,7 +160,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: [0o700, 0o700, 0o700],
   },
-  "a directory is not made where a file is in the way": {
+  "a directory is not made over a file": {
     run: (files, folder) => {
       files.writeFile(`${folder}/f`, bytesOf(""));
       const make = (name: string) =>
@@ -182,7 +182,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: ["x", true, "file"],
   },
-  "linking fails by what is at the paths": {
+  "linking fails depending on what the paths are": {
     run: (files, folder) => {
       files.writeFile(`${folder}/f`, bytesOf(""));
       files.writeFile(`${folder}/g`, bytesOf(""));
@@ -196,7 +196,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: ["EEXIST of f -> g", "ENOENT of absent -> h", "EPERM of d -> h", "ENOENT of f -> absent/h"],
   },
-  "a rename replaces a file at once": {
+  "a rename replaces a file atomically": {
     run(files, folder) {
       files.writeFile(`${folder}/new`, bytesOf("new"));
       files.writeFile(`${folder}/old`, bytesOf("old"));
@@ -214,7 +214,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: ["f", "g"],
   },
-  "renaming fails by what is at the paths": {
+  "renaming fails depending on what the paths are": {
     run: (files, folder) => {
       files.writeFile(`${folder}/f`, bytesOf(""));
       files.makeDirectory(`${folder}/d`);
@@ -242,7 +242,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
       "EINVAL of full -> full/x/y",
     ],
   },
-  "a directory moves with what is in it": {
+  "a directory moves with its content": {
     run(files, folder) {
       files.makeDirectory(`${folder}/d`);
       files.writeFile(`${folder}/d/f`, bytesOf("x"));
@@ -252,7 +252,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: [["empty"], "x"],
   },
-  "unlinking fails by what is at the path": {
+  "unlinking fails depending on what the path is": {
     run: (files, folder) => {
       files.makeDirectory(`${folder}/d`);
       const unlink = (name: string) =>
@@ -264,7 +264,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: ["ENOENT of absent", "EISDIR of d"],
   },
-  "a status says kind, size and mode, and nothing of what is absent": {
+  "a status has kind, size and mode, and nothing for an absent path": {
     run(files, folder) {
       files.writeFile(`${folder}/f`, bytesOf("four"), { mode: 0o640 });
       files.makeDirectory(`${folder}/d`, 0o700);
@@ -279,7 +279,7 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: [{ kind: "file", sizeBytes: 4, mode: 0o640 }, "directory", true, true, `ENAMETOOLONG of ${LONG_NAME}`],
   },
-  "a modification time is set, of a directory too, until something in it changes": {
+  "a modification time can be set, for a directory too, and lasts until an entry changes": {
     run(files, folder) {
       const time = 1_700_000_000_250;
       files.makeDirectory(`${folder}/d`);

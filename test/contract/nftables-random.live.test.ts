@@ -1,6 +1,7 @@
 /**
- * The fake nf_tables against the kernel: transactions at random are refused for the same reason, and both hold the same
- * after each; and so they do of weft's own tables. 60 histories, or as many others as WEFT_NFT_RUNS says. Needs root, ip and nf_tables.
+ * The fake nf_tables compared with the kernel: random transactions fail with the same errno and leave the same state
+ * after each, including those of weft's own tables. Runs 60 histories, or WEFT_NFT_RUNS others. Needs root, ip and
+ * nf_tables.
  */
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -22,7 +23,7 @@ import { commit, handlesOf, listAll, type Side } from "./nftables/side.ts";
 const isRoot = process.getuid?.() === 0;
 if (!isRoot) process.stderr.write("nftables contract skipped: it makes a network namespace, which needs root\n");
 const { WEFT_NFT_RUNS } = process.env;
-/** The same histories each time, but where more are asked for: those are others. */
+/** The default histories are always the same ones. A requested number runs new ones. */
 const RUNS = WEFT_NFT_RUNS === undefined ? { numRuns: 60, seed: 1 } : { numRuns: Number(WEFT_NFT_RUNS) };
 
 const owner = "cni:net/a/eth0";
@@ -48,8 +49,8 @@ async function handlesIn(side: Side): Promise<Handles> {
 
 const describeRequest = ({ text, flags, body }: Request) => `${text} (${flags}) ${Buffer.from(body).toString("hex")}`;
 
-// Which of several faults is named, and when registers count as unset, differs from kernel to kernel.
-describeWhere(isRoot && isKernelFrom(6, 18))("the fake nf_tables beside the kernel's", () => {
+// Kernels differ in which of several faults they report, and in when registers count as unset.
+describeWhere(isRoot && isKernelFrom(6, 18))("the fake nf_tables and the kernel's", () => {
   let kernel: KernelSide;
   beforeAll(async () => {
     kernel = await KernelSide.open(`${OWN_PREFIX}nftr`);
@@ -81,7 +82,7 @@ describeWhere(isRoot && isKernelFrom(6, 18))("the fake nf_tables beside the kern
   });
 
   test.each(TABLES.map((table) => [table.name, table] as const))(
-    "dumps %s field by field as the kernel does",
+    "give the same dump of %s, field by field",
     async (_, table) => {
       const fake = fakeSide();
       await kernel.empty();

@@ -1,4 +1,4 @@
-/** The fake nf_tables keeps the contract that the kernel keeps (nftables.live.test.ts). */
+/** The fake nf_tables fulfils the same contract as the kernel (nftables.live.test.ts). */
 import { describe, expect, test } from "vitest";
 import { cases } from "./nftables/cases.ts";
 import { fakeSide } from "./nftables/fake-side.ts";

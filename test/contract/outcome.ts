@@ -1,9 +1,9 @@
-/** What a scenario has seen: values a test can compare, the same on every side and in JSON. */
+/** The observations of a scenario: values that a test can compare, the same in every implementation and in JSON. */
 import { isSystemError } from "../../pkg/sys/errors.ts";
 
 export type Outcome = null | boolean | number | string | readonly Outcome[] | { readonly [name: string]: Outcome };
 
-/** The value, or of a failure "ENOENT of its subject", with the scenario's folder left out. */
+/** The value; for a failure "ENOENT of its subject", without the scenario's folder. */
 export function outcome(folder: string, work: () => Outcome | undefined): Outcome {
   try {
     return work() ?? "nothing";

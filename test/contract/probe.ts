@@ -1,6 +1,6 @@
 /**
- * The executable's entry for the contract: runs the scenario that standard input names, on the C host, and writes what it
- * saw. Each scenario gets a process of its own.
+ * The executable's entry point for the contract: runs the scenario named on standard input, on the C host, and writes
+ * its observations. Each scenario gets a new process.
  */
 import { quickjs } from "../../pkg/sys/quickjs.ts";
 import { filesScenarios } from "./files.ts";

@@ -1,22 +1,28 @@
-/** The contract of what `System` has beside files, as scenarios. Node.js has none of it, and the daemon needs none. */
+/**
+ * The contract of the functions of `System` other than files, as scenarios. Node.js has none of them, and the daemon
+ * needs none.
+ */
 import type { System } from "../../pkg/sys/system.ts";
 import { bytesOf, type Outcome, outcome, textOf } from "./outcome.ts";
 
-/** What the test has put in place. */
+/** The files, programs and sockets that the test has prepared. */
 export interface World {
-  /** Empty, of this scenario's own. */
+  /** An empty folder for this scenario. */
   readonly folder: string;
-  /** A program: says CNI_COMMAND, a colon, each argument in brackets and its input; complains "told" on standard error; ends with status 3. */
+  /**
+   * A program that prints CNI_COMMAND, a colon, each argument in brackets and its input, writes "told" to standard
+   * error, and exits with status 3.
+   */
   readonly program: string;
   /** A program that ends itself by SIGTERM. */
   readonly suicide: string;
-  /** A file that may not be executed. */
+  /** A file without execute permission. */
   readonly plainFile: string;
-  /** Somebody accepts connections there. */
+  /** A socket on which a server accepts connections. */
   readonly liveSocket: string;
-  /** Somebody says back what is said there, and ends the conversation behind "end". */
+  /** A socket whose server sends received data back, and closes the connection after "end". */
   readonly echoSocket: string;
-  /** The same at this TCP port of 127.0.0.1. */
+  /** The same server at this TCP port of 127.0.0.1. */
   readonly echoPort: number;
 }
 
@@ -28,7 +34,7 @@ export interface SystemScenario {
 const OWN_NAMESPACE = "/proc/self/ns/net";
 
 export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
-  "a lock is held once, whoever asks, until it is released": {
+  "a lock has one holder until it is released": {
     run(system, { folder }) {
       const path = `${folder}/lock`;
       const first = system.lockFile(path);
@@ -41,7 +47,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, false, true, ["lock"]],
   },
-  "a lock released twice frees nothing of its successor's": {
+  "releasing a lock twice does not release the next holder's": {
     run(system, { folder }) {
       const path = `${folder}/lock`;
       const first = system.lockFile(path);
@@ -54,7 +60,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: false,
   },
-  "two locks are apart": {
+  "two locks are independent": {
     run(system, { folder }) {
       const first = system.lockFile(`${folder}/a`, { wait: false });
       const second = system.lockFile(`${folder}/b`, { wait: false });
@@ -62,7 +68,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, true],
   },
-  "a directory is locked as a file is, and has to be one": {
+  "a directory is locked like a file, and must be a directory": {
     run: (system, { folder }) => {
       system.writeFile(`${folder}/f`, bytesOf(""));
       const first = system.lockDirectory(folder);
@@ -81,7 +87,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, false, true, "ENOTDIR of f", "ENOENT of no"],
   },
-  "a lock fails where its file cannot be": {
+  "a lock fails if its file cannot exist": {
     run: (system, { folder }) => {
       const lock = (path: string) => outcome(folder, () => system.lockFile(path) && "locked");
       system.makeDirectory(`${folder}/d`);
@@ -89,7 +95,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["ENOENT of absent/lock", "EISDIR of d"],
   },
-  "the process's own namespace has one identity by both names": {
+  "the process's own namespace has one identity under both names": {
     run(system) {
       const [own, named] = [system.openNamespace(), system.openNamespace(OWN_NAMESPACE)];
       const seen = [own.path, own.fd !== named.fd, own.identity === named.identity];
@@ -99,7 +105,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [OWN_NAMESPACE, true, true],
   },
-  "a namespace closed twice closes nothing of its successor's": {
+  "closing a namespace twice does not close the next one": {
     run(system) {
       const first = system.openNamespace();
       first.close();
@@ -112,7 +118,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: "inside",
   },
-  "a closed namespace is entered no more": {
+  "a closed namespace cannot be entered": {
     run: (system, { folder }) => {
       const namespace = system.openNamespace();
       namespace.close();
@@ -127,7 +133,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["EBADF", "EBADF"],
   },
-  "a netlink socket waits no longer than it is told, and works no more once closed": {
+  "a netlink socket respects its timeout, and fails once closed": {
     run: (system, { folder }) => {
       const NETLINK_ROUTE = 0;
       const socket = system.openNetlink(NETLINK_ROUTE);
@@ -144,7 +150,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [["ETIMEDOUT", "ETIMEDOUT"], "EBADF", "EBADF"],
   },
-  "what is no network namespace is refused": {
+  "a file that is not a network namespace is rejected": {
     run: (system, { folder, plainFile }) => {
       const open = (path: string) => outcome(folder, () => system.openNamespace(path).identity);
       return [
@@ -155,7 +161,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["ENOENT of absent", "EINVAL", "EINVAL"],
   },
-  "inNamespace gives what the work gives, and passes on what it throws": {
+  "inNamespace returns the result of its function, and passes its exception on": {
     run(system) {
       const namespace = system.openNamespace();
       const given = system.inNamespace(namespace, () => "given");
@@ -172,7 +178,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["given", "thrown"],
   },
-  "a program gets its input and environment, and says status and both outputs": {
+  "a program gets its input and environment, and returns its status and both outputs": {
     run(system, { program }) {
       const { status, output, errorOutput } = system.execute(program, {
         environment: { CNI_COMMAND: "ADD", PATH: "/usr/bin:/bin" },
@@ -182,7 +188,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [3, 'ADD:{"größe":1}', "told"],
   },
-  "a program gets its arguments, whatever is in them": {
+  "a program gets its arguments unchanged": {
     run(system, { program }) {
       const { output } = system.execute(program, {
         args: ["--noflush", "two words", ""],
@@ -193,7 +199,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: "DEL:[--noflush][two words][]",
   },
-  "a program takes and gives more than a pipe holds": {
+  "a program's input and output may exceed a pipe's buffer": {
     run(system, { program }) {
       const input = Uint8Array.from({ length: 1_000_000 }, (_, at) => 97 + (at % 26));
       const environment = { CNI_COMMAND: "", PATH: "/usr/bin:/bin" };
@@ -202,7 +208,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [1_000_001, true],
   },
-  "a program that a signal ends has a status of 128 and the signal": {
+  "a program ended by a signal has status 128 plus the signal": {
     run: (system, { suicide }) =>
       system.execute(suicide, { environment: { PATH: "/usr/bin:/bin" }, input: bytesOf("unread") }).status,
     expected: 128 + 15,
@@ -215,7 +221,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["ENOENT of absent", "EACCES"],
   },
-  "a socket is alive while somebody accepts connections": {
+  "a socket is alive while a server accepts connections": {
     run: (system, { folder, liveSocket }) => {
       system.writeFile(`${folder}/file`, bytesOf(""));
       return [
@@ -227,7 +233,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, false, false, false],
   },
-  "a tap's name is no longer than a device's may be": {
+  "a tap's name is limited to the length of a device's": {
     run: (system, { folder }) =>
       outcome(folder, () => {
         system.createTap("sixteen-letters-", { multiQueue: false, owner: undefined, group: undefined });
@@ -235,7 +241,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
       }),
     expected: "EINVAL of sixteen-letters-",
   },
-  "a connection carries what is sent, waits no longer than it is told, and works no more once closed": {
+  "a connection transfers data, respects its timeout, and fails once closed": {
     run: (system, { folder, echoSocket }) => {
       const socket = system.connectUnix(echoSocket);
       const failure = (work: () => void) =>
@@ -253,7 +259,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["größe", ["ETIMEDOUT", "ETIMEDOUT"], "EBADF", "EBADF"],
   },
-  "a connection that the other side ends gives nothing more": {
+  "a connection closed by the peer returns no more data": {
     run(system, { echoSocket }) {
       const socket = system.connectUnix(echoSocket);
       socket.send(bytesOf("end"));
@@ -263,7 +269,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["end", 0],
   },
-  "nobody is reached where nobody listens": {
+  "a connection without a server fails": {
     run: (system, { folder }) => {
       system.writeFile(`${folder}/file`, bytesOf(""));
       const reach = (path: string) => outcome(folder, () => system.connectUnix(path) && "reached");
@@ -271,7 +277,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["ENOENT of absent", "ECONNREFUSED of file"],
   },
-  "a datagram to the node itself is refused where nobody listens, in either family, and cannot be too long": {
+  "a datagram to the node itself is refused without a server, in either family, and has a maximum length": {
     run(system) {
       const ask = (to: Uint8Array, bytes: number) => ({ to, from: to, port: 1, bytes, isWhole: true });
       const loopback6 = Uint8Array.from({ length: 16 }, (_, at) => (at === 15 ? 1 : 0));
@@ -284,7 +290,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [[111, 111], true, 0],
   },
-  "a TCP connection carries what is sent, and fails where nobody listens": {
+  "a TCP connection transfers data, and fails without a server": {
     run(system, { folder, echoPort }) {
       const loopback = Uint8Array.of(127, 0, 0, 1);
       const socket = system.connectTcp(loopback, echoPort, 1000);
@@ -295,7 +301,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["größe", "ECONNREFUSED of a TCP connection"],
   },
-  "a file system's room is told, and that of an absent path is not": {
+  "the free space of a file system is returned, and nothing for an absent path": {
     run(system, { folder }) {
       const { bytes, freeBytes, inodes, freeInodes } = system.room(folder);
       return [
@@ -307,7 +313,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, true, true, "ENOENT of absent"],
   },
-  "what is written to the disk must be there": {
+  "syncing a path to disk fails if it does not exist": {
     run: (system, { folder }) => {
       system.writeFile(`${folder}/f`, bytesOf(""));
       const sync = (path: string) =>
@@ -319,7 +325,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["written", "written", "ENOENT of absent"],
   },
-  "a mode is set whatever the umask is": {
+  "a mode is set regardless of the umask": {
     run: (system, { folder }) => {
       system.writeFile(`${folder}/f`, bytesOf(""));
       system.setMode(`${folder}/f`, 0o777);
@@ -331,7 +337,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [0o777, "ENOENT of absent"],
   },
-  "what is no symbolic link leads nowhere": {
+  "reading the target of a path that is not a symbolic link fails": {
     run: (system, { folder }) => {
       system.writeFile(`${folder}/f`, bytesOf(""));
       return [`${folder}/f`, folder, `${folder}/absent`].map((path) => system.readLink(path) ?? "nowhere");
@@ -353,7 +359,7 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["ENOTEMPTY of d", "ENOTDIR of d/f", "removed", "ENOENT of d"],
   },
-  "the clock is in this century, and goes on": {
+  "the clock is in this century, and advances": {
     run(system) {
       const before = system.now();
       system.sleep(2);
@@ -361,11 +367,11 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, true],
   },
-  "a pipe is no terminal": {
+  "a pipe is not a terminal": {
     run: (system) => [system.terminalColumns("output") ?? "none", system.terminalColumns("errorOutput") ?? "none"],
     expected: ["none", "none"],
   },
-  "random bytes are as many as asked for, and differ": {
+  "random bytes have the requested number, and differ": {
     run(system) {
       const [first, second] = [system.randomBytes(16), system.randomBytes(16)];
       return [first.length, system.randomBytes(0).length, first.some((byte, at) => byte !== second[at])];

@@ -1,5 +1,6 @@
 /**
- * TextEncoder and TextDecoder as scenarios: Node.js has the standard's own (WHATWG Encoding), QuickJS gets ours.
+ * TextEncoder and TextDecoder as scenarios: Node.js has the standard implementation (WHATWG Encoding), QuickJS gets
+ * weft's.
  */
 import type { Outcome } from "./outcome.ts";
 
@@ -16,18 +17,18 @@ const decodeStrictly = (...bytes: number[]): Outcome => {
 export const textScenarios: Readonly<Record<string, () => Outcome>> = {
   "characters of one to four bytes are encoded": () => encode("a\0ß漢😀"),
   "half a surrogate pair is encoded as U+FFFD": () => [encode("\ud83d"), encode("a\ude00b"), encode("\ude00\ud83d")],
-  "nothing is encoded as nothing": () => [encode(""), [...new TextEncoder().encode()]],
+  "an empty string is encoded as no bytes": () => [encode(""), [...new TextEncoder().encode()]],
   "characters of one to four bytes are decoded": () =>
     decode(97, 0, 0xc3, 0x9f, 0xe6, 0xbc, 0xa2, 0xf0, 0x9f, 0x98, 0x80),
-  "a byte order mark is left out at the front only": () => [
+  "a byte order mark is removed only at the start": () => [
     decode(0xef, 0xbb, 0xbf, 97),
     decode(97, 0xef, 0xbb, 0xbf),
     decode(0xef, 0xbb, 0xbf),
   ],
-  "a part of a view is decoded alone": () =>
+  "only the viewed part of a buffer is decoded": () =>
     new TextDecoder().decode(Uint8Array.from([97, 98, 99, 100]).subarray(1, 3)),
-  "nothing is decoded as nothing": () => [decode(), new TextDecoder().decode()],
-  "what is not UTF-8 is decoded as U+FFFD, one for each part that could have begun a character": () => [
+  "no bytes are decoded as an empty string": () => [decode(), new TextDecoder().decode()],
+  "invalid UTF-8 is decoded as U+FFFD, one for each part that could have begun a character": () => [
     decode(0x80, 0xff, 97),
     decode(0xe2, 0x82, 97),
     decode(0xe2, 0x82),
@@ -40,11 +41,11 @@ export const textScenarios: Readonly<Record<string, () => Outcome>> = {
     decode(0xf8, 0x88, 0x80, 0x80, 0x80),
     decode(0xf0, 0x9f, 0xf0, 0x9f, 0x98, 0x80),
   ],
-  "any bytes are decoded alike, and their text encoded alike": () => {
-    // What a decoder may take for the edge of something.
+  "random bytes are decoded alike, and their text encoded alike": () => {
+    // Bytes at the boundaries that a decoder distinguishes.
     const edges = [0, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe2, 0xed, 0xef];
     const bytes = [...edges, 0xbb, 0xf0, 0xf1, 0xf4, 0xf5, 0xff];
-    // A linear congruential generator (Numerical Recipes): the same numbers on every side.
+    // A linear congruential generator (Numerical Recipes): the same numbers in every implementation.
     let state = 1;
     const draw = (below: number) => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -55,7 +56,7 @@ export const textScenarios: Readonly<Record<string, () => Outcome>> = {
       return [text, encode(text)];
     });
   },
-  "an encoding other than UTF-8 is refused": () => {
+  "an encoding other than UTF-8 is rejected": () => {
     const decodeAs = (label: string) => {
       try {
         return new TextDecoder(label).decode(Uint8Array.of(97));
@@ -65,7 +66,7 @@ export const textScenarios: Readonly<Record<string, () => Outcome>> = {
     };
     return [decodeAs("utf-8"), decodeAs("UTF8"), decodeAs("no-such-encoding")];
   },
-  "a strict decoder refuses what is not UTF-8": () => [
+  "a strict decoder rejects invalid UTF-8": () => [
     decodeStrictly(97, 0xc3, 0x9f),
     decodeStrictly(0xe2, 0x82),
     decodeStrictly(0xed, 0xa0, 0xbd),

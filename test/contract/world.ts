@@ -1,4 +1,4 @@
-/** What the scenarios find: files, programs and sockets, made for one test file. */
+/** The environment of the scenarios: files, programs and sockets, made for one test file. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
@@ -8,7 +8,7 @@ import type { World } from "./system.ts";
 const PROGRAM =
   '#!/bin/sh\nprintf "%s:" "$CNI_COMMAND"\nfor word; do printf "[%s]" "$word"; done\ncat\nprintf told >&2\nexit 3\n';
 
-/** A process of its own: this one waits for the probe without turning to anybody else. */
+/** Runs in a separate process: the test's process waits for the probe and cannot serve meanwhile. */
 const ECHO = `const { createServer } = require("node:net");
 const converse = (socket) => socket.on("data", (data) => {
   socket.write(data);
@@ -40,7 +40,7 @@ export class Worlds {
     });
   }
 
-  /** For one scenario: with an empty folder of its own. */
+  /** The environment for one scenario, with a new empty folder. */
   next(): World {
     const root = this.#root;
     const folder = `${root}/${this.#count++}`;

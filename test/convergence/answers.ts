@@ -6,7 +6,7 @@ import { FakeSystem } from "../../pkg/sys/fake.ts";
 
 const READER_PORT = 0xfff0;
 
-/** What an executable would read. */
+/** The messages that an executable would read. */
 export function answersTo(nftables: FakeNftables, questions: Parameters<typeof readRuleset>[1]): readonly Message[] {
   const system = new FakeSystem({ netlink: (datagram) => nftables.answer(datagram, READER_PORT) });
   return readRuleset(openNetfilter(system), questions);

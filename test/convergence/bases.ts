@@ -5,7 +5,7 @@ import { FakeNftablesSocket } from "../../pkg/nft/fake-nftables-socket.ts";
 
 const LISTENER_PORT = 0xfff1;
 
-/** The base chains that the fake announces, as weftd hears of them. */
+/** The base chains that the fake announces, as weftd records them. */
 export function heardBases(nftables: FakeNftables): BaseChains {
   const bases = new BaseChains();
   listenToGenerations(new FakeNftablesSocket(nftables, LISTENER_PORT), {

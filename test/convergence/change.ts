@@ -1,6 +1,6 @@
 import { type MessageType, type Request, request } from "../../pkg/netlink/message.ts";
 
-/** A change that another program asks for: which object it is about does not matter. */
+/** A change by another program. Its object does not matter. */
 export function change<H, A>(
   message: MessageType<H, A>,
   text: string,

@@ -64,7 +64,10 @@ export function applyDamage(target: Target, ...damages: readonly Damage[]): void
   }
 }
 
-/** A range is two elements; once one of them is gone, the kernel does not find the other (pkg/nft/fake/element-store.ts). */
+/**
+ * A range is two elements; once one of them is gone, the kernel does not find the other
+ * (pkg/nft/fake/element-store.ts).
+ */
 function isOfHalfRange({ kind: what }: Damage, error: unknown): boolean {
   return (what === "element" || what === "value") && String(error).endsWith("errno 2");
 }

@@ -1,6 +1,6 @@
 /**
- * Executables that change one table at the same time: each dumps, plans and commits, and retries when another committed in
- * between. In the end the table holds the entries of all attachments that were added and not deleted.
+ * Executables that change one table at the same time: each dumps, plans and commits, and retries when another committed
+ * in between. In the end the table holds the entries of all attachments that were added and not deleted.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * The firewall converges from any ruleset: weft's table is exactly as desired, other programs' forward chains accept pods'
- * traffic, other programs' objects are untouched, and a second pass sends nothing.
+ * The firewall converges from any ruleset: weft's table is exactly as desired, other programs' forward chains accept
+ * pods' traffic, other programs' objects are untouched, and a second pass sends nothing.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -24,8 +24,8 @@ import { applyDamage, type Damage, damage, deleteTable } from "./damage.ts";
 import { rule, STRANGERS } from "./strangers.ts";
 
 const NO_LINKS = {
-  dump: () => Promise.reject(new Error("no links are asked for")),
-  exchange: () => Promise.reject(new Error("no links are asked for")),
+  dump: () => Promise.reject(new Error("this test dumps no links")),
+  exchange: () => Promise.reject(new Error("this test dumps no links")),
 };
 
 const RANGES = ["10.244.0.0/16", "10.250.1.0/24", "fd00:10::/56"].map(parsePrefix);
@@ -67,7 +67,7 @@ const strangersIn = ({ nftables }: Bench): string[] =>
 
 const RULES_A_RANGE = 2;
 
-/** One for each direction of a range. */
+/** Expects a rule for each direction of a range. */
 function acceptedIn({ nftables }: Bench, place: string, { ranges }: DesiredFirewall, family?: 4 | 6): void {
   const rules = nftables.list().filter((line) => line.startsWith(`${place} "weft:pods `));
   const concerned = ranges.filter(({ address }) => family === undefined || address.family === family);
@@ -100,7 +100,7 @@ function assertHeld(made: Bench, desired: DesiredFirewall): void {
   expect(made.blocked).toHaveLength(has("inet firewalld chain filter_FORWARD") ? 1 : 0);
 }
 
-/** An owned table is tried in each pass and refused; nothing else is sent. */
+/** Each pass tries to change an owned table, and the kernel rejects it; nothing else is sent. */
 async function assertRests(made: Bench): Promise<void> {
   const { nftables, firewall, blocked } = made;
   const [list, transactions] = [nftables.list(), nftables.transactions];
@@ -141,10 +141,10 @@ test.each<[string, Damage]>([
   ["a set is flushed", { kind: "set", set: 0 }],
   ["rules are flushed", { kind: "rules", chain: 0 }],
   ["a chain is added", { kind: "chain" }],
-  ["the table falls asleep", { kind: "dormant" }],
+  ["the table becomes dormant", { kind: "dormant" }],
   ["the table is removed", { kind: "table" }],
-  ["all is removed", { kind: "ruleset" }],
-  ["a program comes whose chain drops", { kind: "arrival", program: "docker" }],
+  ["everything is removed", { kind: "ruleset" }],
+  ["a program starts whose chain drops packets", { kind: "arrival", program: "docker" }],
 ])("restores the table after: %s", async (_, one) => {
   const made = bench();
   const desired = wishesOf({ podRanges: RANGES, exempt: PEERS, senders: PEERS, tunnels: [] });
@@ -191,7 +191,7 @@ test("a table deleted between dump and commit fails the pass; the next pass crea
   assertHeld(made, desired);
 });
 
-test("a chain that no longer drops keeps weft's rules", async () => {
+test("a chain that no longer drops packets keeps weft's rules", async () => {
   const made = bench();
   const { nftables, firewall } = made;
   nftables.do(...(STRANGERS.site ?? []));

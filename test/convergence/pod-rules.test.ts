@@ -1,6 +1,6 @@
 /**
- * The rules of running pods converge after any damage: all are restored, other programs' objects are untouched, and a second
- * comparison sends nothing.
+ * The rules of running pods converge after any damage: all are restored, other programs' objects are untouched, and a
+ * second comparison sends nothing.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -94,7 +94,7 @@ function bench(pods: readonly number[]) {
 }
 type Bench = ReturnType<typeof bench>;
 
-/** Lets the clock run for a pass that waits before a retry. */
+/** Advances the clock for a pass that waits before a retry. */
 async function pass({ clock, rules }: Bench): Promise<void> {
   let isDone = false;
   const work = rules.pass().finally(() => {
@@ -119,7 +119,9 @@ async function settle(made: Bench): Promise<void> {
 /** The lines of weft's own tables. */
 const ownIn = ({ nftables }: Bench): string[] => nftables.list().filter((line) => /^\w+ weft_/.test(line));
 
-/** Whatever else the tables hold: all that they hold after an ADD on a node without damage. */
+/**
+ * Expects the tables to contain everything that they contain after an ADD on a node without damage, and possibly more.
+ */
 async function assertHeld(made: Bench): Promise<void> {
   const undamaged = bench(made.pods());
   await pass(undamaged);
@@ -148,7 +150,7 @@ const TABLES: readonly Table[] = [
   firewallTable({ pods: [], policies: new Map() }),
 ];
 const pods = fc.uniqueArray(fc.integer({ min: 2, max: 6 }), { minLength: 1 });
-/** weft reports tables with an owner and leaves them alone; another test covers that. */
+/** weftd reports tables with an owner and does not change them; another test covers that. */
 const isPassable = (one: Damage) => one.kind !== "arrival" || one.program !== "firewalld";
 const damages = fc.array(fc.tuple(fc.constantFrom(...TABLES), damage.filter(isPassable)), { maxLength: 4 });
 
@@ -213,7 +215,7 @@ test("a pass retries while other programs commit first", async () => {
   await assertHeld(made);
 });
 
-test("removes the restored rules of a pod that ends, and keeps those of others", async () => {
+test("removes the restored rules of a pod that ends, and keeps those of other pods", async () => {
   const made = bench([2, 3]);
   await pass(made);
   made.nftables.do(change(NFT_MSG_DELTABLE, "flush ruleset", {}, {}));
@@ -226,7 +228,7 @@ test("removes the restored rules of a pod that ends, and keeps those of others",
   expect(made.nftables.list().filter((line) => line.includes(markOf(3)))).not.toEqual([]);
 });
 
-test("accepts pods' traffic in chains that drop, and leaves their own rules alone", async () => {
+test("accepts pods' traffic in chains that drop packets, and does not change their own rules", async () => {
   const made = bench([2]);
   await settle(made);
   made.nftables.do(...(STRANGERS.site ?? []), ...(STRANGERS.docker ?? []));

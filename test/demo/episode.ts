@@ -1,4 +1,4 @@
-/** One mode of the demo, from an empty machine to measured numbers. */
+/** One mode of the demo, from an empty machine to the measurements. */
 import type { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, type Families, type Mode, type Node } from "../live/harness/cluster.ts";
 import { eventually } from "../live/harness/process.ts";
@@ -11,19 +11,21 @@ export interface EpisodeOptions {
   readonly podsPerNode: number;
   readonly families: Families;
   readonly attach: "bridge" | "ptp";
-  /** The executables' folder. [this tree's] */
+  /** The executables' folder. Default: this tree's. */
   readonly bin?: string;
 }
 
 export interface Episode extends EpisodeOptions {
   readonly cluster: Cluster;
-  /** With the nodes it began with. */
+  /** With the initial nodes. */
   readonly first: Reach;
   /** After one node was deleted and another added. */
   readonly second: Reach;
-  /** Of the network's plugins together, for each pod. */
+  /** The total time of the network's plugins, for each pod. */
   readonly addMs: readonly number[];
-  /** From the arrival of a Node event at a weftd to the programmed kernel, for each that changed something. */
+  /**
+   * The time from a Node event's arrival at a weftd to the programmed kernel, for each event that changed something.
+   */
   readonly programmedMs: readonly number[];
 }
 
@@ -38,15 +40,15 @@ export async function play(
   progress.step(`starting ${nodes} nodes`);
   for (let number = 1; number <= nodes; number++) await cluster.addNode(number);
   await settle(cluster);
-  progress.step(`attaching ${podsPerNode} pods a node`);
+  progress.step(`attaching ${podsPerNode} pods to each node`);
   for (const node of cluster.nodes) await attachPods(cluster, node, podsPerNode);
   const addMs = cluster.pods.map((pod) => pod.addMs);
-  progress.step("every pod talks to every pod");
+  progress.step("connecting every pod to every pod");
   const first = await measureReach(cluster);
 
   const leaving = cluster.nodes.at(-1) as Node;
   const logs = cluster.nodes.map((node) => () => node.weftd.output);
-  progress.step(`${leaving.name} leaves, n${nodes + 1} joins`);
+  progress.step(`${leaving.name} is deleted, n${nodes + 1} is added`);
   await cluster.deleteNode(leaving);
   const joined = await cluster.addNode(nodes + 1);
   logs.push(() => joined.weftd.output);
@@ -54,7 +56,7 @@ export async function play(
   await cluster.stopNode(leaving);
   await attachPods(cluster, joined, podsPerNode);
   addMs.push(...cluster.pods.filter(({ node }) => node === joined).map((pod) => pod.addMs));
-  progress.step("every pod talks to every pod again");
+  progress.step("connecting every pod to every pod again");
   const second = await measureReach(cluster);
   return { ...options, cluster, first, second, addMs, programmedMs: logs.flatMap((log) => programmingTimes(log())) };
 }
@@ -63,7 +65,7 @@ export async function attachPods(cluster: Cluster, node: Node, pods: number): Pr
   for (let at = 1; at <= pods; at++) await cluster.addPod(node, `p${at}`);
 }
 
-/** Waits until each node has exactly the routes to the others: those that left are pruned, too. */
+/** Waits until each node has exactly the routes to the others; routes to deleted nodes must be pruned. */
 export async function settle(cluster: Cluster): Promise<void> {
   for (const node of cluster.nodes) {
     const wanted = cluster.nodes.filter((other) => other !== node).flatMap((other) => cluster.subnetsOf(other));
@@ -71,7 +73,7 @@ export async function settle(cluster: Cluster): Promise<void> {
       const routes = [...(await cluster.peerRoutes(node)).keys()].sort();
       if (routes.join() !== wanted.sort().join()) {
         throw new Error(
-          `${node.name} has routes to ${routes.join(", ") || "nobody"}: expected ${wanted.join(", ")}\n${node.weftd.output}`,
+          `${node.name} has routes to ${routes.join(", ") || "no node"}: expected ${wanted.join(", ")}\n${node.weftd.output}`,
         );
       }
     });

@@ -1,4 +1,4 @@
-/** `npm run demo`: pods on several nodes reach each other by their own addresses, while nodes come and go. */
+/** `npm run demo`: pods on several nodes reach each other by their own addresses, while nodes are added and removed. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { Cleanup, Interrupted } from "../live/harness/cleanup.ts";
 import type { Families, Mode } from "../live/harness/cluster.ts";
@@ -20,24 +20,30 @@ const count = (most: number) => (text: string) => {
 
 const options = new Command("npm run demo --")
   .description(
-    "Brings up an API server, nodes and their weftd in network namespaces of this machine, attaches pods as a container " +
-      "runtime does, lets every pod reach every other by ping and TCP, and replaces a node meanwhile. Root is needed.",
+    "Starts an API server, nodes and their weftd in network namespaces of this machine, attaches pods as a container " +
+      "runtime does, connects every pod to every other by ping and TCP, and replaces a node meanwhile. Needs root.",
   )
-  .addOption(new Option("--nodes <number>", "nodes of the cluster").argParser(count(20)).default(3))
-  .addOption(new Option("--pods <number>", "pods on each node").argParser(count(20)).default(2))
-  .addOption(new Option("--mode <mode>", "how nodes are joined").choices([...MODES, "auto", "both"]).default("both"))
-  .addOption(new Option("--family <family>", "of pods and nodes").choices(["ipv4", "ipv6", "dual"]).default("ipv4"))
-  .addOption(new Option("--attach <plugin>", "what ties pods to nodes").choices(["bridge", "ptp"]).default("bridge"))
+  .addOption(new Option("--nodes <number>", "number of nodes").argParser(count(20)).default(3))
+  .addOption(new Option("--pods <number>", "number of pods on each node").argParser(count(20)).default(2))
   .addOption(
-    new Option("--roll", "change vxlan -> host-gw -> auto node by node, all pods pinging each other").conflicts("mode"),
+    new Option("--mode <mode>", "backend between the nodes").choices([...MODES, "auto", "both"]).default("both"),
+  )
+  .addOption(
+    new Option("--family <family>", "IP families of pods and nodes").choices(["ipv4", "ipv6", "dual"]).default("ipv4"),
+  )
+  .addOption(new Option("--attach <plugin>", "plugin that attaches pods").choices(["bridge", "ptp"]).default("bridge"))
+  .addOption(
+    new Option("--roll", "change vxlan -> host-gw -> auto node by node, while all pods ping each other").conflicts(
+      "mode",
+    ),
   )
   .addOption(
     new Option(
       "--services",
-      "Services without kube-proxy: ClusterIP and NodePort from everywhere, an endpoint that leaves under load, first packets",
+      "run Services without kube-proxy: connect to ClusterIP and NodePort from everywhere, remove an endpoint under load, time first packets",
     ).conflicts("roll"),
   )
-  .addOption(new Option("--keep", "leave everything up at the end, until Ctrl-C, to look around"))
+  .addOption(new Option("--keep", "keep everything running at the end, until Ctrl-C, for inspection"))
   .parse()
   .opts<{
     nodes: number;
@@ -72,7 +78,7 @@ for (const play of plays) {
     );
   } catch (error) {
     failed = true;
-    // What fails after Ctrl-C fails because of it.
+    // A failure after Ctrl-C is a consequence of it.
     progress.fail(cleanup.interruption === undefined ? error : new Interrupted());
   }
   if (options.keep !== true) await cleanUp(progress);
@@ -81,7 +87,7 @@ for (const play of plays) {
 for (const { table } of results) console.log(`${table}\n`);
 for (const { line } of results) console.log(line);
 if (options.keep === true) {
-  console.log("\neverything is still up; Ctrl-C takes it down:");
+  console.log("\neverything is still running; Ctrl-C removes it:");
   for (const { cluster } of results) console.log(sights(cluster));
   await interrupted;
   await cleanUp(new Progress("all"));

@@ -1,4 +1,4 @@
-/** Tells what is being done: one line that changes on a terminal, one line a step elsewhere. */
+/** Shows the present step: one line that changes on a terminal, otherwise one line for each step. */
 
 export class Progress {
   readonly #mode: string;

@@ -4,10 +4,10 @@ import type { Episode } from "./episode.ts";
 import type { Rolling } from "./rolling.ts";
 import type { Serving } from "./services.ts";
 
-/** What one play of the demo comes to. */
+/** The result of one part of the demo. */
 export interface Result {
   readonly cluster: Cluster;
-  /** For looking at. */
+  /** For people. */
   readonly table: string;
   /** The line that scripts look for. */
   readonly line: string;
@@ -25,10 +25,10 @@ export function rollingResult(rolling: Rolling): Result {
   const table = newTable(`roll, ${families}: ${nodes} nodes, ${podsPerNode} pods each`);
   for (const { to, way, sent, lost } of stages)
     table.push([
-      `node by node to ${to} (${way === "restart" ? "weftd anew" : "net-conf.json"})`,
+      `node by node to ${to} (${way === "restart" ? "new weftd" : "net-conf.json"})`,
       `${lost} of ${sent} pings lost`,
     ]);
-  table.push(["pod to pod, ping and TCP under its own address", `${reach.reached} of ${reach.pairs}`]);
+  table.push(["pod to pod, ping and TCP with its own address", `${reach.reached} of ${reach.pairs}`]);
   table.push(["node to pod", `${reach.nodesReached} of ${reach.nodePairs}`]);
   const failures = [...stages.flatMap((stage) => stage.failures), ...reach.failures];
   const sum = (key: "sent" | "lost") => stages.reduce((total, stage) => total + stage[key], 0);
@@ -46,12 +46,12 @@ export function servingResult(serving: Serving): Result {
   table.push(
     ["every pod and node to the ClusterIP", `${clusterIps.reached} of ${clusterIps.pairs}`],
     ["every node to every node's NodePort", `${nodePorts.reached} of ${nodePorts.pairs}`],
-    ["new connections while an endpoint left", `${leaving.failures.length} of ${leaving.connections} failed`],
+    ["new connections while an endpoint was removed", `${leaving.failures.length} of ${leaving.connections} failed`],
     [
-      "EndpointSlice changed to endpoint gone on all nodes",
-      `${milliseconds(leaving.goneMs)}, ${leaving.late} connections came later`,
+      "EndpointSlice change until all nodes have removed the endpoint",
+      `${milliseconds(leaving.goneMs)}, ${leaving.late} connections arrived later`,
     ],
-    ...latencies.map(({ way, ms }) => [`first packet to its answer (${ms.length}), ${way}`, fineTimes(ms)]),
+    ...latencies.map(({ way, ms }) => [`first packet until its answer (${ms.length}), ${way}`, fineTimes(ms)]),
   );
   const failures = [...clusterIps.failures, ...nodePorts.failures, ...leaving.failures];
   const reached = clusterIps.reached + nodePorts.reached;
@@ -64,7 +64,7 @@ export function servingResult(serving: Serving): Result {
   };
 }
 
-/** Without colours where NO_COLOR is set or nobody looks. */
+/** Without colours if NO_COLOR is set or the output is not a terminal. */
 function newTable(title: string): Table.Table {
   const isPlain = process.env.NO_COLOR !== undefined || !process.stdout.isTTY;
   return new Table({ head: [title, ""], ...(isPlain ? { style: { head: [], border: [] } } : {}) });
@@ -73,26 +73,26 @@ function newTable(title: string): Table.Table {
 function resultTable({ mode, families, nodes, podsPerNode, first, second, addMs, programmedMs }: Episode): string {
   const table = newTable(`${mode}, ${families}: ${nodes} nodes, ${podsPerNode} pods each`);
   table.push(
-    ["pod to pod, ping and TCP under its own address", `${first.reached} of ${first.pairs}`],
+    ["pod to pod, ping and TCP with its own address", `${first.reached} of ${first.pairs}`],
     ["node to pod", `${first.nodesReached} of ${first.nodePairs}`],
     [
-      "the same after one node left and another joined",
+      "the same after one node was replaced",
       `${second.reached} of ${second.pairs}, ${second.nodesReached} of ${second.nodePairs}`,
     ],
-    [`ADD of a pod (${addMs.length}), whole chain`, times(addMs)],
+    [`ADD of a pod (${addMs.length}), all plugins`, times(addMs)],
     [`Node event to programmed kernel (${programmedMs.length})`, times(programmedMs)],
   );
   const failures = [...first.failures, ...second.failures];
   return [table.toString(), ...failures.map((failure) => `  ${failure}`)].join("\n");
 }
 
-/** Of the two times that all pairs were tried, the one with fewer reached. */
+/** Uses the worse of the two measurements of all pairs. */
 function resultLine({ mode, first, second }: Episode): string {
   const { reached, pairs } = second.reached < first.reached ? second : first;
   return `demo ${mode}: ${reached}/${pairs} pairs reached`;
 }
 
-/** Where to look at what is still up. */
+/** Commands to inspect what is still running. */
 export function sights({ nodes, pods }: Cluster): string {
   return [
     ...nodes.map(({ name, namespace }) => `  node ${name}: ip netns exec ${namespace.name} ip route`),
@@ -107,7 +107,7 @@ function times(values: readonly number[]): string {
   return `median ${milliseconds(median(values))}, worst ${milliseconds(Math.max(...values))}`;
 }
 
-/** Of what takes less than a millisecond. */
+/** Formats times below a millisecond. */
 function fineTimes(values: readonly number[]): string {
   const sorted = [...values].sort((a, b) => a - b);
   const last = sorted[Math.ceil(sorted.length * 0.95) - 1] ?? 0;

@@ -1,4 +1,4 @@
-/** The demo's second play: a cluster changes its backend node by node while all pods ping each other. */
+/** The second part of the demo: a cluster changes its backend node by node while all pods ping each other. */
 import type { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster } from "../live/harness/cluster.ts";
 import { type Loss, Pings, roll, type Way } from "../live/harness/roll.ts";
@@ -9,7 +9,7 @@ import type { Progress } from "./progress.ts";
 export interface Rolling extends Omit<EpisodeOptions, "mode"> {
   readonly cluster: Cluster;
   readonly stages: readonly (Stage & Loss)[];
-  /** At the end. */
+  /** After the last change. */
   readonly reach: Reach;
 }
 
@@ -37,7 +37,7 @@ export async function playRolling(
   progress.step(`starting ${nodes} nodes`);
   for (let number = 1; number <= nodes; number++) await cluster.addNode(number);
   await settle(cluster);
-  progress.step(`attaching ${podsPerNode} pods a node`);
+  progress.step(`attaching ${podsPerNode} pods to each node`);
   for (const node of cluster.nodes) await attachPods(cluster, node, podsPerNode);
   const stages: (Stage & Loss)[] = [];
   for (const stage of STAGES) {
@@ -45,6 +45,6 @@ export async function playRolling(
     await roll(cluster, { Type: stage.to }, stage.way, ({ name }) => progress.step(`${name} changes to ${stage.to}`));
     stages.push({ ...stage, ...(await pings.stop()) });
   }
-  progress.step("every pod talks to every pod");
+  progress.step("connecting every pod to every pod");
   return { ...options, cluster, stages, reach: await measureReach(cluster) };
 }

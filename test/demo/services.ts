@@ -1,4 +1,4 @@
-/** The demo's third play: Services without kube-proxy, and an endpoint that leaves while clients connect. */
+/** The third part of the demo: Services without kube-proxy, and an endpoint that is removed while clients connect. */
 import type { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, ECHO_PORT, type Mode, type Node, type Pod } from "../live/harness/cluster.ts";
 import type { Inside } from "../live/harness/inside.ts";
@@ -12,11 +12,11 @@ export interface Serving extends EpisodeOptions {
   readonly clusterIps: Tried;
   readonly nodePorts: Tried;
   readonly leaving: Leaving;
-  /** Of TCP's first packet and its answer, by where it was sent. */
+  /** The time from TCP's first packet to its answer, by destination. */
   readonly latencies: readonly Latency[];
 }
 
-/** Connections that were tried, each once. */
+/** Attempted connections, each once. */
 export interface Tried {
   readonly pairs: number;
   readonly reached: number;
@@ -26,9 +26,12 @@ export interface Tried {
 export interface Leaving {
   readonly connections: number;
   readonly failures: readonly string[];
-  /** From the change of the EndpointSlice until no node's kernel leads to the endpoint, with the time of asking. */
+  /**
+   * The time from the change of the EndpointSlice until no node's kernel has the endpoint, including the time to read
+   * the kernel.
+   */
   readonly goneMs: number;
-  /** New connections that came to the endpoint after that. */
+  /** New connections that reached the endpoint after that. */
   readonly late: number;
 }
 
@@ -42,7 +45,7 @@ const PORT = 80;
 const NODE_PORT = 30_080;
 const VIPS = ["10.96.0.10", "fd00:10:96::a"] as const;
 const DIALS = 200;
-/** Of the load on both sides of the endpoint's leaving. */
+/** The load's duration before and after the endpoint's removal. */
 const BEFORE_MS = 1000;
 const AFTER_MS = 1500;
 
@@ -58,13 +61,13 @@ export async function playServices(
   progress.step(`starting ${nodes} nodes, none with a kube-proxy`);
   for (let number = 1; number <= nodes; number++) await cluster.addNode(number);
   await settle(cluster);
-  progress.step(`attaching ${podsPerNode} pods a node`);
+  progress.step(`attaching ${podsPerNode} pods to each node`);
   for (const node of cluster.nodes) await attachPods(cluster, node, podsPerNode);
   for (const node of cluster.nodes) await leadSomewhere(cluster, node);
 
   const vips = VIPS.filter((_, at) => (at === 0 ? families !== "ipv6" : families !== "ipv4"));
   const objects = new ServiceObjects(cluster);
-  progress.step(`creating a Service of ${cluster.pods.length} endpoints`);
+  progress.step(`creating a Service with ${cluster.pods.length} endpoints`);
   await objects.create(NAME, {
     ...{ type: "NodePort", clusterIP: vips[0], clusterIPs: vips, ipFamilies: vips.map(familyName) },
     ports: [{ name: "http", protocol: "TCP", port: PORT, nodePort: NODE_PORT }],
@@ -72,7 +75,7 @@ export async function playServices(
   for (const at of vips.keys()) await objects.createSlice(NAME, ECHO_PORT, endpoints(cluster.pods, at));
   await everyNodeHas(cluster, cluster.pods);
 
-  progress.step("every pod and node connects to the ClusterIP, and every node to every NodePort");
+  progress.step("connecting every pod and node to the ClusterIP, and every node to every NodePort");
   const clusterIps = await connectAll(
     [...cluster.pods, ...cluster.nodes],
     vips.map((vip) => [vip, PORT, "the ClusterIP"]),
@@ -83,7 +86,7 @@ export async function playServices(
       addressesOf(cluster, node).map((address) => [address, NODE_PORT, `${node.name}'s NodePort`] as const),
     ),
   );
-  progress.step("an endpoint leaves, while pods and nodes connect");
+  progress.step("removing an endpoint while pods and nodes connect");
   const leaving = await leave(cluster, objects, vips);
   progress.step("measuring first packets");
   const latencies = await measureLatencies(cluster, vips[0] as string);
@@ -106,14 +109,14 @@ function addressesOf(cluster: Cluster, { number }: Node): string[] {
   ];
 }
 
-/** A node's own connection to a ClusterIP takes a route before its rules: any one will do. */
+/** A node's own connection to a ClusterIP needs a route before rules apply; any destination works. */
 async function leadSomewhere(cluster: Cluster, node: Node): Promise<void> {
   const other = cluster.nodes.find((one) => one !== node);
   for (const gateway of other === undefined ? [] : addressesOf(cluster, other))
     await node.inside.succeed("ip", ["route", "add", "default", "via", gateway]);
 }
 
-/** Waits until the kernels of all nodes lead to `pods` and to no other. */
+/** Waits until the kernels of all nodes have exactly `pods` as endpoints. */
 async function everyNodeHas(cluster: Cluster, pods: readonly Pod[]): Promise<void> {
   const wanted = pods
     .flatMap(({ addresses }) => addresses)
@@ -125,12 +128,12 @@ async function everyNodeHas(cluster: Cluster, pods: readonly Pod[]): Promise<voi
         .sort()
         .join(", ");
       if (held !== wanted)
-        throw new Error(`${node.name} leads to ${held || "nobody"}: expected ${wanted}\n${node.weftd.output}`);
+        throw new Error(`${node.name} has the endpoints ${held || "(none)"}: expected ${wanted}\n${node.weftd.output}`);
     });
   }
 }
 
-/** The addresses that connections to the Service may be led to, by nft: the Service is the only one of its port. */
+/** The endpoints of the Service, as nft shows them: no other Service has this port. */
 async function endpointsOf({ inside }: Node, family: number): Promise<string[]> {
   const { stdout } = await inside.run("nft", ["-n", "list", "map", "inet", "weft-services", `endpoints${family}`]);
   return [...stdout.matchAll(/ : ([0-9a-f.:]+) \. (\d+)/g)].flatMap(([, address = "", port]) =>
@@ -155,7 +158,7 @@ async function connectAll(
   return { pairs: pairs.length, reached: pairs.length - failures.length, failures };
 }
 
-/** What went wrong. */
+/** Returns the error; undefined if the connection succeeds. */
 async function connect(inside: Inside, host: string, port: number): Promise<string | undefined> {
   try {
     await inside.seenBy(host, port);
@@ -165,7 +168,7 @@ async function connect(inside: Inside, host: string, port: number): Promise<stri
   }
 }
 
-/** One pod terminates, as a rolling update has it: it serves on until no node leads to it, and is then taken away. */
+/** One pod terminates as in a rolling update: it serves until no node has it as an endpoint, and is then removed. */
 async function leave(cluster: Cluster, objects: ServiceObjects, vips: readonly string[]): Promise<Leaving> {
   const pod = cluster.pods.at(-1) as Pod;
   const others = cluster.pods.filter((one) => one !== pod);
@@ -185,7 +188,7 @@ async function leave(cluster: Cluster, objects: ServiceObjects, vips: readonly s
   return { ...(await load.stop()), goneMs, late };
 }
 
-/** TCP connections that the pod has accepted since it started (RFC 4022, tcpPassiveOpens). */
+/** Number of TCP connections that the pod has accepted since its start (RFC 4022, tcpPassiveOpens). */
 async function connectionsTo({ inside }: Pod): Promise<number> {
   const lines = (await inside.succeed("cat", ["/proc/net/snmp"])).split("\n").filter((line) => line.startsWith("Tcp:"));
   const [names = [], values = []] = lines.map((line) => line.split(" "));

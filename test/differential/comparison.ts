@@ -1,34 +1,34 @@
-/** Where two stories differ, and which of these differences are meant. */
+/** Compares two stories, and finds the intended differences. */
 
-/** What was seen after each step, by the step's label: "1 ADD", "2 in node". */
+/** The observations after each step, by the step's label: "1 ADD", "2 in node". */
 export type Story = Readonly<Record<string, unknown>>;
 
-/** A place in a story, its parts joined by "/", and what stands there on either side. */
+/** A place in a story, its parts joined by "/", and the values on both sides. */
 export interface Finding {
   readonly at: string;
   readonly ours: unknown;
   readonly theirs: unknown;
-  /** Ours refused this step's call. */
+  /** True if weft rejected this step's call. */
   readonly refused?: boolean;
 }
 
 /** An intended difference. */
 export interface Difference {
-  /** Plugins and cases by name; every one where it is left out. */
+  /** Plugins and cases by name; all if omitted. */
   readonly plugin?: string | readonly string[];
   readonly case?: string | RegExp;
-  /** Must match the place of the finding, as `Finding.at` has it. */
+  /** Must match the finding's place, as in `Finding.at`. */
   readonly at: RegExp;
-  /** Where given, the values must be these; a pattern is matched with the value as JSON. */
+  /** If given, the values must equal these; a pattern is matched with the value as JSON. */
   readonly ours?: unknown;
   readonly theirs?: unknown;
-  /** Where given, only steps whose call ours refused, or did not refuse. */
+  /** If given, applies only to steps whose call weft rejected, or did not reject. */
   readonly refused?: boolean;
-  /** Why ours is meant to be otherwise, in a sentence for an operator. */
+  /** The reason for the difference, in a sentence for an operator. */
   readonly reason: string;
 }
 
-/** Where two stories differ; what stays different from one step to the next is told once. */
+/** The differences of two stories. A difference that stays from one step to the next is reported once. */
 export function compareStories(ours: Story, theirs: Story): Finding[] {
   let known = new Set<string>();
   return Object.keys(ours).flatMap((step) => {
@@ -45,7 +45,7 @@ export function compareStories(ours: Story, theirs: Story): Finding[] {
 
 const STATE = /^(node|pod|files)\//;
 
-/** Every place that differs; where a whole branch is missing on one side, the branch. */
+/** Every place that differs. If one side lacks a whole branch, the branch. */
 export function findDifferences(ours: unknown, theirs: unknown, at = ""): Finding[] {
   if (!isBranch(ours) || !isBranch(theirs)) {
     return JSON.stringify(ours) === JSON.stringify(theirs) ? [] : [{ at, ours, theirs }];
@@ -82,7 +82,7 @@ function isBranch(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-/** Of lists, too: the place of an element is its index. */
+/** Also for lists: the key of an element is its index. */
 function entriesOf(value: object): Map<string, unknown> {
   return new Map(Object.entries(value));
 }

@@ -1,7 +1,7 @@
 /**
- * Where ours is meant to differ from the reference plugins 1.9.1, and why: one row for each.
+ * The intended differences from the reference plugins 1.9.1, with reasons: one row for each.
  *
- * Longer than 400 lines: a table, of which each row stands by itself.
+ * Longer than 400 lines: a table with independent rows.
  */
 import type { Difference } from "./comparison.ts";
 
@@ -10,13 +10,13 @@ const EVERYWHERE: readonly Difference[] = [
     at: /\/answer$/,
     ours: /^"error \d+"$/,
     theirs: "error 999",
-    reason: "Errors have the specification's numbers; nearly every one of the reference's is 999.",
+    reason: "Errors have the specification's codes; nearly all of the reference's have code 999.",
   },
   {
     at: /ADD\/(node|pod|files)\//,
     refused: true,
     ours: undefined,
-    reason: "An ADD that fails takes back what it did.",
+    reason: "A failed ADD undoes its changes.",
   },
   {
     at: /files\/.*:lock\/mode$/,
@@ -25,7 +25,7 @@ const EVERYWHERE: readonly Difference[] = [
   {
     at: /files\/.*:\.weft(:.*)?$/,
     theirs: undefined,
-    reason: "Reservations have an index by owner beside their directory, so that ADD and DEL do not read all of them.",
+    reason: "Reservations have an index by owner next to their directory, so that ADD and DEL do not read all of them.",
   },
 ];
 
@@ -36,35 +36,36 @@ const BRIDGE: readonly Difference[] = [
     ours: 1000,
     theirs: undefined,
     reason:
-      "The reference's 0 is a library's default; the kernel's lets a queueing discipline that is added later have a queue.",
+      "The reference's 0 is a library's default; with the kernel's default, a queueing discipline that is added later has a queue.",
   },
   {
     plugin: ["bridge", "ptp"],
     at: /node\/links\/veth\d\/ifalias$/,
     ours: /^"cni:net\/c\d\/eth\d"$/,
     theirs: undefined,
-    reason: "The host's end is marked with its owner: GC and DEL without a namespace find it by that.",
+    reason: "The host's end is marked with its owner: GC and DEL without a namespace find it by the mark.",
   },
   {
     plugin: "bridge",
     at: /pod\/sysctls\/ipv6\.conf\.eth\d\.accept_dad$/,
     ours: "1",
     theirs: "0",
-    reason: "Where no IPv6 address is given, the pod's own settings for IPv6 are left alone.",
+    reason: "If no IPv6 address is given, the pod's own settings for IPv6 are not changed.",
   },
   {
     plugin: ["bridge", "ptp"],
     at: /addresses\/(cni0|eth0|veth\d)\/.*\/nodad$/,
     ours: true,
     theirs: undefined,
-    reason: "An address is added as one that need not be probed: it is usable at once, whatever the device's settings.",
+    reason:
+      "Addresses are added without duplicate address detection: they are usable at once, whatever the device's settings.",
   },
   {
     plugin: "bridge",
     at: /(node\/links\/cni0\/address|ADD\/answer\/interfaces\/0\/mac)$/,
     ours: "MAC of cni0",
     theirs: /"(MAC of veth\d|00:00:00:00:00:00)"/,
-    reason: "A bridge without an address keeps its hardware address, too, whichever ports come and go.",
+    reason: "A bridge without an address also keeps its hardware address when ports are added and removed.",
   },
   {
     plugin: "bridge",
@@ -72,8 +73,8 @@ const BRIDGE: readonly Difference[] = [
     ours: "1",
     theirs: "0",
     reason:
-      "Once the port forwards, the pod announces its addresses, which another pod may have had: the reference's announcement " +
-      "leaves before, and the node keeps the other pod's hardware address for 9 to 46 seconds (plugins#858).",
+      "When the port forwards, the pod announces its addresses, which another pod may have had. The reference's announcement " +
+      "is sent earlier and lost, and the node keeps the other pod's hardware address for 9 to 46 seconds (plugins#858).",
   },
   {
     plugin: "bridge",
@@ -81,7 +82,7 @@ const BRIDGE: readonly Difference[] = [
     at: /pod\/sysctls\/ipv4\.conf\.eth0\.arp_notify$/,
     ours: "1",
     theirs: "0",
-    reason: "Neighbours hear of an address that the pod gives itself.",
+    reason: "Neighbours are notified of an address that the pod assigns itself.",
   },
   {
     plugin: "bridge",
@@ -96,10 +97,10 @@ const BRIDGE: readonly Difference[] = [
 const CABLES: readonly Difference[] = [
   {
     plugin: ["bridge", "ptp"],
-    case: /^(addresses for one that stays down|another gateway,|no ipam|an address without a gateway)/,
+    case: /^(addresses for an interface that stays down|another gateway,|no ipam|an address without a gateway)/,
     at: /(ADD|STATUS)\/answer$/,
     ours: "error 7",
-    reason: "A configuration that is wrong has the specification's code for it.",
+    reason: "An invalid configuration has the specification's code.",
   },
   {
     plugin: ["bridge", "ptp"],
@@ -107,39 +108,41 @@ const CABLES: readonly Difference[] = [
     at: /DEL\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "The reference's DEL asks iptables too, and fails where there are no chains.",
+    reason: "The reference's DEL also calls iptables, and fails if there are no chains.",
   },
   {
     plugin: "bridge",
     case: /^another gateway,/,
     at: /ADD\/(node|pod)\//,
     ours: undefined,
-    reason: "An ADD that fails leaves nothing: no veth pair, and no pod with an address that is free again.",
+    reason: "A failed ADD leaves nothing: no veth pair, and no pod with an address that is no longer reserved.",
   },
   {
     plugin: "ptp",
     at: /pod\/addresses\/eth0\/.*\/noprefixroute$/,
     ours: true,
     theirs: undefined,
-    reason: "The connected route is never made; the reference removes it, and it comes back when the link does.",
+    reason:
+      "The connected route is never made. The reference removes it, and the kernel restores it when the link comes up again.",
   },
   {
     plugin: "ptp",
     at: /pod\/sysctls\/ipv4\.conf\.eth0\.arp_notify$/,
     ours: "1",
     theirs: "0",
-    reason: "The host hears of an address that the pod is given later, as it does from pods on a bridge.",
+    reason: "The host is notified of an address that the pod gets later, as by pods on a bridge.",
   },
   {
     plugin: "ptp",
     at: /(node\/sysctls\/ipv6\.conf\.veth\d|pod\/sysctls\/ipv6\.conf\.eth0)\.accept_dad$/,
     ours: "0",
     theirs: "1",
-    reason: "IPv6 addresses are used at once at both ends of the cable; the reference waits a second for the pod's.",
+    reason:
+      "IPv6 addresses are usable at once at both ends of the veth pair; the reference waits a second for the pod's.",
   },
   {
     plugin: "ptp",
-    case: /^a single address with a gateway elsewhere/,
+    case: /^a single address with a gateway outside its subnet/,
     at: /ADD\//,
     reason: "A network of one address has no connected route; the reference fails to remove it.",
   },
@@ -147,7 +150,7 @@ const CABLES: readonly Difference[] = [
     plugin: "ptp",
     case: /^an address without a gateway/,
     at: /ADD\//,
-    reason: "The reference routes everything to the link without a gateway, where nobody answers.",
+    reason: "Without a gateway, the reference routes everything to the link, where no host answers.",
   },
   {
     plugin: "ptp",
@@ -155,7 +158,7 @@ const CABLES: readonly Difference[] = [
     at: /CHECK\/answer$/,
     ours: "error 999",
     theirs: "success",
-    reason: "A pod that the host has no route to is not reached.",
+    reason: "A pod without a route on the host cannot be reached.",
   },
 ];
 
@@ -170,7 +173,7 @@ const BRIDGE_FILES: readonly Difference[] = [
     plugin: "bridge",
     at: /STATUS\/files\/:var:lib:cni:networks(:net(:lock)?)?$/,
     theirs: undefined,
-    reason: "STATUS finds out whether the data directory can be written.",
+    reason: "STATUS checks that the data directory can be written.",
   },
   {
     plugin: "bridge",
@@ -185,37 +188,38 @@ const BRIDGE_CALLS: readonly Difference[] = [
     plugin: "bridge",
     case: /^another gateway,/,
     at: /ADD\/node\/links\/cni0\/tso_max_size$/,
-    reason: "The conflict is found before a port is plugged in, by which a bridge's limits for offloads change.",
+    reason: "The conflict is found before a port is attached, which would change a bridge's offload limits.",
   },
   {
     plugin: "bridge",
-    case: /^a bridge without ports, that has had some/,
+    case: /^a bridge that has lost its ports/,
     at: /(ADD|CHECK)\//,
     reason:
-      "A bridge that has lost its last port has no hardware address, and gets one; the reference fails to set the one that " +
-      "is none.",
+      "A bridge that has lost its last port has no hardware address, and gets one; the reference fails to set the invalid " +
+      "one.",
   },
   {
     plugin: "bridge",
-    case: /^a bridge with the gateway's address, and a port with a lower one/,
+    case: /^a bridge with the gateway's address, and a port with a lower MAC/,
     at: /4 CHECK\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "A bridge whose hardware address nobody has set takes it from its ports: the attachment is as it was.",
+    reason: "A bridge without a set hardware address takes it from its ports: the attachment is unchanged.",
   },
   {
     plugin: "bridge",
-    case: /^a gateway beside 10\.22\.0\.1\/31/,
+    case: /^the gateway for 10\.22\.0\.1\/31/,
     at: /ADD\//,
-    reason: "Of two addresses the gateway gets the one that the pod has not; the reference gives both the same.",
+    reason:
+      "In a network of two addresses, the gateway gets the one that the pod does not have; the reference gives both the same.",
   },
   {
     plugin: "bridge",
-    case: /^routes with everything/,
+    case: /^routes with all attributes/,
     at: /CHECK\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "The reference's CHECK looks for a route with a table in the main one.",
+    reason: "The reference's CHECK looks for a route of another table in the main table.",
   },
   {
     plugin: "bridge",
@@ -223,18 +227,18 @@ const BRIDGE_CALLS: readonly Difference[] = [
     at: /CHECK\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "CHECK of the reference looks for the address with another length than its ADD has given it.",
+    reason: "The reference's CHECK looks for the address with a prefix length that differs from its ADD's.",
   },
   {
     plugin: "bridge",
-    case: /^a bridge that is no bridge,/,
+    case: /^a device that is not a bridge,/,
     at: /ADD\/files\/:var:lib:cni:networks/,
     theirs: undefined,
-    reason: "The address is reserved before the devices are made, and given back; the cursor has moved on.",
+    reason: "The address is reserved before the devices are made, and then released; the cursor has advanced.",
   },
   {
     plugin: "bridge",
-    case: /^routes with everything/,
+    case: /^routes with all attributes/,
     at: /pod\/routes\/.*\/metrics$/,
     ours: [{ mtu: 1300, advmss: 1200 }],
     theirs: undefined,
@@ -244,22 +248,22 @@ const BRIDGE_CALLS: readonly Difference[] = [
     plugin: "bridge",
     case: /^(a default route from IPAM, and isDefaultGateway|several ranges of one family),/,
     at: /(ADD|CHECK)\//,
-    reason: "The reference refuses its own default route, and a second gateway of the same family, as conflicts.",
+    reason: "The reference rejects its own default route, and a second gateway of the same family, as conflicts.",
   },
   {
     plugin: "bridge",
     case: /^DEL (without a namespace|of a namespace that is gone),/,
     at: /DEL\/(node|pod)\//,
     ours: undefined,
-    reason: "The pair is found by its owner's mark where the pod's namespace is not told, or is gone.",
+    reason: "The pair is found by its owner's mark if the pod's namespace is not given, or is gone.",
   },
   {
     plugin: "bridge",
-    case: /^CHECK after (the host's end went down|hairpin mode went|the gateway's address went),/,
+    case: /^CHECK after (the host's end went down|hairpin mode was disabled|the gateway's address was removed),/,
     at: /CHECK\/answer$/,
     ours: "error 999",
     theirs: "success",
-    reason: "CHECK compares both ends of the pair and the bridge's addresses with what ADD made.",
+    reason: "CHECK compares both ends of the pair and the bridge's addresses with the result of ADD.",
   },
 ];
 
@@ -268,14 +272,14 @@ const LOOPBACK: readonly Difference[] = [
     plugin: "loopback",
     case: /CNI 0\.[12]\.0$/,
     at: /ADD\/answer\/(ip4|ip6|ips|interfaces)$/,
-    reason: "The reference prints results of CNI 0.1.0 and 0.2.0 in a later version's form.",
+    reason: "The reference prints results of CNI 0.1.0 and 0.2.0 in a later version's format.",
   },
   {
     plugin: "loopback",
     case: /CNI 0\.[34]\.\d$/,
     at: /ADD\/answer\/ips\/\d\/version$/,
     theirs: undefined,
-    reason: "CNI 0.3.0 to 0.4.0 has a version beside each address.",
+    reason: "CNI 0.3.0 to 0.4.0 has a version for each address.",
   },
 ];
 
@@ -286,7 +290,7 @@ const FIREWALL: readonly Difference[] = [
     at: /node\/(links|ports)\/veth1\/.*isolated$/,
     ours: true,
     theirs: false,
-    reason: "Frames between ports of a bridge pass no IP filter: the bridge itself keeps isolated pods apart.",
+    reason: "Frames between ports of a bridge pass no IP filter: the bridge itself isolates pods from each other.",
   },
 ];
 
@@ -296,48 +300,48 @@ const PORTMAP: readonly Difference[] = [
     case: /^traffic.*, the reference with nftables/,
     at: /in other\/answer$/,
     reason:
-      "Neighbours on the pod's bridge are masqueraded as by the reference's default backend: else their replies pass the " +
-      "node only where br_netfilter is on.",
+      "Neighbours on the pod's bridge are masqueraded as by the reference's default backend; otherwise their replies pass the " +
+      "node only if br_netfilter is on.",
   },
   {
     plugin: "portmap",
-    case: /^a DEL to which the runtime gives no ports/,
+    case: /^a DEL without ports/,
     at: /in node\/(answer|status)$/,
-    reason: "DEL removes what carries the attachment's mark, whatever the runtime tells it.",
+    reason: "DEL removes every element with the attachment's mark, whatever the runtime passes.",
   },
   {
     plugin: "portmap",
-    case: /^a port that is taken/,
+    case: /^a port in use/,
     at: /2 ADD\/answer$/,
     ours: "error 100",
     theirs: /^\{/,
     reason:
-      "A host port that another attachment has is refused with the holder's name; with the reference, the new pod starts and " +
-      "its port leads to the other one.",
+      "A host port of another attachment is rejected with the owner's name; with the reference, the new pod starts and " +
+      "its port leads to the other pod.",
   },
   {
     plugin: "portmap",
-    case: /^a hostIP that is none/,
+    case: /^an invalid hostIP/,
     at: /ADD\/answer$/,
     ours: "error 7",
     reason:
-      "A hostIP that is no address is refused; the reference takes it for one of the family that the pod has not.",
+      "A hostIP that is not an address is rejected; the reference treats it as one of the family that the pod lacks.",
   },
   {
     plugin: "portmap",
-    case: /^conditions that nftables has no words for/,
+    case: /^conditions that nftables cannot express/,
     at: /ADD\/answer$/,
     ours: "error 2",
     theirs: /^\{/,
-    reason: "Conditions other than source, destination and incoming interface are refused by name, not ignored.",
+    reason: "Conditions other than source, destination and incoming interface are rejected by name, not ignored.",
   },
   {
     plugin: "portmap",
-    case: /^(conditions|a hostIP that is none|a foreign chain|a host port too large|a protocol|a condition)/,
+    case: /^(conditions|an invalid hostIP|a foreign chain|a host port too large|a protocol|a condition)/,
     at: /node\/sysctls\/ipv4\.conf\.cni0\.route_localnet$/,
     ours: "0",
     theirs: "1",
-    reason: "An ADD that is refused changes nothing.",
+    reason: "A rejected ADD changes nothing.",
   },
 ];
 
@@ -347,20 +351,20 @@ const BANDWIDTH: readonly Difference[] = [
     at: /\/bwp[0-9a-f]{12}\/(link\/)?txqlen$/,
     ours: 32,
     theirs: undefined,
-    reason: "The ifb device has the kernel's transmit queue: with the reference's 0 it is stopped after every packet.",
+    reason: "The ifb device has the kernel's transmit queue; with the reference's 0 it is stopped after every packet.",
   },
   {
     plugin: "bandwidth",
     at: /\/bwp[0-9a-f]{12}\/(link\/)?ifalias$/,
     ours: "cni:net/c1/eth0",
     theirs: undefined,
-    reason: "The ifb device is marked with its owner: GC finds it by that.",
+    reason: "The ifb device is marked with its owner: GC finds it by the mark.",
   },
   {
     plugin: "bandwidth",
     at: /\/ingress veth\d\/\d\/options\/actions\/1$/,
     ours: undefined,
-    reason: "The reference redirects once more behind the redirection, where no packet comes.",
+    reason: "The reference adds a second redirection after the first, which no packet reaches.",
   },
   {
     plugin: "bandwidth",
@@ -374,7 +378,7 @@ const BANDWIDTH: readonly Difference[] = [
     at: /CHECK\/answer$/,
     ours: "error 999",
     theirs: "success",
-    reason: "CHECK finds buckets and redirections that are gone.",
+    reason: "CHECK detects missing buckets and redirections.",
   },
 ];
 
@@ -384,13 +388,13 @@ const TUNING: readonly Difference[] = [
     at: /files\/:run:cni:tuning\/mode$/,
     ours: "drwx------",
     theirs: "drw-------",
-    reason: "A directory that nobody may enter serves only those whom permissions do not stop.",
+    reason: "Only processes that bypass permissions can use a directory without the execute bit.",
   },
   {
     plugin: "tuning",
     at: /files\/:run:cni:tuning:c1_eth0\.json\/lines$/,
     ours: /\\"owner\\": \\"cni:net\/c1\/eth0\\"/,
-    reason: "What is kept is marked with its owner, for GC; the reference passes that over.",
+    reason: "Saved attributes are marked with their owner, for GC; the reference ignores the mark.",
   },
   {
     plugin: "tuning",
@@ -398,7 +402,7 @@ const TUNING: readonly Difference[] = [
     at: /CHECK\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "The kernel shows several numbers with tabs between them; they are the same ones.",
+    reason: "The kernel prints several numbers separated by tabs; they are equal.",
   },
   {
     plugin: "tuning",
@@ -408,11 +412,12 @@ const TUNING: readonly Difference[] = [
   },
   {
     plugin: "tuning",
-    case: /^what somebody else switched on/,
+    case: /^an attribute that another program enabled/,
     at: /CHECK\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "CHECK tolerates what others changed later and this plugin was not asked for (CNI specification, CHECK).",
+    reason:
+      "CHECK tolerates later changes by others to attributes that this plugin was not asked to set (CNI specification, CHECK).",
   },
   {
     plugin: "tuning",
@@ -420,14 +425,14 @@ const TUNING: readonly Difference[] = [
     at: /CHECK\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "CHECK expects the MAC that the chain's result tells: a later plugin may have set another one.",
+    reason: "CHECK expects the MAC in the chain's result: a later plugin may have set another one.",
   },
   {
     plugin: "tuning",
     case: /^a pod that is gone/,
     at: /DEL\/files\/:run:cni:tuning:c1_eth0\.json$/,
     ours: undefined,
-    reason: "What was kept for an interface goes with it; the reference leaves the file for ever.",
+    reason: "The saved attributes are removed with the interface; the reference leaves the file forever.",
   },
 ];
 
@@ -436,14 +441,14 @@ const SBR: readonly Difference[] = [
     plugin: "sbr",
     at: /pod\/routes\/unicast fd.* table 100( |$)/,
     ours: undefined,
-    reason: "The reference copies IPv6's routes into IPv4's tables too, where no rule leads.",
+    reason: "The reference also copies IPv6's routes into IPv4's tables, which no IPv6 rule uses.",
   },
   {
     plugin: "sbr",
-    case: /^tables that rules lead to/,
+    case: /^tables that rules use/,
     at: /pod\/routes\/unicast fd.* table 101( |$)/,
     ours: undefined,
-    reason: "The same, where IPv4's table is the second.",
+    reason: "The same, if IPv4's table is the second.",
   },
   {
     plugin: "sbr",
@@ -451,14 +456,14 @@ const SBR: readonly Difference[] = [
     at: /CHECK\/answer$/,
     ours: "error 999",
     theirs: "success",
-    reason: "CHECK of the reference looks at nothing.",
+    reason: "The reference's CHECK compares nothing.",
   },
   {
     plugin: "sbr",
     case: /^an interface that is gone/,
     at: /DEL\/pod\/rules\//,
     ours: undefined,
-    reason: "Rules for addresses of an interface that is gone go, too, where the result tells of them.",
+    reason: "Rules for addresses of a removed interface are removed, too, if the result contains the addresses.",
   },
   {
     plugin: "sbr",
@@ -466,7 +471,7 @@ const SBR: readonly Difference[] = [
     at: /DEL\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "DEL succeeds when the namespace is gone (CNI specification, DEL).",
+    reason: "DEL succeeds if the namespace is gone (CNI specification, DEL).",
   },
 ];
 
@@ -477,13 +482,14 @@ const SINGLE_LINKS: readonly Difference[] = [
   {
     plugin: LINKS,
     at: /(ADD|CHECK|in pod)\/pod\/addresses\/[^/]*\/.*:.*\/(nodad|tentative)$/,
-    reason: "An address is added as one that need not be probed: it is usable at once, also before there is a carrier.",
+    reason:
+      "Addresses are added without duplicate address detection: they are usable at once, even before there is a carrier.",
   },
   {
     plugin: LINKS,
     at: /\/pod\/routes\/local fd00:22::2 dev eth0 table local$/,
     theirs: undefined,
-    reason: "What is still being probed, as with the reference where there is no carrier, has no route yet.",
+    reason: "During duplicate address detection, as in the reference without a carrier, an address has no route yet.",
   },
   {
     plugin: "ipvlan",
@@ -491,21 +497,21 @@ const SINGLE_LINKS: readonly Difference[] = [
     at: /CHECK\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "The reference's CHECK knows no master but the configuration's, not even the one that its ADD has found.",
+    reason: "The reference's CHECK accepts only the configuration's master, not even the one that its ADD has found.",
   },
   {
     plugin: ["dummy", "host-device", "vlan"],
     at: /ADD\/pod\/sysctls\/(ipv4\.conf\.\w+\.arp_notify|ipv6\.conf\.\w+\.ndisc_notify)$/,
     ours: "1",
     theirs: "0",
-    reason: "Neighbours hear of the pod's addresses as soon as it has them, as they do with macvlan and ipvlan.",
+    reason: "Neighbours are notified of the pod's addresses as soon as it has them, as with macvlan and ipvlan.",
   },
   {
     plugin: "tap",
     at: /ADD\/pod\/sysctls\/ipv6\.conf\.\w+\.ndisc_notify$/,
     ours: "1",
     theirs: "0",
-    reason: "Neighbours hear of an IPv6 address as they do of an IPv4 one.",
+    reason: "Neighbours are notified of an IPv6 address as of an IPv4 one.",
   },
   {
     plugin: ["macvlan", "tap"],
@@ -513,59 +519,59 @@ const SINGLE_LINKS: readonly Difference[] = [
     at: /ADD\/pod\/sysctls\/ipv4\.conf\.eth0\.arp_notify$/,
     ours: "1",
     theirs: "0",
-    reason: "Neighbours hear of an address that the pod gives itself.",
+    reason: "Neighbours are notified of an address that the pod assigns itself.",
   },
   {
     plugin: LINKS,
     at: /DEL\/files\/:var:lib:cni:networks(:net(:lock)?)?$/,
     ours: undefined,
-    reason: "DEL of what was never reserved makes no folder.",
+    reason: "DEL without a reservation makes no folder.",
   },
   {
     plugin: LINKS,
     at: /STATUS\/files\/:var:lib:cni:networks(:net(:lock)?)?$/,
     theirs: undefined,
-    reason: "STATUS of host-local tries whether it could reserve.",
+    reason: "STATUS of host-local checks whether it could reserve.",
   },
   {
     plugin: ["macvlan", "tap"],
-    case: /^(no address left|a bridge that is none|an MTU that is none)/,
+    case: /^(no address left|an unknown bridge|an invalid MTU)/,
     at: /(ADD|DEL)\/pod\/(links|addresses|sysctls)\//,
     ours: undefined,
-    reason: "The reference leaves its device in the pod where ADD fails after it was made.",
+    reason: "The reference leaves its device in the pod if ADD fails after it was made.",
   },
   {
     plugin: "host-device",
     case: /^no address left/,
     at: /(ADD|DEL)\/(node|pod)\/(links|addresses|sysctls)\//,
-    reason: "The reference leaves the device in the pod where ADD fails, and takes it back, down, at DEL.",
+    reason: "The reference leaves the device in the pod if ADD fails, and moves it back, down, on DEL.",
   },
   {
     plugin: "host-device",
     at: /DEL\/answer$/,
     ours: "success",
     theirs: "error 999",
-    reason: "DEL of what is gone succeeds: a second one, and one behind a namespace that is gone.",
+    reason: "DEL without a device succeeds: a second one, and one after the namespace is gone.",
   },
   {
     plugin: "host-device",
     case: /^(a pod that is gone|no namespace)/,
     at: /DEL\/files\/.*:net:(10|fd00)/,
     ours: undefined,
-    reason: "The reference keeps the address of a pod whose namespace is gone for ever.",
+    reason: "The reference keeps the address of a pod whose namespace is gone forever.",
   },
   {
     plugin: "host-device",
-    case: /^a host's name that was taken meanwhile/,
+    case: /^a host's name taken meanwhile/,
     at: /DEL\/(pod|files)\//,
     theirs: undefined,
-    reason: "A device that cannot go back yet stays as it was, and keeps its address until it does.",
+    reason: "A device that cannot be moved back yet is unchanged, and keeps its address until it is.",
   },
   {
     plugin: "host-device",
-    case: /^a host's name that was taken meanwhile/,
+    case: /^a host's name taken meanwhile/,
     at: /DEL\/pod\/sysctls\/ipv6.conf.eth0.(keep_addr_on_down|ndisc_notify)$/,
-    reason: "Its settings, which the kernel resets when a device changes its namespace, stay as they were, too.",
+    reason: "Its settings, which the kernel resets when a device changes its namespace, are unchanged, too.",
   },
   {
     plugin: "tap",
@@ -573,7 +579,8 @@ const SINGLE_LINKS: readonly Difference[] = [
     at: /ADD\/pod\/links\/eth0\/linkinfo\/info_data\/(vnet_hdr|pi)$/,
     ours: false,
     theirs: true,
-    reason: "The reference makes it in another way where both are given; who opens a tap states these for himself.",
+    reason:
+      "The reference makes it differently if both are given; the program that opens a tap sets these flags itself.",
   },
   {
     plugin: "tap",
@@ -581,23 +588,23 @@ const SINGLE_LINKS: readonly Difference[] = [
     at: /ADD\/(answer\/interfaces\/0\/mac|pod\/links\/eth0\/address)$/,
     ours: "c2:11:22:33:44:55",
     theirs: "MAC of eth0",
-    reason: "The reference forgets the MAC where an owner and a group are given.",
+    reason: "The reference ignores the MAC if an owner and a group are given.",
   },
 ];
 
 const ADDRESSES: readonly Difference[] = [
   {
     plugin: "host-local",
-    case: /^refused: (an address that is asked for|two addresses of one set)/,
+    case: /^rejected: (a requested address|two addresses of one set)/,
     at: /last_reserved_ip\.0$/,
     ours: undefined,
-    reason: "What is refused is refused before anything is written.",
+    reason: "A request is rejected before anything is written.",
   },
   {
     plugin: "host-local",
     case: /^DEL with a configuration/,
     at: /DEL\/(answer|files\/.*:10\.22\.0\.2)$/,
-    reason: "DEL needs no more of the configuration than where the reservations are.",
+    reason: "DEL needs only the path of the reservations from the configuration.",
   },
   {
     plugin: "host-local",
@@ -605,42 +612,42 @@ const ADDRESSES: readonly Difference[] = [
     at: /CHECK\/answer$/,
     ours: "error 101",
     theirs: "success",
-    reason: "CHECK compares the addresses of the result with those that are reserved.",
+    reason: "CHECK compares the addresses of the result with the reserved ones.",
   },
   {
     plugin: "host-local",
-    case: /^an address is asked for by who has one/,
+    case: /^an address requested by an attachment that has one/,
     at: /ADD\/(answer|files\/.*)$/,
-    reason: "An attachment gets one address of each set, also where it asks for a second.",
+    reason: "An attachment gets one address of each set, even if it requests a second.",
   },
   {
     plugin: "host-local",
-    case: /^(files of strangers)/,
+    case: /^(unrelated files)/,
     at: /DEL\/files\/.*:notes$/,
     theirs: undefined,
-    reason: "Only a file that is called like an address is a reservation.",
+    reason: "Only a file whose name is an address is a reservation.",
   },
   {
     plugin: "host-local",
-    case: /^a container that is not there/,
+    case: /^an unknown container/,
     at: /CHECK\/files\/.*:networks(:net(:lock)?)?$/,
     ours: undefined,
-    reason: "CHECK and DEL make no folder where nothing was reserved.",
+    reason: "CHECK and DEL make no folder if nothing was reserved.",
   },
   {
     plugin: "host-local",
-    case: /^a network that was never used/,
+    case: /^an unused network/,
     at: /STATUS\/files\/.*:networks(:net(:lock)?)?$/,
     theirs: undefined,
-    reason: "STATUS finds out whether ADD could write.",
+    reason: "STATUS checks that ADD could write.",
   },
   {
     plugin: "host-local",
-    case: /^STATUS where nothing/,
+    case: /^STATUS with a folder/,
     at: /STATUS\/answer$/,
     ours: "error 50",
     theirs: "success",
-    reason: "STATUS finds out whether ADD could write.",
+    reason: "STATUS checks that ADD could write.",
   },
   {
     plugin: "host-local",
@@ -653,13 +660,13 @@ const ADDRESSES: readonly Difference[] = [
     plugin: "host-local",
     case: /^the network's own address/,
     at: /ADD\/(answer|files\/.*)/,
-    reason: "The network's own address and the broadcast address are given to nobody, whatever the bounds are.",
+    reason: "The network's own address and the broadcast address are never assigned, whatever the bounds are.",
   },
   {
     plugin: "host-local",
     case: /^two addresses in CNI_ARGS/,
     at: /ADD\/(answer|files\/.*)$/,
-    reason: "IP in CNI_ARGS may name an address for each set, as it may for static.",
+    reason: "IP in CNI_ARGS may have an address for each set, as for static.",
   },
   {
     plugin: "static",

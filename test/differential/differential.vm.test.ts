@@ -1,4 +1,4 @@
-/** The cases that need what only the emulated machine's kernel has; see differential.live.test.ts. */
+/** Cases that need features of the emulated machine's kernel; see differential.live.test.ts. */
 import { compareTables } from "./suite.ts";
 
 await compareTables(({ inVm = false }) => inVm, { isPartial: true });

@@ -1,6 +1,6 @@
-/** Names for what is random in each run: the same thing has the same name wherever it stands in a case's story. */
+/** Labels for values that are random in each run: the same value has the same label everywhere in a case's story. */
 
-/** A device that was seen, by its name in a place. */
+/** An observed device, by its name in a place. */
 export interface LabelledDevice {
   readonly name: string;
   readonly address: string;
@@ -9,7 +9,7 @@ export interface LabelledDevice {
 const VETH = /\bveth[0-9a-f]{8}\b/g;
 const HARDWARE_ADDRESS = /\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g;
 const NAMESPACE = /\/run\/netns\/weft-test-[a-z0-9-]+-([a-z]+)/g;
-/** Zero, and what is sent to groups: nobody draws it by lot. */
+/** Zero and group addresses are never random. */
 const CONSTANT = /^(00:){5}00$|^.[13579bdf]:/;
 
 export class Labels {
@@ -17,12 +17,12 @@ export class Labels {
   readonly #veths = new Map<string, string>();
   readonly #addresses = new Map<string, string>();
 
-  /** What stands in `given`, the case itself, is not random: it keeps its name. */
+  /** Values in `given`, the case itself, are not random and get no label. */
   constructor(given: string) {
     this.#given = given.toLowerCase();
   }
 
-  /** Hardware addresses are called after the device that had them first; of several, a veth. */
+  /** A hardware address is labelled with the first device that had it; of several devices, with a veth. */
   meet(devices: readonly LabelledDevice[]): void {
     const [veths, others] = [devices.filter(isVeth), devices.filter((device) => !isVeth(device))];
     for (const { name, address } of [...veths, ...others])

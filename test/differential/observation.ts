@@ -1,14 +1,17 @@
-/** What is looked at in a namespace after each step, and how it is read: by name, so that differences have one, too. */
+/**
+ * The state of a namespace to observe after each step, and its parser. Objects are keyed by name, so that differences
+ * have names.
+ */
 
 import type { LabelledDevice } from "./labels.ts";
 
 type Json = Record<string, unknown>;
 
 /**
- * Settles first: a new IPv6 address is tentative until its device is ready, and has its local route a moment later. A device
- * without carrier is never ready (a tap that no program has open); a bridge gets its carrier when its port is ready. Ready
- * soon is what has LOWER_UP and still NO-CARRIER. tc prints the queues of a device that has several (mq) in text only; these
- * are left out.
+ * First waits until the state is stable: a new IPv6 address is tentative until its device is ready, and gets its local
+ * route a moment later. A device without carrier is never ready (a tap that no program has opened); a bridge gets its
+ * carrier when its port is ready. A device with LOWER_UP and still NO-CARRIER will be ready soon. tc prints the queues
+ * of a device with several (mq) only as text; these are omitted.
  */
 export const OBSERVE = `
 unsettled() {
@@ -49,23 +52,28 @@ for path in /proc/sys/net/ipv[46]/*; do [ "\${path##*/}" = neigh ] || set -- "$@
 exec grep -rs . "$@"
 `;
 
-/** Every entry below the folders that plugins write to: a line "MODE PATH" each; then "=PATH" and the lines of each file. */
+/**
+ * Every entry below the folders that plugins write to: a line "MODE PATH" each; then "=PATH" and the lines of each
+ * file.
+ */
 export const OBSERVE_FILES = `
 below() { find /var/lib/cni /run/cni -mindepth 1 "$@"; }
 below -exec stat -c '%A %n' {} +
 below -type f -exec awk 'FNR == 1 { print "=" FILENAME } { print "  " $0 }' {} +
 `;
 
-/** Numbers of devices follow the order in which things were made; the rest becomes so a moment after the call. */
+/** Numbers of devices depend on the order of creation; the other values settle a moment after the call. */
 const PASSING = new Set([
   ...["ifindex", "link_index", "link_netnsid", "operstate", "state", "num_tx_queues", "num_rx_queues"],
   ...["valid_life_time", "preferred_life_time", "expires", "root_id", "bridge_id", "designated_bridge", "refcnt"],
 ]);
 const PASSING_FLAGS = new Set(["LOWER_UP", "NO-CARRIER", "linkdown", "dead"]);
-/** Link-local addresses, their routes and multicast: they come when a device is ready, if its settings want them. */
+/**
+ * Link-local addresses, their routes and multicast: they appear when a device is ready, if its settings enable them.
+ */
 const LINK_LOCAL = /^(fe80:|ff00:|multicast)/;
 
-/** Each answer by its name; several names, joined by commas, stand for as many lines. */
+/** Each answer by its name. Several names, joined by commas, are for as many lines. */
 function answersIn(text: string): ReadonlyMap<string, string> {
   return new Map(
     text
@@ -132,7 +140,7 @@ export function readKernel(text: string): Json {
   };
 }
 
-/** Each entry by its path: its mode and, of a file, its lines. */
+/** Each entry by its path: its mode and, for a file, its lines. */
 export function readFiles(text: string): Json {
   const contents = new Map(
     [...text.matchAll(/^=(\/.*)\n((?: {2}.*\n)*)/gm)].map(([, path = "", lines = ""]) => [path, lines.trim()]),
@@ -144,7 +152,7 @@ export function readFiles(text: string): Json {
   );
 }
 
-/** bridge(8) and tc(8) print empty objects for what they leave out. */
+/** bridge(8) and tc(8) print empty objects for omitted values. */
 const isEntry = (entry: Json) => Object.keys(entry).length > 0;
 
 function lasting(value: unknown): unknown {

@@ -1,4 +1,4 @@
-/** One of the two executables of a comparison: goes through a case in fresh namespaces, and tells what was to be seen. */
+/** One of the two executables in a comparison: runs a case in new namespaces, and returns the observations. */
 import { dirname } from "node:path";
 import { Cleanup } from "../live/harness/cleanup.ts";
 import { makeFolder } from "../live/harness/folder.ts";
@@ -23,14 +23,14 @@ interface Ground {
   readonly places: ReadonlyMap<Place, Namespace>;
   readonly results: Map<string, unknown>;
   readonly labels: Labels;
-  /** A process of ours in that place, for traffic. */
+  /** Enters the place with an agent, for traffic. */
   readonly enter: (place: Place) => Promise<Inside>;
 }
 
 const DEFAULT_STEPS: readonly Step[] = ["ADD", "CHECK", "DEL", "DEL"];
 const PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** The kernel's probing for duplicate addresses is over at once, without the plugin's own settings being touched. */
+/** The kernel's duplicate address detection ends at once, without a change of the plugin's own settings. */
 const NO_WAITING =
   "for key in dad_transmits router_solicitation_delay; do echo 0 >/proc/sys/net/ipv6/conf/default/$key; done";
 
@@ -53,7 +53,7 @@ export class Side {
     this.#cleanup = cleanup;
   }
 
-  /** One agent serves all cases: it has folders of its own, and steps into each case's namespaces. */
+  /** One agent serves all cases: it has private folders, and enters each case's namespaces. */
   static async make(bin: string, label: string, cleanup: Cleanup): Promise<Side> {
     const home = await makeNamespace(`${label}-home`, cleanup);
     const agent = await Inside.enter(home, cleanup, makeFolder(label, cleanup));
@@ -61,7 +61,7 @@ export class Side {
     return new Side(agent, bin, label, cleanup);
   }
 
-  /** Whatever happens, the namespaces and the files are gone afterwards. */
+  /** Runs the case. Removes the namespaces and the files in any event. */
   async tell(plugin: string, theCase: Case, version: Version): Promise<Story> {
     const places = new Map<Place, Namespace>();
     const labels = new Labels(JSON.stringify(theCase));
@@ -108,7 +108,7 @@ export class Side {
     return { name: call.verb, ...(await this.#chain(ground, plugin, theCase, version, call)) };
   }
 
-  /** The plugin's call, with the plugins before it in the list where it is an attachment's first or last. */
+  /** Makes the plugin's call. On an attachment's first or last call, also calls the earlier plugins of the list. */
   async #chain(ground: Ground, plugin: string, theCase: Case, version: Version, call: Call) {
     const key = attachmentOf(call, theCase);
     const before = (theCase.before ?? []).map((conf) => ({ name: "net", cniVersion: version, ...conf }));
@@ -117,7 +117,7 @@ export class Side {
       for (const conf of before) {
         const input = previous === undefined ? conf : { ...conf, prevResult: previous };
         const answer = await this.#call(ground, `${REFERENCE}/${conf.type}`, theCase, call, input);
-        if (answer.status !== 0) throw new Error(`the plugin before, ${conf.type}: ${answer.stdout}`);
+        if (answer.status !== 0) throw new Error(`the earlier plugin ${conf.type}: ${answer.stdout}`);
         previous = JSON.parse(answer.stdout);
       }
     } else if (call.remembers !== false && (call.verb === "CHECK" || (call.verb === "DEL" && version >= "0.4.0"))) {
@@ -156,7 +156,7 @@ export class Side {
 
   async #prepare(ground: Ground, script: Script): Promise<void> {
     const { status, stdout, stderr } = await this.#script(ground, { ...script, run: `set -e\n${script.run}` });
-    if (status !== 0) throw new Error(`set-up in ${script.in}: ${stderr || stdout}`);
+    if (status !== 0) throw new Error(`setup in ${script.in}: ${stderr || stdout}`);
   }
 
   async #look(ground: Ground): Promise<{ node: string; pod: string; files: string }> {
@@ -169,7 +169,7 @@ export class Side {
   }
 }
 
-/** Does it to all at once; a failure is thrown when all have ended, so that none is still at work. */
+/** Runs the task for all at once. Throws a failure only after all have ended, so that none is still running. */
 async function every<T>(all: readonly T[], task: (one: T) => Promise<void>): Promise<void> {
   const outcomes = await Promise.allSettled(all.map(task));
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
@@ -191,7 +191,7 @@ function attachmentOf(call: Call, theCase: Case): string {
   return `${call.containerId ?? (call.pod === "other" ? "c2" : "c1")} ${call.ifName ?? theCase.ifName ?? "eth0"}`;
 }
 
-/** Of a refusal only the code: the words are each one's own. */
+/** For an error, only the code: the texts differ by design. */
 function told({ name, status, stdout }: Taken, labels: Labels): Json {
   const text = labels.in(stdout).trim();
   if (/^(in|from) /.test(name)) return { status, answer: text };
@@ -199,8 +199,8 @@ function told({ name, status, stdout }: Taken, labels: Labels): Json {
   try {
     json = text === "" ? undefined : JSON.parse(text);
   } catch {
-    return { answer: "what is not one JSON document" };
+    return { answer: "not exactly one JSON document" };
   }
   if (status === 0) return { answer: json ?? "success" };
-  return { answer: `error ${(json as { code?: unknown } | undefined)?.code ?? "that nothing tells of"}` };
+  return { answer: `error ${(json as { code?: unknown } | undefined)?.code ?? "without a code"}` };
 }

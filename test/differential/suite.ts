@@ -1,4 +1,4 @@
-/** The tests of all tables: what differs must be meant, and what is meant must differ. */
+/** The tests of all tables: every difference must be listed as intended, and every listed difference must occur. */
 import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "../live/harness/cleanup.ts";
@@ -8,7 +8,10 @@ import { DIFFERENCES } from "./differences.ts";
 import { Side } from "./side.ts";
 import type { Case, Table } from "./table.ts";
 
-/** So many cases run at the same time, each with sides of its own: the reference waits for seconds if a device has no carrier. */
+/**
+ * Number of cases that run at the same time, each with its own sides: the reference waits for seconds if an interface
+ * has no carrier.
+ */
 const AT_ONCE = 4;
 
 const FOLDER = new URL("./cases/", import.meta.url);
@@ -19,8 +22,8 @@ async function tables(): Promise<Table[]> {
 }
 
 /**
- * A test for each case and version that `isWanted` takes. With `isPartial`, differences that concern cases elsewhere, too,
- * need not occur in these.
+ * Makes a test for each case and version that `isWanted` accepts. With `isPartial`, listed differences of other cases
+ * need not occur.
  */
 export async function compareTables(
   isWanted: (theCase: Case, at: number) => boolean,
@@ -58,7 +61,7 @@ export async function compareTables(
     wanted += rows.length;
     test.concurrent.each(rows)("$name, CNI $version", async ({ theCase, version }) => {
       const sides = await take();
-      // Both end before these sides begin the next case, also where one fails.
+      // Both must end before these sides begin the next case, even if one fails.
       const told = await Promise.allSettled(sides.map((side) => side.tell(plugin, theCase, version)));
       giveBack(sides);
       const stories = told.map((outcome) => {
@@ -76,7 +79,7 @@ export async function compareTables(
     });
   });
 
-  test("every difference that is listed as meant does occur", ({ skip }) => {
+  test("every listed difference occurs", ({ skip }) => {
     if (compared < wanted) skip("only some of the cases were compared");
     const concernsAny = (row: Difference, some: readonly Table[]) =>
       some.some(({ cases, plugin }) => concerns(row, plugin, cases));
@@ -87,7 +90,7 @@ export async function compareTables(
   });
 }
 
-/** Whether a row speaks of these cases at all. */
+/** True if a row applies to any of these cases. */
 function concerns(row: Difference, plugin: string, cases: readonly Case[]): boolean {
   if (cases.length === 0 || (row.plugin !== undefined && ![row.plugin].flat().includes(plugin))) return false;
   const { case: named } = row;

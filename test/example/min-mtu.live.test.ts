@@ -1,4 +1,4 @@
-/** The guide's plugin (docs/writing-a-plugin.md): built by the guide's command, and called behind bridge. */
+/** The plugin of docs/writing-a-plugin.md: built by the guide's command, and called after bridge. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -26,7 +26,7 @@ const bridge = {
   ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]] },
 };
 
-test("a pod passes whose interface is large enough, another is refused, and VERSION answers", async () => {
+test("accepts a pod whose interface is large enough, rejects another, and answers VERSION", async () => {
   const added = await bed.call(bin, "bridge", "ADD", bridge);
   const ask = (verb: string, minMtu: number) =>
     bed.call(bin, "min-mtu", verb, { ...base, type: "min-mtu", minMtu, prevResult: added.json });

@@ -1,9 +1,9 @@
-/** What comes in when nobody means well: configurations that were right once, text that was JSON once, any environment. */
+/** Hostile input: damaged configurations, damaged JSON text, random environments. */
 import fc from "fast-check";
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** Keys that plugins look for, with values of the right kind: most of what is built on them is read. */
+/** Keys that plugins read, with values of the right type, so that most of a derived configuration is parsed. */
 export const GOOD_CONFIGURATIONS: readonly Readonly<Record<string, Json>>[] = [
   {
     ...{
@@ -63,7 +63,7 @@ export const GOOD_CONFIGURATIONS: readonly Readonly<Record<string, Json>>[] = [
   },
 ];
 
-/** Values that are at home in configurations, if elsewhere. */
+/** Values that are valid somewhere in a configuration. */
 const value: fc.Arbitrary<Json> = fc.oneof(
   fc.constantFrom<Json>(
     null,
@@ -101,7 +101,7 @@ const value: fc.Arbitrary<Json> = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }) as fc.Arbitrary<Json>,
 );
 
-/** One of the configurations above with a few places changed, dropped or spelt otherwise. */
+/** One of the configurations above with a few values changed, removed or misspelt. */
 export const configuration: fc.Arbitrary<Json> = fc
   .tuple(
     fc.constantFrom(...GOOD_CONFIGURATIONS),
@@ -136,14 +136,14 @@ function containersOf(json: Json): Json[] {
   return [json, ...Object.values(json).flatMap(containersOf)];
 }
 
-/** Standard input: mostly JSON, else what was, cut or with bits flipped, else anything. */
+/** Standard input: mostly JSON, sometimes cut or with flipped bits, sometimes random. */
 export const input: fc.Arbitrary<Uint8Array> = fc.oneof(
   { weight: 6, arbitrary: configuration.map((json) => encode(JSON.stringify(json))) },
   { weight: 2, arbitrary: flipped(configuration.map((json) => encode(JSON.stringify(json)))) },
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 200 }) },
 );
 
-/** Some bits of some bytes changed, and the end perhaps cut off. */
+/** Flips some bits of some bytes, and may cut off the end. */
 export function flipped(bytes: fc.Arbitrary<Uint8Array>): fc.Arbitrary<Uint8Array> {
   return fc
     .tuple(bytes, fc.array(fc.tuple(fc.nat(), fc.nat({ max: 7 })), { maxLength: 4 }), fc.option(fc.nat(), { freq: 4 }))

@@ -1,8 +1,8 @@
 /**
- * What a kernel (Linux 6.18) answered to whole calls, played back in memory: as it was, each call succeeds; with bits
- * flipped, cut, lost or repeated, it ends with status 0 or with a CNI error, and a failed ADD keeps no address.
+ * Replays a kernel's (Linux 6.18) answers to whole calls in memory. Unchanged, each call succeeds. With bits flipped,
+ * cut, lost or repeated, it ends with status 0 or with a CNI error, and a failed ADD keeps no address.
  *
- * A change of what plugins ask the kernel needs new recordings: as root, `hack/in-node node test/fuzz/record.ts`.
+ * A change of a plugin's requests to the kernel needs new recordings: as root, `hack/in-node node test/fuzz/record.ts`.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -53,7 +53,7 @@ function node(verb: string): FakeFiles {
   return files;
 }
 
-/** Plays the call back; what goes on asking when the recording has ended is not answered. */
+/** Replays the call. Requests after the end of the recording get no answer. */
 async function play(recorded: Recorded, answers: Answers) {
   const { plugin, verb, input } = recorded;
   const loaded = async (name: string) =>
@@ -78,23 +78,23 @@ async function play(recorded: Recorded, answers: Answers) {
   return {
     status,
     system,
-    /** What the call received, as a recording's `answers`. */
+    /** The messages that the call received, as a recording's `answers`. */
     received: formatAnswers(turnsTaken),
     reserved: files.readDirectory(NETWORK).filter((name) => /[.:]\d/.test(name) && !name.startsWith("last")),
   };
 }
 
-test.each(RECORDED)("%s succeeds as it was answered", async (_name, recorded) => {
+test.each(RECORDED)("%s succeeds with the recorded answers", async (_name, recorded) => {
   const { status, system } = await play(recorded, decoded(recorded));
   expect([status, system.output]).toEqual([0, recorded.verb === "ADD" ? expect.stringContaining('"ips"') : ""]);
 });
 
-test.each(RECORDED)("%s receives all that was recorded, and nothing else", async (_name, recorded) => {
+test.each(RECORDED)("%s receives everything recorded, and nothing else", async (_name, recorded) => {
   const { received } = await play(recorded, decoded(recorded));
   expect(received).toEqual(recorded.answers);
 });
 
-test.each(RECORDED)("%s ends well whatever it is answered", async (_name, recorded) => {
+test.each(RECORDED)("%s ends properly with any answers", async (_name, recorded) => {
   const original = decoded(recorded);
   const places = [...original].flatMap(([socket, turns]) =>
     turns.flatMap((turn, at) => turn.map((_, position) => ({ socket, at, position }))),

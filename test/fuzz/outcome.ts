@@ -1,3 +1,3 @@
-/** How engines word the errors of a program that is wrong: what is told to an operator never reads like this. */
+/** The wording of JavaScript engines for bugs in a program. No message to an operator may match it. */
 export const STUMBLE =
   /cannot (read|convert|mix)|is not (a function|a constructor|an object|iterable|defined)|undefined|invalid (array|regular|string|date)|call stack/i;

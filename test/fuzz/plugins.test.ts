@@ -1,6 +1,7 @@
 /**
- * Every plugin, in memory, with whatever standard input and environment, on a node whose kernel says nothing: each call
- * ends with status 0, or with 1 and a CNI error; nothing is thrown, nothing is left open, and a failed ADD leaves no file.
+ * Calls every plugin in memory with random standard input and environment, on a node whose kernel does not answer. Each
+ * call ends with status 0, or with status 1 and a CNI error. Nothing is thrown, nothing is left open, and a failed ADD
+ * leaves no file.
  */
 import { readdirSync } from "node:fs";
 import { resolve } from "node:path";
@@ -43,7 +44,7 @@ function node(name: string): FakeFiles {
 }
 
 describe.each(NAMES)("%s", (name) => {
-  test("answers anything, as CNI has it", () => {
+  test("answers any input according to CNI", () => {
     fc.assert(
       fc.property(input, environment, (bytes, variables) => {
         const files = node(name);
@@ -59,7 +60,7 @@ describe.each(NAMES)("%s", (name) => {
         expect(system.openCount).toBe(0);
         if (status === 0) return;
         const { code, msg, cniVersion } = JSON.parse(system.output) as Record<string, unknown>;
-        // What nobody foresaw is 999 too, but says what a failed call was about, and never what a program stumbled over.
+        // An unexpected error also has code 999; its message says what failed, and never has the wording of a bug.
         if (code === 999) expect(msg).not.toMatch(STUMBLE);
         expect([code, msg, cniVersion]).toEqual([expect.any(Number), expect.stringMatching(/./), expect.any(String)]);
         if (variables.CNI_COMMAND === "ADD") expect(addressesOf(files)).toEqual(before);

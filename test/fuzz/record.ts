@@ -1,11 +1,11 @@
 /**
- * Records anew what this machine's kernel answers to the calls of test/vectors/netlink, after a change of what plugins
- * ask. Root is needed. All calls, or those that are named:
+ * Records this machine's kernel's answers to the calls of test/vectors/netlink, after a change of the plugins'
+ * requests. Needs root. Records all calls, or the named ones:
  *
  *     hack/setup && hack/in-node node test/fuzz/record.ts [bridge-ADD ...]
  *
- * Each call has a node and a pod of its own in fresh network namespaces. `input` stays; a new call is a new file with empty
- * `answers` and a line in `STATES`.
+ * Each call has its own node and pod in new network namespaces. `input` is not changed. A new call is a new file with
+ * empty `answers` and a line in `STATES`.
  */
 import { readFileSync } from "node:fs";
 import { release } from "node:os";
@@ -18,11 +18,11 @@ import { CALL, formatAnswers, type Interfaces, type Recorded, readRecorded, writ
 import { compileRecorder } from "./recorder.ts";
 import { RECORDING_FILE, type Turns } from "./recording.ts";
 
-/** What a node holds before the recorded call. */
+/** The state of a node before the recorded call. */
 interface State {
-  /** Calls that were made on it, in this order. */
+  /** Calls made before, in this order. */
   readonly calls: readonly string[];
-  /** Then this is done, by a shell. */
+  /** Shell commands that run next. */
   readonly commands?: string;
 }
 
@@ -30,8 +30,9 @@ interface State {
 const SITE = "table inet site { chain forward { type filter hook forward priority filter; policy drop; }; }";
 
 /**
- * The next pod gets the address of the pod before it, whose hardware address the kernel still has and, since it hears no ARP,
- * keeps. The kernel forgets entries as the bridge without ports goes down, within a second, so this one is made afterwards.
+ * The next pod gets the address of the previous pod, whose hardware address the kernel still has and, since it receives
+ * no ARP, keeps. The kernel forgets entries when a bridge without ports goes down, within a second, so this entry is
+ * made afterwards.
  */
 const REUSED = [
   "rm /var/lib/cni/networks/net/last_reserved_ip.*",
@@ -74,13 +75,13 @@ class RecordedNode {
     const host = await makeNamespace("record-host", cleanup);
     const pod = await makeNamespace("record-pod", cleanup);
     const inside = await Inside.enter(host, cleanup, folder);
-    // In the node's own mount namespace, the pod has the path that the recorded calls give.
+    // In the node's own mount namespace, the pod has the path of the recorded calls.
     const bind = 'mkdir "$0" && touch "$0/a" && mount --bind "$1" "$0/a" && mount --rbind "$0" /run/netns';
     await inside.succeed("sh", ["-c", bind, `${folder}/netns`, pod.path]);
     return new RecordedNode(inside, await Inside.enter(pod, cleanup), folder, bin);
   }
 
-  /** Calls a plugin; throws what it printed where it failed. */
+  /** Calls a plugin. Throws its output if it fails. */
   async call({ plugin, verb, input }: Recorded): Promise<{ readonly interfaces: Interfaces; readonly turns: Turns }> {
     const file = `${this.#folder}/turns.json`;
     const env = { ...CALL, CNI_COMMAND: verb, CNI_PATH: this.#bin, [RECORDING_FILE]: file };
@@ -94,11 +95,13 @@ class RecordedNode {
     await this.#host.succeed("sh", ["-c", commands]);
   }
 
-  /** Gives the devices that bridge made the names and hardware addresses of `told`, in the same order. Needs Linux 6.2. */
+  /**
+   * Gives the devices made by bridge the names and hardware addresses of `told`, in the same order. Needs Linux 6.2.
+   */
   async rename(made: Interfaces, told: Interfaces): Promise<void> {
     for (const [at, { name, mac, sandbox }] of told.entries()) {
       const before = made[at]?.name;
-      if (before === undefined) throw new Error(`bridge made no interface that could become ${name}`);
+      if (before === undefined) throw new Error(`bridge made no interface that can be renamed to ${name}`);
       const inside = sandbox === undefined ? this.#host : this.#pod;
       await inside.succeed("ip", ["link", "set", "dev", before, "name", name, "address", mac]);
     }
@@ -108,11 +111,11 @@ class RecordedNode {
 async function record(name: string, calls: ReadonlyMap<string, Recorded>, node: RecordedNode): Promise<Recorded> {
   const recorded = callNamed(name, calls);
   const state = STATES[name];
-  if (state === undefined) throw new Error(`${name}: STATES does not say what the node holds before`);
+  if (state === undefined) throw new Error(`${name}: STATES has no entry for the node's earlier state`);
   const { prevResult } = recorded.input;
   for (const call of state.calls.map((before) => callNamed(before, calls))) {
     if (call.plugin === "bridge") {
-      // A chained plugin's tables are alone on the node.
+      // The node has only the tables of a chained plugin.
       const input = recorded.plugin === "bridge" ? call.input : { ...call.input, ipMasq: false };
       const { interfaces } = await node.call({ ...call, input });
       await node.rename(interfaces, prevResult?.interfaces ?? []);

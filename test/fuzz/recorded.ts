@@ -1,23 +1,23 @@
-/** The recorded calls, test/vectors/netlink: what `record.ts` writes and netlink-answers.test.ts plays back. */
+/** The recorded calls, test/vectors/netlink: `record.ts` writes them, and netlink-answers.test.ts replays them. */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Turns } from "./recording.ts";
 
-/** Interfaces of a CNI result; `sandbox` is the namespace of those that are not the node's. */
+/** Interfaces of a CNI result. `sandbox` is the namespace of interfaces that are not on the node. */
 export type Interfaces = readonly { readonly name: string; readonly mac: string; readonly sandbox?: string }[];
 
 export interface Recorded {
   readonly plugin: string;
   readonly verb: string;
-  /** The configuration, with the result of the earlier plugins where there is one. */
+  /** The configuration, with the result of the earlier plugins, if any. */
   readonly input: {
     readonly type: string;
     readonly prevResult?: { readonly interfaces: Interfaces } | undefined;
   };
-  /** By kind of socket: the datagrams that answer each one that was sent, in Base64. */
+  /** By kind of socket: the answering datagrams for each datagram sent, in Base64. */
   readonly answers: Readonly<Record<string, readonly (readonly string[])[]>>;
 }
 
-/** The environment of every recorded call, but for CNI_COMMAND and CNI_PATH. */
+/** The environment of every recorded call, except CNI_COMMAND and CNI_PATH. */
 export const CALL = { CNI_CONTAINERID: "c1", CNI_NETNS: "/run/netns/a", CNI_IFNAME: "eth0" } as const;
 
 const FOLDER = new URL("../vectors/netlink/", import.meta.url);
@@ -37,7 +37,7 @@ export function writeRecorded(name: string, recorded: Recorded): void {
   writeFileSync(new URL(`${name}.json`, FOLDER), `${JSON.stringify(recorded, null, 2)}\n`);
 }
 
-/** What was noted, as a recording's `answers`. */
+/** The recorded datagrams as a recording's `answers`. */
 export function formatAnswers(turns: Turns): Recorded["answers"] {
   const inBase64 = (datagram: readonly number[]) => Buffer.from(datagram).toString("base64");
   return Object.fromEntries(

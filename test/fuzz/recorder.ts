@@ -1,4 +1,4 @@
-/** The plugins of the recorded calls, compiled as those of dist/bin are; beside that they note what the kernel answers. */
+/** The plugins of the recorded calls, compiled like those of dist/bin. In addition they record the kernel's answers. */
 import { linkSync, mkdirSync, rmSync } from "node:fs";
 import { compileExecutable } from "../../hack/compile/executable.ts";
 import { WORK } from "../../hack/compile/paths.ts";
@@ -6,7 +6,10 @@ import { bundle } from "../../hack/compile/plugins.ts";
 import { NATIVE } from "../../hack/compile/target.ts";
 import type { Cleanup } from "../live/harness/cleanup.ts";
 
-/** Puts one executable with a link for each of these plugins into a folder, which `cleanup` removes; returns its path. */
+/**
+ * Makes one executable with a link for each of these plugins in a folder, which `cleanup` removes. Returns the folder's
+ * path.
+ */
 export async function compileRecorder(names: readonly string[], cleanup: Cleanup): Promise<string> {
   const folder = `${WORK}/recorder-${process.pid}`;
   cleanup.push(() => rmSync(folder, { recursive: true, force: true }));

@@ -6,7 +6,7 @@ import { recordNetlink } from "./recording.ts";
 
 const POD = "/run/netns/a";
 
-/** A kernel that repeats the byte that it is sent as many times as that says, each in a datagram. */
+/** A kernel that answers a datagram of one byte with that many datagrams of the same byte. */
 function echoingSystem(): FakeSystem {
   return new FakeSystem({
     environment: { CNI_NETNS: POD },
@@ -15,7 +15,7 @@ function echoingSystem(): FakeSystem {
   });
 }
 
-test("answers are noted by kind of socket, for each datagram that was sent", () => {
+test("answers are recorded by kind of socket, for each datagram sent", () => {
   const system = echoingSystem();
   const turns = recordNetlink(system);
   const pod = system.openNetlink(NETLINK_ROUTE, system.openNamespace(POD));
@@ -38,7 +38,7 @@ test("answers are noted by kind of socket, for each datagram that was sent", () 
   expect(formatAnswers(turns)["route host"]).toEqual([["Ag==", "Ag=="], ["Aw=="], ["AQ=="]]);
 });
 
-test("what the call receives and closes is as without a recording", () => {
+test("a call receives and closes the same as without a recording", () => {
   const system = echoingSystem();
   recordNetlink(system);
   const socket = system.openNetlink(NETLINK_ROUTE);
@@ -49,7 +49,7 @@ test("what the call receives and closes is as without a recording", () => {
   expect(system.openCount).toBe(0);
 });
 
-test("random bytes are the fake's, whatever was taken before", () => {
+test("random bytes are the fake's, whatever was drawn before", () => {
   const system = new FakeSystem();
   system.randomBytes(3);
   recordNetlink(system);

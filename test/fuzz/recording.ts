@@ -1,6 +1,6 @@
 /**
- * Notes what a kernel answers to a plugin, at the door where the test plays it back (`System.openNetlink`): no tracer is
- * needed, and a recording has the shape of the playback. Runs in QuickJS.
+ * Records a kernel's answers to a plugin at the interface where the test replays them (`System.openNetlink`): needs no
+ * tracer, and a recording has the format of the replay. Runs in QuickJS.
  */
 import { runPlugin } from "../../pkg/cni/loop.ts";
 import type { Delegates, Plugin } from "../../pkg/cni/plugin.ts";
@@ -8,20 +8,20 @@ import { NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
-/** By kind of socket: for each datagram that was sent, the datagrams that were received before the next one was. */
+/** By kind of socket: for each datagram sent, the datagrams received before the next one. */
 export type Turns = Record<string, (readonly number[])[][]>;
 
-/** The variable that names the file into which `runRecorded` writes the call's `Turns`, as JSON. */
+/** The variable with the path of the file into which `runRecorded` writes the call's `Turns`, as JSON. */
 export const RECORDING_FILE = "WEFT_RECORDING";
 
-/** What sockets are told apart by in a recording: "route host", "route pod" or "netfilter host". */
+/** The key of a socket in a recording: "route host", "route pod" or "netfilter host". */
 export function socketKind(protocol: number, isPod: boolean): string {
   return `${protocol === NETLINK_ROUTE ? "route" : "netfilter"} ${isPod ? "pod" : "host"}`;
 }
 
 /**
- * Notes from here on what comes through the sockets of `system`, which is changed for it. Its random bytes become the
- * fake's, so that the names and hardware addresses that the kernel answers with are those that the playback asks for.
+ * From now on records the datagrams received by the sockets of `system`, which it modifies. Random bytes become the
+ * fake's, so that the names and hardware addresses in the kernel's answers are those that the replay expects.
  */
 export function recordNetlink(system: System): Turns {
   const turns: Turns = {};
@@ -51,7 +51,7 @@ export function recordNetlink(system: System): Turns {
   return turns;
 }
 
-/** As `runPlugin`; what the kernel answered goes into the file that `RECORDING_FILE` names. */
+/** Like `runPlugin`. Writes the kernel's answers into the file named by `RECORDING_FILE`. */
 export function runRecorded(plugin: Plugin, system: System, delegates: Delegates): number {
   const turns = recordNetlink(system);
   const status = runPlugin(plugin, system, delegates);

@@ -1,9 +1,9 @@
 /**
  * The number of cases that random tests try, and their seed.
  *
- * `npm test` and `npm run test:unit` try a small sample from a fixed seed: they are fast, and a commit gives the same result
- * each time. `npm run test:fuzz` sets WEFT_FUZZ=true: many more cases, from a new seed each time. A failure prints its seed;
- * WEFT_FUZZ_SEED=SEED repeats it.
+ * `npm test` and `npm run test:unit` try a small sample from a fixed seed: they are fast, and a commit gives the same
+ * result each time. `npm run test:fuzz` sets WEFT_FUZZ=true: many more cases, from a new seed each time. A failure
+ * prints its seed; WEFT_FUZZ_SEED=SEED repeats it.
  */
 const { WEFT_FUZZ, WEFT_FUZZ_SEED } = process.env;
 

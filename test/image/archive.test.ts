@@ -1,4 +1,4 @@
-/** The image's archive: read as an engine reads it, and the same bytes for the same content. */
+/** The image's archive: read as a container engine reads it, and identical bytes for identical content. */
 import { createHash } from "node:crypto";
 import {
   mkdirSync,
@@ -25,7 +25,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** A layer made at another time, and in another order. */
+/** A layer made at a given time, with its files in the given order. */
 function makeLayer(name: string, files: readonly string[], time: number): string {
   const layer = `${folder}/${name}`;
   mkdirSync(`${layer}/usr/bin`, { recursive: true });
@@ -45,7 +45,7 @@ const sourceOf = (...layers: string[]): ImageSource => ({
 const digestOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 type Json = Record<string, never>;
 
-test("the same content, made at another time, gives the same bytes", () => {
+test("identical content, made at another time, gives identical bytes", () => {
   const [first, second] = ["a.tar", "b.tar"].map((name) => `${folder}/${name}`) as [string, string];
   const digest = writeArchive(sourceOf(makeLayer("a", ["x", "y"], 1)), first);
   expect(writeArchive(sourceOf(makeLayer("b", ["y", "x"], 2)), second)).toBe(digest);
@@ -54,7 +54,7 @@ test("the same content, made at another time, gives the same bytes", () => {
   expect(other).not.toBe(digest);
 });
 
-test("an engine finds in it what each index and manifest names, by its digest and size", async () => {
+test("an engine finds everything that each index and manifest names, with its digest and size", async () => {
   const archive = `${folder}/d.tar`;
   writeArchive(sourceOf(makeLayer("lower", ["node"], 1), makeLayer("upper", ["weft"], 1)), archive);
   const layout = `${folder}/layout`;
@@ -110,7 +110,7 @@ test("a name with a registry's port keeps its tag", async () => {
   ]);
 });
 
-test("files in a layer are root's, with the image's time and the rights they had", async () => {
+test("files in a layer belong to root, and have the image's time and their own permissions", async () => {
   const archive = `${folder}/e.tar`;
   const layer = makeLayer("e", ["weft"], 1);
   writeArchive(sourceOf(layer), archive);

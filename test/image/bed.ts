@@ -1,4 +1,4 @@
-/** The image unpacked, and nodes on which a kubelet runs the DaemonSet's pod from it. */
+/** The unpacked image, and nodes on which a kubelet runs the DaemonSet's pod from it. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, type Machine, type Node } from "../live/harness/cluster.ts";
@@ -9,7 +9,7 @@ import type { KubeObject } from "../manifests/objects.ts";
 import { kustomize, kustomizeObjects } from "../manifests/tools.ts";
 import { Kubelet } from "./kubelet.ts";
 
-/** Makes the image as hack/image does, and unpacks its layers one above the other; returns where. */
+/** Makes the image as hack/image does, and unpacks its layers on top of each other. Returns the folder. */
 export async function unpackImage(cleanup: Cleanup): Promise<string> {
   const folder = makeFolder("image", cleanup);
   const [archive, parts, root] = ["weft.tar", "parts", "root"].map((name) => `${folder}/${name}`) as [
@@ -30,7 +30,7 @@ export interface ImageNode {
   readonly kubelet: Kubelet;
 }
 
-/** A cluster to which what a folder of conf makes has been applied. */
+/** A cluster with the objects of a folder of conf. */
 export class ImageBed {
   readonly cluster: Cluster;
   readonly #cleanup: Cleanup;
@@ -55,8 +55,8 @@ export class ImageBed {
   }
 
   /**
-   * A node whose kubelet has installed the plugins and started weftd, and whose runtime finds what they leave. `prepare`
-   * comes before.
+   * A node whose kubelet has installed the plugins and started weftd, and whose runtime finds the installed files.
+   * `prepare` runs before.
    */
   async join(number: number, prepare: (machine: Machine) => Promise<void> = async () => undefined): Promise<ImageNode> {
     const { cluster } = this;
@@ -75,7 +75,9 @@ export class ImageBed {
   }
 }
 
-/** The conflist leads to /run/weft: in the node's mounts /run is a folder of its own, with the network namespaces in it. */
+/**
+ * The conflist refers to /run/weft. In the node's mounts, /run is a private folder with the network namespaces in it.
+ */
 async function mountRun({ inside }: Machine, run: string): Promise<void> {
   mkdirSync(`${run}/netns`, { recursive: true });
   const script = 'mount --rbind /run/netns "$0/netns" && mount --rbind "$0" /run';

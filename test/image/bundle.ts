@@ -1,18 +1,18 @@
 /**
- * What a container runtime makes of a container in a pod: the configuration that runc gets (OCI runtime specification 1.0).
- * Everything that the manifest says of the container comes from there; the rest is what containerd adds to each.
+ * The configuration that a container runtime gives runc for a container of a pod (OCI runtime specification 1.0). It
+ * has everything that the manifest says about the container, and the settings that containerd adds to each.
  */
 import type { Container, Mount } from "../manifests/pod.ts";
 import { runtimeDefault } from "./seccomp.ts";
 
 export interface Surroundings {
-  /** The image's root file system, unpacked. */
+  /** The image's unpacked root file system. */
   readonly root: string;
   /** The node's network namespace: the pod has hostNetwork. */
   readonly networkNamespace: string;
-  /** Where each of the pod's volumes lies on this machine, by its name. */
+  /** The folder of each of the pod's volumes on this machine, by name. */
   readonly volumes: Readonly<Record<string, string>>;
-  /** What the kubelet adds to the environment. */
+  /** Environment variables that kubelet adds. */
   readonly environment: Readonly<Record<string, string>>;
   readonly cgroup: string;
 }
@@ -22,15 +22,13 @@ const MASKED = ["acpi", "asound", "kcore", "keys", "latency_stats", "timer_list"
 const READ_ONLY = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 const NO = ["nosuid", "noexec", "nodev"];
 
-/** config.json. Throws where the container mounts a volume that is nowhere. */
+/** Returns config.json. Throws if the container mounts an unknown volume. */
 export function runtimeConfig(container: Container, surroundings: Surroundings): object {
   const { securityContext, command, args } = container;
   const { root, networkNamespace, environment, cgroup } = surroundings;
   const { capabilities, runAsUser, runAsGroup } = securityContext;
   if (securityContext.privileged || !capabilities.drop.includes("ALL"))
-    throw new Error(
-      `${container.name} keeps what runtimes give by default: only containers that drop it can be run here`,
-    );
+    throw new Error(`${container.name} keeps the default capabilities: only containers that drop all can be run here`);
   const granted = (capabilities.add ?? []).map((name) => `CAP_${name}`);
   return {
     ociVersion: "1.0.2",
@@ -65,6 +63,6 @@ export function runtimeConfig(container: Container, surroundings: Surroundings):
 
 function bind({ name, mountPath, readOnly }: Mount, { volumes }: Surroundings): object {
   const source = volumes[name];
-  if (source === undefined) throw new Error(`the volume ${name} lies nowhere`);
+  if (source === undefined) throw new Error(`the volume ${name} has no folder`);
   return { destination: mountPath, type: "bind", source, options: ["rbind", "rprivate", readOnly ? "ro" : "rw"] };
 }

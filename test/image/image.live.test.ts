@@ -1,6 +1,6 @@
 /**
- * The image and the manifests together: the DaemonSet's own commands, with the capabilities, mounts and seccomp profile that
- * it asks for, on nodes whose API server holds weftd to its rights and to the admission policies.
+ * The image and the manifests together: runs the DaemonSet's own commands with its capabilities, mounts and seccomp
+ * profile, on nodes whose API server enforces weftd's rights and the admission policies.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -23,7 +23,7 @@ beforeAll(async () => {
 
 afterAll(() => cleanup.run());
 
-test("nobody may write in the image but where something is mounted, and nothing in it lends rights", async () => {
+test("nothing in the image is writable except mount points, and no file grants privileges", async () => {
   const found = async (...conditions: string[]) => {
     const paths = (await succeed("find", [root, ...conditions])).trim();
     return paths === "" ? [] : paths.split("\n").map((path) => path.slice(root.length));
@@ -70,14 +70,14 @@ describe("on a fresh node", () => {
     expect(inodes.size).toBe(1);
   });
 
-  test("the conflist is there, and all probes are answered", async () => {
+  test("the conflist exists, and all probes succeed", async () => {
     const { node, kubelet } = parts();
     expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(true);
     for (const kind of ["startupProbe", "livenessProbe", "readinessProbe"] as const)
       expect((await kubelet.probe(kind)).status, kind).toBe(200);
   });
 
-  test("weftd has NET_ADMIN and no other capability, nothing new to gain, and a system call filter", () => {
+  test("weftd has NET_ADMIN and no other capability, no new privileges, and a system call filter", () => {
     const [pid] = parts().kubelet.processes();
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
     const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1];
@@ -86,7 +86,7 @@ describe("on a fresh node", () => {
     expect([field("NoNewPrivs"), field("Seccomp"), field("Uid")]).toEqual(["1", "2", "0\t0\t0\t0"]);
   });
 
-  test("it can write into four folders, and nowhere else", () => {
+  test("weftd can write to four folders only", () => {
     const [pid] = parts().kubelet.processes();
     const writable = readFileSync(`/proc/${pid}/mountinfo`, "utf8")
       .trim()
@@ -98,7 +98,7 @@ describe("on a fresh node", () => {
     expect(writable.sort()).toEqual(["/etc/cni/net.d", "/host/proc/sys/net", "/run/weft", "/var/lib/weft"]);
   });
 
-  test("forwarding is switched on, although a container's /proc/sys is read-only", async () => {
+  test("forwarding is on, although a container's /proc/sys is read-only", async () => {
     const { inside } = parts().node;
     expect((await inside.succeed("sysctl", ["-n", "net.ipv4.ip_forward"])).trim()).toBe("1");
   });
@@ -111,7 +111,7 @@ describe("on a fresh node", () => {
     expect(reached).toBe(2);
   });
 
-  test("nothing that weftd asked of the API server was refused", async () => {
+  test("the API server rejected no request of weftd", async () => {
     for (const { weftd } of cluster.nodes) expect(weftd.output).not.toMatch(/\b(403|422)\b|forbidden/i);
     await eventually(async () => {
       const { metadata, status } = (await cluster.api("GET", "/api/v1/nodes/n1")) as {
@@ -123,7 +123,7 @@ describe("on a fresh node", () => {
     });
   });
 
-  test("weft doctor works in the container, and says what it cannot see from there", async () => {
+  test("weft doctor works in the container, and reports what it cannot see from there", async () => {
     const { kubelet } = parts();
     await eventually(async () => {
       const { status, stdout } = await kubelet.exec("/opt/weft/bin/weft", "doctor");
@@ -141,7 +141,7 @@ describe("on a fresh node", () => {
     ]);
   });
 
-  test("a new version of the ConfigMap, by the kubelet's change of a link, is followed", async () => {
+  test("weftd follows a new version of the ConfigMap, for which kubelet changes a link", async () => {
     const { node, kubelet } = parts();
     const conf = { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 1, Port: 8472, MTU: 1400 } };
     kubelet.writeConfigMap({ "net-conf.json": JSON.stringify(conf) });
@@ -165,7 +165,7 @@ describe("on a fresh node", () => {
     expect(stdout).toMatch(/1200 packets transmitted, 1200 received/);
   });
 
-  test("pods are deleted, and the pod of the DaemonSet ends within its time", async () => {
+  test("pods are deleted, and the DaemonSet's pod ends within its grace period", async () => {
     const { node, other } = parts();
     for (const pod of [...cluster.pods]) await cluster.removePod(pod);
     const began = Date.now();
@@ -174,7 +174,7 @@ describe("on a fresh node", () => {
     expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(true);
   });
 
-  test("what the image has installed removes all of weft from the node", async () => {
+  test("the installed executable removes all of weft from the node", async () => {
     const { node, kubelet } = parts();
     const { inside, confDir } = node;
     const folders = ["--bin-dir", kubelet.binDir, "--cni-conf-dir", confDir];
@@ -206,7 +206,7 @@ describe("in place of kube-proxy", () => {
     }
   });
 
-  test("the same rights on the node are enough: Services are served, by their ClusterIP and by NodePort", async () => {
+  test("the same rights on the node are sufficient: Services are served by ClusterIP and by NodePort", async () => {
     const [client, server] = cluster.pods;
     if (client === undefined || server === undefined) throw new Error("there are no pods");
     const objects = new ServiceObjects(cluster);
@@ -220,14 +220,14 @@ describe("in place of kube-proxy", () => {
     expect((await client.node.inside.ask("http://127.0.0.1:10249/proxyMode")).body).toBe("nftables");
   });
 
-  test("nothing that weftd asked of the API server was refused, and it warns of nothing", async () => {
+  test("the API server rejected no request of weftd, and weftd warns of nothing", async () => {
     for (const node of cluster.nodes) {
       expect(node.weftd.output).not.toMatch(/\b(403|422)\b|forbidden/i);
       expect((await cluster.readyz(node)).body).not.toContain("[!]");
     }
   });
 
-  test("the addresses of the API servers are kept on the node, readable for root alone", async () => {
+  test("the addresses of the API servers are saved on the node, readable for root only", async () => {
     const slice = {
       metadata: { name: "kubernetes", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
       ...{ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4" },
@@ -252,7 +252,7 @@ describe("on a node with iptables-legacy in use", () => {
     await inside.succeed("iptables-legacy", ["-P", "FORWARD", "DROP"]);
   };
 
-  test("the base says what it lacks", async () => {
+  test("the base reports what is missing", async () => {
     const bed = await ImageBed.make(root, "base", own);
     const { kubelet } = await bed.join(1, prepare);
     await eventually(async () => {
@@ -264,7 +264,7 @@ describe("on a node with iptables-legacy in use", () => {
     }, 20_000);
   });
 
-  test("the overlay for flannel's nodes has its chain accept pods", async () => {
+  test("the overlay for flannel's nodes makes the chain accept pods", async () => {
     const bed = await ImageBed.make(root, "overlays/flannel-migration", own);
     const { node } = await bed.join(1, prepare);
     await bed.cluster.ready(node);

@@ -1,6 +1,7 @@
 /**
- * What a kubelet does for the pod of weft's DaemonSet on one node: makes its volumes, its environment, runs its init
- * container to the end and then weftd, each by runc, and asks its probes. A node's folders are below one of the test's.
+ * Does kubelet's work for the pod of weft's DaemonSet on one node: makes its volumes and its environment, runs its init
+ * container to the end and then weftd, each by runc, and sends its probes. A node's folders are below the test's
+ * folder.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -18,17 +19,17 @@ import { runtimeConfig } from "./bundle.ts";
 const RUNC = `${RUNTIMES}/usr/sbin/runc`;
 
 export interface KubeletOptions {
-  /** The manifests, rendered. */
+  /** The rendered manifests. */
   readonly objects: readonly KubeObject[];
-  /** The image's root file system, unpacked. */
+  /** The image's unpacked root file system. */
   readonly root: string;
-  /** What the ConfigMap weft-api-server holds, which the manifests name without making it. */
+  /** The content of the ConfigMap weft-api-server, which the manifests use and do not create. */
   readonly apiServer: { readonly host: string; readonly port: number };
 }
 
 export class Kubelet {
   readonly machine: Machine;
-  /** The node's own file system, as far as the pod mounts it. */
+  /** The part of the node's file system that the pod mounts. */
   readonly #host: string;
   readonly #folder: string;
   readonly #options: KubeletOptions;
@@ -57,7 +58,7 @@ export class Kubelet {
     return `${OWN_PREFIX}${this.machine.name}`;
   }
 
-  /** Where the plugins are installed. */
+  /** The folder in which the plugins are installed. */
   get binDir(): string {
     return `${this.#host}/opt/cni/bin`;
   }
@@ -68,27 +69,27 @@ export class Kubelet {
     return run("nsenter", [`--net=${this.machine.namespace.path}`, RUNC, ...this.#runArguments(container)]);
   }
 
-  /** Starts weftd's container; it ends by a signal to what is returned. */
+  /** Starts weftd's container. A signal to the returned process ends it. */
   start(): Running {
     const container = containerOf(this.#pod, "weftd");
     return new Running(this.machine.namespace, RUNC, this.#runArguments(container), this.#cleanup);
   }
 
-  /** `kubectl exec` into the container that was started last, with its rights. */
+  /** `kubectl exec` into the most recently started container, with its rights. */
   exec(...command: readonly string[]): Promise<Outcome> {
     const id = `${this.#cgroup}-${this.#containers}`;
     return run(RUNC, ["--root", `${this.#folder}/runc`, "exec", id, ...command]);
   }
 
-  /** What the node's probe of this kind gets. */
+  /** The answer to the node's probe of this kind. */
   async probe(kind: "startupProbe" | "livenessProbe" | "readinessProbe"): Promise<HttpAnswer> {
     const { httpGet } = containerOf(this.#pod, "weftd")[kind] as Probe;
     return await this.machine.inside.ask(`http://${httpGet.host}:${httpGet.port}${httpGet.path}`);
   }
 
   /**
-   * A ConfigMap as a kubelet projects it (AtomicWriter): each version in a folder of its own, and a link that leads to the
-   * newest from one moment to the next.
+   * Projects a ConfigMap like kubelet (AtomicWriter): each version has its own folder, and a link changes atomically to
+   * the newest.
    */
   writeConfigMap(data: Readonly<Record<string, string>>): void {
     const volume = `${this.#folder}/volumes/net-conf`;
@@ -103,7 +104,7 @@ export class Kubelet {
     renameSync(`${volume}/..data_tmp`, `${volume}/..data`);
   }
 
-  /** The ids, on this machine, of the processes in the node's containers. */
+  /** The process ids, on this machine, of the node's containers. */
   processes(): readonly number[] {
     const { name } = this.machine;
     const procs = ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"].map(
@@ -130,11 +131,11 @@ export class Kubelet {
     return ["--root", `${this.#folder}/runc`, "run", "--bundle", bundle, id];
   }
 
-  /** The folder that a volume is: of the node, or made by the kubelet. */
+  /** The folder of a volume: the node's, or one that kubelet makes. */
   #sourceOf(name: string): string {
     const path = this.#pod.volumes.find((volume) => volume.name === name)?.hostPath?.path;
     if (path === undefined) return `${this.#folder}/volumes/${name}`;
-    // The kernel's own: it shows each process the settings of its network namespace.
+    // The kernel's own file system shows each process the settings of its network namespace.
     if (path.startsWith("/proc/")) return path;
     const { confDir, stateDir } = this.machine;
     const places = [
@@ -156,7 +157,7 @@ export class Kubelet {
     const values = env.map(({ name, value, valueFrom }) => {
       if (value !== undefined) return [name, value];
       const { fieldRef } = valueFrom as { fieldRef?: { fieldPath: string } };
-      if (fieldRef?.fieldPath !== "spec.nodeName") throw new Error(`${name}: this kubelet knows spec.nodeName alone`);
+      if (fieldRef?.fieldPath !== "spec.nodeName") throw new Error(`${name}: only spec.nodeName is supported here`);
       return [name, this.machine.name];
     });
     return { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: String(port), ...Object.fromEntries(values) };
@@ -165,7 +166,7 @@ export class Kubelet {
   #makeToken(): void {
     const volume = `${this.#folder}/volumes/api-access`;
     mkdirSync(volume, { recursive: true });
-    // What the stand-in takes for a token that is bound to a pod on this node.
+    // The test API server accepts this as a token bound to a pod on this node.
     writeFileSync(`${volume}/token`, `weftd-on-${this.machine.name}`);
     writeFileSync(`${volume}/namespace`, "weft");
     writeFileSync(`${volume}/ca.crt`, readFileSync(new URL("../vectors/tls/ca.crt", import.meta.url)));

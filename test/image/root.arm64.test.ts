@@ -1,4 +1,7 @@
-/** The image's root file system for arm64: what is in it starts on that processor, here an emulated one, and is all for it. */
+/**
+ * The image's root file system for arm64: its programs start on an emulated arm64 processor, and all its files are for
+ * arm64.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ARM64 } from "../../hack/compile/target.ts";
@@ -21,7 +24,7 @@ beforeAll(async () => {
 
 afterAll(() => cleanup.run());
 
-/** Looks for libraries in the root file system alone. */
+/** Searches libraries in the root file system only. */
 function emulated(...command: readonly string[]): Promise<string> {
   const [emulator = ""] = ARM64.emulator;
   return succeed(emulator, ["-L", root, `${root}${command[0]}`, ...command.slice(1)]);
@@ -37,7 +40,7 @@ test.each([
   expect(await emulated(...words)).toMatch(said);
 });
 
-test("nothing in it is another processor's", () => {
+test("it contains no file for another processor", () => {
   const machines = readdirSync(root, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => readFileSync(`${entry.parentPath}/${entry.name}`).subarray(0, 20))

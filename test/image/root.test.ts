@@ -1,4 +1,4 @@
-/** What the image and the manifests say of each other. */
+/** The image and the manifests agree. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ENTRYPOINT, MOUNT_POINTS } from "../../hack/imaging/root.ts";
@@ -8,7 +8,7 @@ import { CONF, kustomizeObjects } from "../manifests/tools.ts";
 const pod = podOf(kustomizeObjects("overlays/flannel-migration"));
 const containers = [...pod.initContainers, ...pod.containers];
 
-test("the image has every folder that the manifests mount something on", () => {
+test("the image has every folder on which the manifests mount something", () => {
   const points = [...MOUNT_POINTS, "run/xtables.lock"].map((path) => `/${path}`);
   const mounted = containers.flatMap(({ volumeMounts }) => volumeMounts.map(({ mountPath }) => mountPath));
   expect(
@@ -16,7 +16,7 @@ test("the image has every folder that the manifests mount something on", () => {
   ).toEqual([]);
 });
 
-test("the archive's image and the Containerfile's start as the manifests say", () => {
+test("the images of the archive and the Containerfile start as the manifests say", () => {
   const text = readFileSync(`${CONF}/../Containerfile`, "utf8");
   const { command } = containerOf(pod, "weftd");
   expect(ENTRYPOINT).toEqual(command);

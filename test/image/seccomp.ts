@@ -1,6 +1,6 @@
 /**
- * The profile RuntimeDefault, as a runtime hands it to runc: the containers project's own file (moby's format, whose rules say
- * for which capabilities and processors they are), with what does not hold for this container left out.
+ * The profile RuntimeDefault as a runtime passes it to runc: the containers project's own file (in moby's format, whose
+ * rules name the capabilities and processors they apply to), without the rules that do not apply to this container.
  */
 import { readFileSync } from "node:fs";
 import { RUNTIMES } from "../runtimes/machine.ts";
@@ -32,7 +32,7 @@ export function runtimeDefault(capabilities: readonly string[]): object {
   const holds = ({ caps = [], arches = [], minKernel }: Conditions = {}) =>
     caps.every((one) => capabilities.includes(one)) &&
     (arches.length === 0 || arches.includes("amd64")) &&
-    // All kernels that weft runs on are newer than what is named there.
+    // All kernels that weft supports are newer than those named in the file.
     (minKernel === undefined || minKernel === "4.8");
   const isExcluded = ({ caps = [], arches = [] }: Conditions = {}) =>
     caps.some((one) => capabilities.includes(one)) || arches.includes("amd64");

@@ -1,16 +1,16 @@
-/** A cluster of kind's, without a network of its own: made, and removed again if it was made here. */
+/** A kind cluster without kind's own network. Removes a cluster only if it was made here. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { Tools } from "./tools.ts";
 
 export const IMAGE = "weft:dev";
 const PATIENCE = "180s";
 
-/** In the marker of a cluster without kube-proxy. */
+/** The content of the marker file for a cluster without kube-proxy. */
 const SERVICES = "services";
 
 export interface Kind {
   readonly families: "ipv4" | "dual";
-  /** weftd in place of kube-proxy. */
+  /** True if weftd replaces kube-proxy. */
   readonly hasServices: boolean;
 }
 
@@ -29,13 +29,13 @@ export class Cluster {
     this.#marker = `${root}/.cache/kind/${name}.ours`;
   }
 
-  /** Throws where there is a cluster of that name: it might be anybody's. */
+  /** Throws if a cluster of that name exists: another program may own it. */
   up({ families, hasServices }: Kind, isDry: boolean): void {
     if (this.#exists())
       throw new Error(`there is a kind cluster "${this.name}" already: hack/kind down, or give another --name`);
     const overlay = families === "dual" ? "dual-stack" : "vxlan";
     this.#tools.run("docker", "build", "--file", `${this.#root}/Containerfile`, "--tag", IMAGE, this.#root);
-    // Before the cluster: one that is made halfway has to go, too.
+    // Before the cluster, so that a partly made one is removed too.
     if (!isDry) this.#mark(hasServices);
     const config = `${this.#root}/test/kind/cluster-${families}${hasServices ? "-services" : ""}.yaml`;
     this.#tools.run("kind", "create", "cluster", ...this.#named, "--config", config, "--kubeconfig", this.kubeconfig);
@@ -46,7 +46,7 @@ export class Cluster {
     this.kubectl("--namespace=kube-system", "rollout", "status", "deployment/coredns", `--timeout=${PATIENCE}`);
   }
 
-  /** Puts an overlay of conf/ in force: weftd starts anew with its net-conf.json. */
+  /** Applies an overlay of conf/: weftd restarts with its net-conf.json. */
   apply(overlay: string): void {
     this.#apply(overlay, existsSync(this.#marker) && readFileSync(this.#marker, "utf8") === SERVICES);
   }
@@ -58,7 +58,7 @@ export class Cluster {
     this.kubectl("--namespace=weft", "rollout", "status", "daemonset/weftd", `--timeout=${PATIENCE}`);
   }
 
-  /** A new node has no way to a ClusterIP before weftd has reached the API server. */
+  /** A new node has no route to a ClusterIP until weftd has reached the API server. */
   #nameApiServer(): void {
     const host = `KUBERNETES_SERVICE_HOST=${this.name}-control-plane`;
     this.kubectl("create", "namespace", "weft");
@@ -68,10 +68,12 @@ export class Cluster {
     );
   }
 
-  /** Removes it. Throws where `up` has not made it: it is somebody else's. */
+  /** Removes the cluster. Throws if `up` has not made it: another program owns it. */
   down(isDry: boolean): void {
     if (!isDry && !existsSync(this.#marker))
-      throw new Error(`hack/kind up has made no cluster "${this.name}" here: "kind delete cluster" removes others'`);
+      throw new Error(
+        `hack/kind up has made no cluster "${this.name}" here: use "kind delete cluster" for other clusters`,
+      );
     this.#tools.run("kind", "delete", "cluster", ...this.#named, "--kubeconfig", this.kubeconfig);
     if (!isDry) for (const file of [this.kubeconfig, this.#marker]) rmSync(file, { force: true });
   }

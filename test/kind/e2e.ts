@@ -1,26 +1,26 @@
-/** The end-to-end test: pods on every node, everybody asks everybody, by each backend. */
+/** The end-to-end test: pods on every node connect to each other, with each backend. */
 import Table from "cli-table3";
 import type { Cluster } from "./cluster.ts";
 import { type Answer, type Bed, complaintOf, type Node, type Pod, type Question, questionsOf } from "./questions.ts";
 
 const NAMESPACE = "weft-e2e";
 const OWN_ROUTES = ["-json", "route", "show", "proto", "119"];
-/** Routes of weftd's on a node, by `ip -j`. */
+/** weftd's routes on a node, as `ip -j` prints them. */
 type Route = { readonly dst?: string; readonly dev?: string; readonly gateway?: string };
 
 interface Overlay {
   readonly name: string;
-  /** Whether a route to a peer's pods is this backend's. */
+  /** True if a route to a peer's pods belongs to this backend. */
   readonly isOwn: (route: Route) => boolean;
 }
 
 const isEncapsulated = ({ dev = "" }: Route) => dev.startsWith("flannel.") || dev.startsWith("weft.");
 const VXLAN: Overlay = { name: "vxlan", isOwn: isEncapsulated };
 const HOST_GW: Overlay = { name: "host-gw", isOwn: (route) => !isEncapsulated(route) && route.gateway !== undefined };
-/** All nodes of kind's are on one link: the backend `auto` takes plain routes. */
+/** All nodes of kind are on one link, so the backend `auto` uses plain routes. */
 const DUAL_STACK: Overlay = { ...HOST_GW, name: "dual-stack" };
 
-/** Returns what went wrong; empty when all is well. Routes may take `patienceMs` to become the backend's. */
+/** Returns the failures; empty if all is well. Routes may take `patienceMs` to become the backend's. */
 export function endToEnd(cluster: Cluster, root: string, patienceMs = 60_000): string[] {
   cluster.kubectl("apply", "--kustomize", `${root}/test/kind/pods`);
   for (const set of ["first", "second"])
@@ -47,7 +47,7 @@ function talk(cluster: Cluster, overlay: Overlay): string[] {
   return complaints.flatMap((complaint) => (complaint === undefined ? [] : [`${overlay.name}: ${complaint}`]));
 }
 
-/** In the questions' order. Each asker asks all that it has to ask by one command. */
+/** In the order of the questions. Each source makes all its requests by one command. */
 function askAll(cluster: Cluster, questions: readonly Question[]): Answer[] {
   const answers = new Map<string, Answers>();
   for (const { asker, from } of questions) {
@@ -70,7 +70,7 @@ function askFromPod(cluster: Cluster, pod: string, urls: readonly string[]): Ans
   return JSON.parse(cluster.askKubectl(`--namespace=${NAMESPACE}`, "exec", pod, "--", ...command)) as Answers;
 }
 
-/** kind's nodes have curl. A line for each URL: what it says stands behind it, or nothing. */
+/** kind's nodes have curl. Prints a line for each URL: the URL and its answer, or nothing. */
 const ASK = `for url; do
   printf '%s ' "$url"
   curl --silent --show-error --globoff --max-time 5 --retry 4 --retry-connrefused "$url"
@@ -90,7 +90,7 @@ function askFromNode(cluster: Cluster, node: string, urls: readonly string[]): A
   );
 }
 
-/** A command that fails is an answer that did not come. */
+/** A failed command counts as a missing answer. */
 function attempt<T>(work: () => T, otherwise: T): T {
   try {
     return work();
@@ -100,7 +100,7 @@ function attempt<T>(work: () => T, otherwise: T): T {
   }
 }
 
-/** Peers change one after the other; each node sends as its peers announce. */
+/** Peers change one after another, and each node sends as its peers announce. */
 function routeFailures(cluster: Cluster, overlay: Overlay, patienceMs: number): string[] {
   const until = Date.now() + patienceMs;
   for (;;) {
@@ -125,7 +125,7 @@ function lookAtRoutes(cluster: Cluster, { name, isOwn }: Overlay): string[] {
   );
 }
 
-/** Not to a single address: a VTEP's, say. */
+/** False for a route to a single address, such as a VTEP's. */
 function isToPods({ dst = "" }: Route): boolean {
   return dst.includes("/");
 }
@@ -175,13 +175,13 @@ function bedOf(cluster: Cluster): Bed {
     }),
   );
   const nodes = nodesOf(cluster);
-  // Two on each: with fewer, some pairs would pass by not being asked.
+  // Two on each node: with fewer, some pairs would not be tested.
   if (pods.length !== 2 * nodes.length)
     throw new Error(`there are ${pods.length} pods: expected two on each of ${nodes.length} nodes`);
   return { nodes, pods, service: { name: `echo.${NAMESPACE}.svc.cluster.local`, addresses: spec.clusterIPs } };
 }
 
-/** For whoever reads the log of a run that failed. */
+/** Additional information for readers of a failed run's log. */
 function tellMore(cluster: Cluster): void {
   const looks = [
     ["get", "nodes,pods", "--all-namespaces", "--output=wide"],

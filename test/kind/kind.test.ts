@@ -1,4 +1,4 @@
-/** hack/kind, with docker, kind and kubectl played by a program that remembers what it was asked. */
+/** hack/kind with a program that simulates docker, kind and kubectl, and records its calls. */
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
@@ -17,7 +17,7 @@ import { parse } from "yaml";
 
 const REPOSITORY = resolve(".");
 let folder = "";
-// Each command that is played is a process of its own.
+// Each simulated command is a separate process.
 vi.setConfig({ testTimeout: 120_000 });
 
 beforeEach(() => {
@@ -29,7 +29,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Fails for a line that $FAIL matches, and answers $INSTEAD to one that $WRONG matches. */
+/** Fails for a line that matches $FAIL, and prints $INSTEAD for one that matches $WRONG. */
 const STAND_IN = `#!${process.execPath} --no-warnings
 const { appendFileSync, existsSync, readFileSync } = require("node:fs");
 const { basename } = require("node:path");
@@ -64,7 +64,7 @@ function kind(args: readonly string[], env: Readonly<Record<string, string>> = {
   });
 }
 
-/** The commands that were given since the last look, without what differs from run to run. */
+/** The commands since the last call, without what differs from run to run. */
 function commands(): string[] {
   if (!existsSync(`${folder}/log`)) return [];
   const lines = readFileSync(`${folder}/log`, "utf8").trim().split("\n");
@@ -72,7 +72,7 @@ function commands(): string[] {
 }
 
 describe("up", () => {
-  test("builds, makes a cluster of its own, loads the image, installs, and waits", () => {
+  test("builds, makes a new cluster, loads the image, installs, and waits", () => {
     expect(kind(["up"])).toMatchObject({ status: 0, stdout: expect.stringContaining("export KUBECONFIG=") });
     const config = "--kubeconfig .cache/kind/weft.kubeconfig";
     expect(commands().map((line) => line.replace(folder, "."))).toEqual([
@@ -88,7 +88,7 @@ describe("up", () => {
     ]);
   });
 
-  test("touches no cluster of that name that is there already", () => {
+  test("does not touch an existing cluster of that name", () => {
     const { status, stderr } = kind(["up"], { WRONG: "^kind get clusters", INSTEAD: "other\nweft" });
     expect(status).toBe(1);
     expect(stderr).toContain('there is a kind cluster "weft" already');
@@ -96,7 +96,7 @@ describe("up", () => {
   });
 
   test.each(["docker build", "kind create", "kind load", "apply", "rollout", "wait nodes"])(
-    "ends where %s fails",
+    "stops if %s fails",
     (step) => {
       const { status, stderr } = kind(["up"], { FAIL: step });
       expect(status).toBe(1);
@@ -105,7 +105,7 @@ describe("up", () => {
     },
   );
 
-  test("with Services, makes a cluster without kube-proxy, and names the API server before weftd starts", () => {
+  test("with Services, makes a cluster without kube-proxy, and configures the API server's address before weftd starts", () => {
     expect(kind(["up", "--services"])).toMatchObject({ status: 0 });
     const text = commands().join("\n");
     expect(text).toMatch(
@@ -116,7 +116,7 @@ describe("up", () => {
     expect(commands().join("\n")).not.toContain("conf/overlays");
   });
 
-  test("makes what a dual-stack cluster needs", () => {
+  test("makes a dual-stack cluster", () => {
     kind(["up", "--dual-stack"]);
     expect(commands().join("\n")).toMatch(/cluster-dual\.yaml[\s\S]*overlays\/dual-stack/);
   });
@@ -130,27 +130,27 @@ describe("down", () => {
     expect(kind(["--name", "mine", "down"])).toMatchObject({ status: 1 });
   });
 
-  test("removes one that was made halfway", () => {
+  test("removes a partly made cluster", () => {
     kind(["up"], { FAIL: "kind create" });
     expect(kind(["down"])).toMatchObject({ status: 0 });
     expect(commands().at(-1)).toContain("kind delete cluster --name weft ");
   });
 
-  test("leaves others' clusters alone", () => {
+  test("does not touch other clusters", () => {
     expect(kind(["down"])).toMatchObject({ status: 1, stderr: expect.stringContaining("has made no cluster") });
     expect(commands()).toEqual([]);
   });
 });
 
 describe("e2e", () => {
-  test("passes on a sound cluster, by VXLAN and then by plain routes", () => {
+  test("passes on a healthy cluster, with VXLAN and then with plain routes", () => {
     const { status, stdout } = kind(["e2e"]);
     expect(stdout).toMatch(/vxlan[\s\S]*pod to pod +│ 30 of 30[\s\S]*host-gw[\s\S]*pod to pod +│ 30 of 30/);
-    expect(stdout).toContain("everybody has reached everybody");
+    expect(stdout).toContain("e2e: all connections succeeded");
     expect(status).toBe(0);
   });
 
-  test("fails with what went wrong, and shows the cluster's state", () => {
+  test("fails with the failures, and shows the cluster's state", () => {
     const { status, stderr } = kind(["e2e"], { WRONG: "exec first-0 ", INSTEAD: "{}" });
     expect(status).toBe(1);
     expect(stderr).toMatch(/^e2e: FAILED: vxlan: pod to pod: first-0 asks http:\/\/10\.244\.2\.2:8080\/: no answer$/m);
@@ -166,7 +166,7 @@ test.each(["up", "e2e", "down"])("--dry-run %s prints every command and runs non
   expect(existsSync(`${folder}/.cache`)).toBe(false);
 });
 
-test("a cluster with Services is the other one without kube-proxy", () => {
+test("a cluster with Services equals the plain one without kube-proxy", () => {
   const read = (name: string) => parse(readFileSync(`test/kind/cluster-${name}.yaml`, "utf8"));
   for (const families of ["ipv4", "dual"]) {
     const { networking, ...rest } = read(families);

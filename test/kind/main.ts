@@ -1,4 +1,4 @@
-/** `hack/kind`: a three-node cluster of kind's with weft for its network, and an end-to-end test on it. */
+/** `hack/kind`: a three-node kind cluster with weft as its network, and an end-to-end test on it. */
 import { Command } from "commander";
 import { Cluster } from "./cluster.ts";
 import { endToEnd } from "./e2e.ts";
@@ -8,16 +8,16 @@ import { dryTools, realTools } from "./tools.ts";
 const root = process.cwd();
 const program = new Command("hack/kind")
   .description(
-    "A three-node Kubernetes cluster in containers, with weft for its network. Needs docker, kind and kubectl.",
+    "A three-node Kubernetes cluster in containers, with weft as its network. Needs docker, kind and kubectl.",
   )
-  .option("--name <name>", "the cluster's name", "weft")
-  .option("--dry-run", "print the commands, and run none");
+  .option("--name <name>", "name of the cluster", "weft")
+  .option("--dry-run", "print the commands without running them");
 
 program
   .command("up")
-  .description("builds the image, makes the cluster, and installs weft on it")
+  .description("build the image, make the cluster, and install weft on it")
   .option("--dual-stack", "IPv4 and IPv6")
-  .option("--services", "without kube-proxy: weftd carries connections to Services")
+  .option("--services", "without kube-proxy: weftd serves Services")
   .action(({ dualStack, services = false }: { dualStack?: boolean; services?: boolean }) =>
     act((cluster, isDry) => {
       cluster.up({ families: dualStack === true ? "dual" : "ipv4", hasServices: services }, isDry);
@@ -27,20 +27,19 @@ program
 program
   .command("e2e")
   .description(
-    "pods, nodes, host ports and a Service reach each other, by VXLAN and by plain routes; dual-stack where the cluster is",
+    "test that pods, nodes, host ports and a Service reach each other, by VXLAN and by plain routes; dual-stack if the cluster is",
   )
   .action(() =>
     act((cluster, isDry) => {
       const failures = endToEnd(cluster, root);
       for (const failure of failures) console.error(`e2e: FAILED: ${failure}`);
       if (failures.length > 0) process.exitCode = 1;
-      else
-        console.log(isDry ? "e2e: nothing was run: the answers are imagined" : "e2e: everybody has reached everybody");
+      else console.log(isDry ? "e2e: dry run: the answers are simulated" : "e2e: all connections succeeded");
     }),
   );
 program
   .command("down")
-  .description("removes the cluster that `up` has made")
+  .description("remove the cluster that `up` has made")
   .action(() => act((cluster, isDry) => cluster.down(isDry)));
 program.parse();
 

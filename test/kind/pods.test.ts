@@ -1,11 +1,11 @@
-/** What the end-to-end test puts on a cluster, rendered by the real kustomize. */
+/** The objects that the end-to-end test applies to a cluster, rendered by the real kustomize. */
 import { expect, test } from "vitest";
 import { problemsOf } from "../manifests/strict.ts";
 import { kustomizeObjects } from "../manifests/tools.ts";
 
 const objects = kustomizeObjects("../test/kind/pods");
 
-test("is valid, and all in a namespace of its own", { timeout: 60_000 }, async () => {
+test("the objects are valid, and all in a separate namespace", { timeout: 60_000 }, async () => {
   expect(objects.map(({ kind }) => kind).sort()).toEqual([
     "ConfigMap",
     "DaemonSet",

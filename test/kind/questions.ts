@@ -1,4 +1,4 @@
-/** Who asks whom in the end-to-end test, and what the answer has to be. Pure. */
+/** The connections of the end-to-end test, and the expected answers. Pure. */
 
 export interface Node {
   readonly name: string;
@@ -18,7 +18,7 @@ export interface Service {
   readonly addresses: readonly string[];
 }
 
-/** What the cluster holds, as kubectl tells. */
+/** The objects of the cluster, as kubectl prints them. */
 export interface Bed {
   readonly nodes: readonly Node[];
   readonly pods: readonly Pod[];
@@ -31,13 +31,13 @@ export interface Question {
   readonly from: "pod" | "node";
   readonly what: "pod to pod" | "node to pod" | "host port" | "Service" | "name";
   readonly url: string;
-  /** Who may answer. */
+  /** The pods that may answer. */
   readonly pods: readonly string[];
-  /** As whom the asker has to be seen; undefined where it does not matter. */
+  /** The client address that the pod must see; undefined if any is correct. */
   readonly seenAs?: string;
 }
 
-/** What test/kind/pods/serve.mjs says, or why nothing was said. */
+/** The answer of test/kind/pods/serve.mjs, or the error. */
 export interface Answer {
   readonly pod?: string;
   readonly client?: string;
@@ -55,7 +55,7 @@ export function questionsOf({ nodes, pods, service }: Bed): Question[] {
       ...others.flatMap(({ name, addresses }) =>
         addresses.map((address) => ({
           ...{ ...common, what: "pod to pod" as const, url: urlOf(address, PORT), pods: [name] },
-          // Without NAT, a pod is seen under its own address, of the family that it asks by.
+          // Without NAT, the server sees the pod's own address of the connection's family.
           seenAs: asker.addresses.find((own) => isIpv6(own) === isIpv6(address)) ?? "",
         })),
       ),
@@ -80,7 +80,7 @@ export function questionsOf({ nodes, pods, service }: Bed): Question[] {
   return [...fromPods, ...fromNodes];
 }
 
-/** Each node's addresses lead to the pod on it that wants a port of its node. */
+/** Each node's addresses lead to the pod on it that has a host port. */
 function hostPorts({ nodes, pods }: Pick<Bed, "nodes" | "pods">, common: Pick<Question, "asker" | "from">): Question[] {
   return pods.flatMap(({ name, node: host, hostPort, addresses: ofPod }) => {
     if (hostPort === undefined) return [];
@@ -99,7 +99,7 @@ function urlOf(host: string, port: number): string {
   return `http://${isIpv6(host) ? `[${host}]` : host}:${port}/`;
 }
 
-/** What is wrong with an answer, in words; undefined when it is right. */
+/** The fault of an answer, as text; undefined if it is correct. */
 export function complaintOf(
   { asker, what, url, pods, seenAs }: Question,
   { pod, client, error }: Answer,

@@ -1,4 +1,4 @@
-/** A cluster that is only imagined: it answers as a sound one would, for `--dry-run` and for tests. Pure. */
+/** A simulated cluster: it answers as a healthy one, for `--dry-run` and for tests. Pure. */
 import type { Answer } from "./questions.ts";
 
 const NODES = ["weft-control-plane", "weft-worker", "weft-worker2"];
@@ -13,7 +13,7 @@ const PODS = NODES.flatMap((node, at) =>
 );
 const SERVICE = ["10.96.0.80", "fd00:10:96::80"];
 
-/** What `words` print, behind the commands `earlier`. */
+/** The output of the command `words`, after the commands `earlier`. */
 export function imagine(words: readonly string[], earlier: readonly (readonly string[])[]): string {
   const line = words.join(" ");
   const said = earlier.map((one) => one.join(" "));

@@ -1,4 +1,4 @@
-/** The two scripts of the end-to-end test's pods, with each other, in a namespace of their own. */
+/** The two scripts of the end-to-end test's pods, connected to each other in a new namespace. */
 import { spawnSync } from "node:child_process";
 import { hostname } from "node:os";
 import { expect, test } from "vitest";
@@ -11,7 +11,7 @@ status=$?
 kill $!
 exit $status`;
 
-test("who asks hears which pod answers, and as whom it is seen, by IPv4 and IPv6", () => {
+test("the client learns which pod answers and which client address it sees, by IPv4 and IPv6", () => {
   const urls = ["http://127.0.0.1:8080/", "http://[::1]:8080/"];
   const { status, stdout } = spawnSync("unshare", ["--net", "sh", "-c", SCRIPT, process.execPath, ...urls], {
     encoding: "utf8",

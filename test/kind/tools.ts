@@ -1,14 +1,14 @@
-/** The programs that the cluster is made and asked with. */
+/** The programs that make and query the cluster. */
 import { execFileSync } from "node:child_process";
 
 export interface Tools {
-  /** Runs a command whose output is for whoever watches. Throws when it fails. */
+  /** Runs a command whose output is for people. Throws if it fails. */
   run(program: string, ...args: readonly string[]): void;
-  /** Returns what it prints. Throws when it fails. */
+  /** Returns the output. Throws if the command fails. */
   ask(program: string, ...args: readonly string[]): string;
 }
 
-/** What a shell would take for these words. */
+/** The words quoted for a shell. */
 export function shellWords(words: readonly string[]): string {
   return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(" ");
 }
@@ -25,7 +25,7 @@ export const realTools: Tools = {
 
 type Words = readonly string[];
 
-/** Prints every command and runs none; `imagine` says what a command would print behind the earlier ones. */
+/** Prints every command and runs none. `imagine` returns the output of a command after the earlier ones. */
 export function dryTools(imagine: (words: Words, earlier: readonly Words[]) => string): Tools {
   const earlier: Words[] = [];
   const answer = (words: Words) => {

@@ -1,6 +1,7 @@
 /**
- * The linter holds the table of hack/lint/rooms.ts: files that break it are planted in an empty tree, and must be refused. Each
- * room gets files that import every other room; what the table does not say stands in `PLANTED`.
+ * The linter enforces the table of hack/lint/rooms.ts: this test plants files that violate it in an empty tree, and the
+ * linter must reject them. Each room gets files that import every other room; `PLANTED` has the cases that the table
+ * does not cover.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +12,7 @@ import { ROOMS, type Room } from "../../hack/lint/rooms.ts";
 
 const importing = (target: string) => `import { x } from "${target}";\nexport const y = [x];\n`;
 
-/** The rule that refuses each file; undefined where the file is in order. */
+/** The rule that rejects each file; undefined if the file is allowed. */
 const PLANTED: readonly (readonly [path: string, source: string, rule: string | undefined])[] = [
   ["pkg/sys/a.ts", importing("../netlink/link.ts"), "noRestrictedImports"],
   ["pkg/ip/a.ts", importing("../netlink/link.ts"), "noRestrictedImports"],
@@ -63,11 +64,11 @@ const PLANTED: readonly (readonly [path: string, source: string, rule: string | 
   ],
 ];
 
-/** A source of each room, whether it is there or not. */
+/** A source of each room, existing or not. */
 const sampleOf = ({ path }: Pick<Room, "path">, name: string) =>
   path.replace("/*.ts", `/${name}.ts`).replace(/\/\*$/, "/some") + (path.endsWith(".ts") ? "" : `/${name}.ts`);
 
-/** Sources that import all other rooms, a line for each. */
+/** Sources that import all other rooms, one line for each. */
 const IMPORTING_ALL = ROOMS.flatMap((room) => {
   const others = ROOMS.filter((other) => other !== room);
   const files = room.path.endsWith(".ts")
@@ -108,8 +109,8 @@ beforeAll(() => {
 afterAll(() => rmSync(tree, { recursive: true, force: true }));
 
 describe.each(IMPORTING_ALL)("$file", ({ file, room, others }) => {
-  test("may import what the table says, and nothing else", () => {
-    // The linter reports in no certain order.
+  test("may import what the table allows, and nothing else", () => {
+    // The linter reports in no defined order.
     const refused = findings
       .split("\n")
       .filter((line) => line.includes("/noRestrictedImports,") && line.includes(`/${file},`))

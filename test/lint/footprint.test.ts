@@ -1,6 +1,7 @@
 /**
- * What weft leaves on a node has one place, pkg/footprint.ts: no other source has a copy of a value that stands there, nor a
- * name of such a kind (a path on the node, a name or mark of weft's, the priority of a chain or a filter) that does not.
+ * pkg/footprint.ts defines everything that weft leaves on a node. No other source has a copy of one of its values, nor
+ * a name of these kinds (a path on the node, a name or mark of weft, the priority of a chain or a filter) that is
+ * missing there.
  */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,14 +11,14 @@ import * as footprint from "../../pkg/footprint.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
-/** Names that are not weft's on a node: where they stand, which they are, and why. */
+/** Names that are not weft's on a node: the file, the value, and the reason. */
 const EXCEPTIONS: readonly (readonly [file: string, value: RegExp, reason: string])[] = [
   ["daemon/core/metrics.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/service-health/connection-counters.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/services/service-metrics.ts", /^weft_/, "names of metrics"],
   ["pkg/cluster/node/annotations.ts", /^weft\//, "an annotation of Nodes"],
   ["pkg/dbus/bus.ts", /^\/run\/dbus\//, "D-Bus's socket"],
-  ["command/doctor/checks/others.ts", /^\/etc\/(systemd|NetworkManager)\//, "what doctor advises to write"],
+  ["command/doctor/checks/others.ts", /^\/etc\/(systemd|NetworkManager)\//, "a path in doctor's advice"],
   ["command/doctor/gather/other-programs.ts", /^\/(etc|run)\/(systemd|NetworkManager)/, "other programs'"],
   ["command/doctor/gather/unseen.ts", /^\/run\/systemd$/, "another program's"],
 ];
@@ -25,11 +26,11 @@ const EXCEPTIONS: readonly (readonly [file: string, value: RegExp, reason: strin
 interface Literal {
   readonly value: string | number;
   readonly line: number;
-  /** Of the property that it is the value of. */
+  /** The property whose value it is. */
   readonly property: string | undefined;
 }
 
-/** Strings, parts of templates and numbers in values; imports' paths and types are none of them. */
+/** Strings, parts of templates and numbers in values, but not imports' paths and types. */
 function literalsOf(source: string): Literal[] {
   const found: Literal[] = [];
   const visit = (node: unknown, property?: string): void => {
@@ -57,7 +58,7 @@ function literalsOf(source: string): Literal[] {
 }
 
 function leavesOf(value: unknown): (string | number)[] {
-  // The parts of a setting's name are the kernel's; the last one tells.
+  // The parts of a setting's name are the kernel's, except the last one.
   if (Array.isArray(value) && value[0] === "net") return value.slice(-1);
   if (typeof value === "string" || typeof value === "number") return [value];
   return Object.values(value as object).flatMap(leavesOf);
@@ -65,7 +66,7 @@ function leavesOf(value: unknown): (string | number)[] {
 
 const ROUND: ReadonlySet<number> = new Set([footprint.SRCNAT_PRIORITY, footprint.BEFORE_SRCNAT_PRIORITY]);
 
-/** Words, loopback and numbers that are small or of a few bits stand for other things, too. */
+/** Words, loopback and numbers that are small or of a few bits also have other meanings. */
 const isTelling = (value: string | number) =>
   typeof value === "string"
     ? /[^a-z]/.test(value) && value !== footprint.METRICS_LISTEN.host
@@ -76,12 +77,12 @@ const PLACES = [...VALUES].filter((value) => typeof value === "string" && value.
 const OWN_NAME = /^(?:\/(?:run|var|etc|opt)\/|\.?weft[_:./-])/;
 const OWN_MARK = /^(?:weft:\S|cni:)/;
 
-/** In words, what of the footprint's a literal is; undefined for any other. */
+/** The rule that a literal violates, as text; undefined if none. */
 function offence({ value, property }: Literal): string | undefined {
   if (VALUES.has(value)) return "has a constant there";
   if (typeof value === "number") return property === "priority" ? "is a priority, and belongs there" : undefined;
   if (OWN_MARK.test(value)) return "is a mark, and belongs there";
-  // What has blanks is written for people.
+  // A text with blanks is for people.
   if (/\s/.test(value)) return undefined;
   if (PLACES.some((place) => value.startsWith(`${place}/`))) return "begins with a path that has a constant there";
   return OWN_NAME.test(value) ? "is a name on the node, and belongs there" : undefined;
@@ -103,11 +104,11 @@ const FILES = globSync("{pkg,plugins,daemon,command}/**/*.ts", { cwd: ROOT }).fi
 );
 const sourceOf = (file: string) => readFileSync(join(ROOT, file), "utf8");
 
-test("no source has a copy of what stands in pkg/footprint.ts, or a name that belongs there", () => {
+test("no source has a copy of a value in pkg/footprint.ts, or a name that belongs there", () => {
   expect(FILES.flatMap((file) => offencesIn(file, sourceOf(file)))).toEqual([]);
 });
 
-test.each(EXCEPTIONS)("the exception %s %s is one (%s)", (file, pattern) => {
+test.each(EXCEPTIONS)("the exception %s %s is needed (%s)", (file, pattern) => {
   const literals = literalsOf(sourceOf(file)).filter(({ value }) => pattern.test(String(value)));
   expect(literals.filter((literal) => offence(literal) !== undefined)).not.toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** No source is longer than 400 lines, unless the comment at its head says why (as `REASON` has it). */
+/** No source is longer than 400 lines, unless the comment at its head gives the reason (after `REASON`). */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -7,13 +7,14 @@ const ROOT = join(import.meta.dirname, "../..");
 const LIMIT = 400;
 const REASON = "Longer than 400 lines: ";
 
-/** Why the source is refused; undefined where it is in order. */
+/** The reason for rejecting the source; undefined if it is allowed. */
 function complaint(source: string): string | undefined {
   const lines = source.trimEnd().split("\n").length;
   const head = /^\/\*\*(?:(?!\*\/)[\s\S])*\*\//.exec(source)?.[0] ?? "";
   const hasReason = head.replaceAll(/\n \* ?/g, " ").includes(REASON);
-  if (lines > LIMIT && !hasReason) return `${lines} lines: split it, or say at its head "${REASON}..."`;
-  return lines <= LIMIT && hasReason ? `${lines} lines: it needs no reason any more` : undefined;
+  if (lines > LIMIT && !hasReason)
+    return `${lines} lines: split it, or begin a line of its head comment with "${REASON}..."`;
+  return lines <= LIMIT && hasReason ? `${lines} lines: it no longer needs a reason` : undefined;
 }
 
 test("every source has at most 400 lines, or a reason at its head", () => {
@@ -30,7 +31,7 @@ test.each([
   ["401 lines", "x;\n".repeat(401), expect.stringContaining("401 lines: split it")],
   ["401 lines with a reason", `/**\n * A table. ${REASON}\n * it is one.\n */\n${"x;\n".repeat(401)}`, undefined],
   ["a reason that is not at the head", `x;\n/** ${REASON}y */\n${"x;\n".repeat(401)}`, expect.any(String)],
-  ["400 lines with a reason", `/** ${REASON}once. */\nx;\n`, expect.stringContaining("needs no reason")],
+  ["400 lines with a reason", `/** ${REASON}once. */\nx;\n`, expect.stringContaining("no longer needs a reason")],
 ])("%s", (_name, source, expected) => {
   expect(complaint(source)).toEqual(expected);
 });

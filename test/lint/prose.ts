@@ -20,7 +20,9 @@ const WORDS: readonly (readonly [pattern: RegExp, instead: string])[] = [
   [/(?<=^|[.!?] )(?:Of|Whose) [a-z]/g, "begin with the subject"],
 ];
 
-/** The comments of a TypeScript or C file, line by line; other lines are empty. Of Markdown, every line that is no code. */
+/**
+ * The comments of a TypeScript or C file, line by line; other lines are empty. Of Markdown, every line that is no code.
+ */
 export function proseLines(path: string, text: string): string[] {
   return path.endsWith(".md") ? markdownLines(text) : commentLines(text);
 }

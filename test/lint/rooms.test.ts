@@ -1,4 +1,4 @@
-/** The linter's rules for imports are what the table in hack/lint/rooms.ts gives, and every source has its room there. */
+/** The linter's rules for imports match the table in hack/lint/rooms.ts, and every source is in one of its rooms. */
 import { globSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { importsOf, ROOMS, roomOf, roomsConfiguration } from "../../hack/lint/ro
 
 const ROOT = join(import.meta.dirname, "../..");
 
-test("biome.rooms.json is as the table has it: `npm run rooms` writes it anew", async () => {
+test("biome.rooms.json matches the table (`npm run rooms` writes it)", async () => {
   await expect(roomsConfiguration()).toMatchFileSnapshot(join(ROOT, "biome.rooms.json"));
 });
 

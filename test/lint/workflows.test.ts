@@ -1,4 +1,4 @@
-/** GitHub's workflows, by GitHub's own parser: nobody hears of a broken one before it does not run. */
+/** Checks GitHub's workflows with GitHub's own parser: a broken workflow otherwise fails silently by not running. */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { build } from "esbuild";
@@ -10,7 +10,7 @@ const FOLDER = ".github/workflows";
 let parser: typeof import("@actions/workflow-parser");
 const folder = mkdtempSync(`${tmpdir()}/weft-workflows-`);
 beforeAll(async () => {
-  // It imports JSON as only bundlers do.
+  // The package imports JSON in a way that only bundlers support.
   const outfile = `${folder}/parser.mjs`;
   const entry = { contents: 'export * from "@actions/workflow-parser";', resolveDir: "." };
   await build({ stdin: entry, outfile, bundle: true, platform: "node", format: "esm", logLevel: "warning" });
@@ -25,7 +25,7 @@ async function errorsOf(content: string): Promise<string[]> {
   return context.errors.getErrors().map(({ message }) => message);
 }
 
-test("the parser finds what is wrong", async () => {
+test("the parser reports an error", async () => {
   const broken = "on: push\njobs:\n  one:\n    runs-on: ubuntu-24.04\n    stepz: []\n";
   expect(await errorsOf(broken)).toEqual([expect.stringContaining("stepz")]);
 });
@@ -42,21 +42,21 @@ describe.each(readdirSync(FOLDER))("%s", (name) => {
   const workflow = parse(content) as Workflow;
   const steps = Object.values(workflow.jobs).flatMap((job) => job.steps);
 
-  test("is a workflow", async () => {
+  test("is a valid workflow", async () => {
     expect(await errorsOf(content)).toEqual([]);
   });
 
-  test("asks for no more rights than to read, and says so", () => {
+  test("requests read permissions only, and states them", () => {
     expect(workflow.permissions).toEqual({ contents: "read" });
   });
 
-  test("names others' actions by commit, with the version beside it", () => {
+  test("uses actions of other projects by commit, with a comment that names the version", () => {
     const uses = content.split("\n").filter((line) => line.includes("uses:"));
     expect(uses).toHaveLength(steps.filter((step) => step.uses !== undefined).length);
     for (const line of uses) expect(line).toMatch(/uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
   });
 
-  test("calls what is there", () => {
+  test("calls existing commands", () => {
     const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> };
     const commands = steps.flatMap(({ run = "" }) => run.match(/\b(?:hack\/\w+|npm (?:run [\w:]+|test))/g) ?? []);
     expect(commands.length).toBeGreaterThan(0);

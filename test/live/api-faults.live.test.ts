@@ -1,6 +1,6 @@
 /**
- * Bad days of the API server: whatever it does, the data path never changes for the worse, and once it is well again
- * the nodes know within seconds what they missed.
+ * Failures of the API server. During a failure, the data path never loses anything. Within seconds of its end, the
+ * nodes have all changes that they missed.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -12,13 +12,16 @@ import { eventually, PATIENCE, Running } from "./harness/process.ts";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A list or a watch that fails again and again waits up to 10 seconds before the next attempt. */
+/** Back-off after repeated failures of a list or a watch is at most 10 seconds. */
 const CONVERGED_MS = 20_000;
 
-/** TCP asks after 15 seconds of silence, ten times; the next watch may have to wait for the server to be well again. */
+/**
+ * TCP sends keepalive probes after 15 seconds of silence, ten times. The next watch may have to wait until the server
+ * recovers.
+ */
 const HALF_OPEN_MS = 60_000;
 
-describe("an API server in trouble", () => {
+describe("API server failures", () => {
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let nodes: readonly Node[];
@@ -48,7 +51,7 @@ describe("an API server in trouble", () => {
     await cleanup.run();
   });
 
-  /** The connections that weftd has now go nowhere from here on; nobody is told. New ones work. */
+  /** Drops the packets of weftd's present connections without an error to either side. New connections work. */
   async function cutWatch({ inside }: Node): Promise<void> {
     const sockets = await inside.succeed("ss", ["-tnH", "state", "established", "dport", "=", ":6443"]);
     const ports = [...sockets.matchAll(/:(\d+)\s+\S+:6443/g)].map(([, port]) => port).join(", ");
@@ -59,7 +62,7 @@ describe("an API server in trouble", () => {
     await inside.succeed("nft", [rules.replaceAll("PORTS", ports)]);
   }
 
-  /** All that leads to other nodes' pods, by independent tools. */
+  /** The routes and entries for other nodes' pods, as independent tools show them. */
   async function dataPath({ inside }: Node): Promise<string> {
     const shown = [
       await inside.succeed("ip", ["-d", "route", "show", "proto", "119"]),
@@ -91,11 +94,11 @@ describe("an API server in trouble", () => {
   }
 
   /**
-   * `begin` brings the trouble about; a Node is made meanwhile; the data path is looked at for as long as it lasts; after
-   * `end` the new Node must be connected.
+   * `begin` starts the failure. A Node is created while it lasts, and the data path is compared throughout. After
+   * `end`, the new Node must get connected.
    */
   async function suffer(what: string, lastsMs: number, begin: () => unknown, end: () => unknown): Promise<void> {
-    // What went before is over: a watch that lasted this long has shown that it works.
+    // Waits until the previous failure is over: a watch of this age is healthy.
     await eventually(
       async () => expect((await cluster.standIn()).watches).toBeGreaterThanOrEqual(nodes.length),
       15_000,
@@ -122,14 +125,14 @@ describe("an API server in trouble", () => {
   }
 
   test.each<[string, ControlRequest]>([
-    ["errors of the server (500)", { fault: { kind: "refuse", status: 500 }, dropConnections: true }],
+    ["server errors (500)", { fault: { kind: "refuse", status: 500 }, dropConnections: true }],
     [
       "too many requests (429)",
       { fault: { kind: "refuse", status: 429, retryAfterSeconds: 2 }, dropConnections: true },
     ],
-    ["a storm of versions that are too old (410)", { fault: { kind: "expire" }, compact: true }],
-    ["answers cut in their middle", { fault: { kind: "truncate" }, dropConnections: true }],
-  ])("%s", async (what, options) => {
+    ['repeated "resource version too old" (410)', { fault: { kind: "expire" }, compact: true }],
+    ["truncated responses", { fault: { kind: "truncate" }, dropConnections: true }],
+  ])("the data path survives %s", async (what, options) => {
     const before = await cluster.standIn();
     await suffer(
       what,
@@ -140,13 +143,13 @@ describe("an API server in trouble", () => {
         const requests = after.requests - before.requests;
         console.log(`${what}: ${requests} requests of three nodes in 4 seconds`);
         expect(requests).toBeGreaterThan(2);
-        // Each waits longer after each failure.
+        // The delay grows with each failure.
         expect(requests).toBeLessThan(60);
       },
     );
   });
 
-  test("a token that has expired, until the file has the new one", async () => {
+  test("weftd recovers from an expired token when the file has a new one", async () => {
     const kubeconfig = JSON.parse(readFileSync(cluster.kubeconfig, "utf8")) as { users: { user: object }[] };
     const users = kubeconfig.users.map((user) => ({ ...user, user: { token: "renewed" } }));
     await suffer(
@@ -158,7 +161,7 @@ describe("an API server in trouble", () => {
     await cluster.standIn({ token: null });
   });
 
-  test("a server that hangs, also for a weftd that starts meanwhile", async () => {
+  test("weftd recovers from a server that hangs, even if weftd starts meanwhile", async () => {
     const [, second] = nodes;
     if (second === undefined) throw new Error("there is no second node");
     await suffer(
@@ -174,7 +177,7 @@ describe("an API server in trouble", () => {
     await cluster.ready(second);
   });
 
-  test("a time of day that jumps by more than a year, and back", async () => {
+  test("weftd survives a wall clock that jumps by more than a year and back", async () => {
     const jump = () => {
       for (const { weftd } of nodes) weftd.signal("SIGUSR2");
     };
@@ -183,7 +186,7 @@ describe("an API server in trouble", () => {
     await suffer("a clock that jumps back", 1000, jump, () => undefined);
   });
 
-  test("a connection that is half open since before all that", async () => {
+  test("weftd detects a connection that was half open during all failures above", async () => {
     const [first] = nodes;
     if (first === undefined) throw new Error("there is no first node");
     const seen = [...(await cluster.peerRoutes(first)).keys()].filter((subnet) => subnet !== "10.244.3.0/24");
@@ -192,15 +195,15 @@ describe("an API server in trouble", () => {
       async () => expect([...(await cluster.peerRoutes(halfOpen)).keys()].sort()).toEqual(whole),
       Math.max(0, halfOpenSinceMs + HALF_OPEN_MS - Date.now()),
     );
-    // It was found out by asking into the silence, and said.
+    // Probes without an answer detected it, and weftd logged it.
     expect(halfOpen.weftd.output).toMatch(/"silentMs":[2-5]\d{4},.*watch nodes at .*aborted/);
   });
 
-  test("between the pods no packet was lost in all that", async () => {
+  test("pods lose no packet during all failures above", async () => {
     await ping.stop("SIGINT");
     const [, sent = "", received] = /(\d+) packets transmitted, (\d+) received/.exec(ping.output) ?? [];
     expect(Number(sent)).toBeGreaterThan(1000);
-    // The last one may have been on its way.
+    // The last packet may have been in flight.
     expect(Number(sent) - Number(received)).toBeLessThanOrEqual(1);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * `weftd --attach` changed while pods run, both ways: pods on the bridge and pods with links of their own reach each other
- * in both families, the tools tell of both, and nothing of a kind stays once its last pod has gone.
+ * Changes `weftd --attach` in both directions while pods run. Pods on the bridge and pods with a link each reach each
+ * other in both families, the tools show both kinds, and nothing of a kind remains after its last pod.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
@@ -67,7 +67,7 @@ async function explain(to: string, from: string): Promise<{ status: number | nul
   return { status, hops: (json as { hops: Hop[] }).hops };
 }
 
-/** What the bridge answers by: its settings, and the IPv6 addresses of its entries. */
+/** The bridge's settings for proxy ARP and NDP, and the IPv6 addresses of its proxy entries. */
 async function answers() {
   const names = ["ipv4.conf.cni0.proxy_arp", "ipv4.neigh.cni0.proxy_delay"];
   const names6 = ["ipv6.conf.cni0.proxy_ndp", "ipv6.neigh.cni0.proxy_delay"];
@@ -85,7 +85,7 @@ const hostEnd = async ({ name }: Pod) => {
 };
 const isBridgeThere = async () => (await node.inside.run("ip", ["link", "show", "cni0"])).status === 0;
 
-test("from bridge to ptp: pods of both kinds reach each other, other nodes' pods and the node", async () => {
+test("after a change from bridge to ptp, pods of both kinds reach each other, other nodes' pods and the node", async () => {
   await restart("ptp");
   routed = [await cluster.addPod(node, "p1"), await cluster.addPod(node, "p2")];
   expect(await isBridgeThere()).toBe(true);
@@ -93,7 +93,7 @@ test("from bridge to ptp: pods of both kinds reach each other, other nodes' pods
   await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(routed) }));
 });
 
-test("the node answers for no pod on the bridge, and for no address that nobody has", async () => {
+test("the node answers neither for pods on the bridge nor for unused addresses", async () => {
   const [asking, other] = bridged;
   const [bridge] = await node.inside.json<{ address: string }[]>("ip", ["-j", "link", "show", "cni0"]);
   const [own] = await other.inside.json<{ address: string }[]>("ip", ["-j", "link", "show", "eth0"]);
@@ -109,7 +109,8 @@ test("the node answers for no pod on the bridge, and for no address that nobody 
     expect(await neighbours(routed[0].addresses[at] ?? "")).toEqual([bridge?.address]);
     expect((await neighbours(nobody)).filter((mac) => mac !== undefined)).toEqual([]);
   }
-  // The kernel's own detection of duplicates: an address that is free stays, one of a pod of the other kind does not.
+  // The kernel's duplicate address detection: a free address is kept, and the address of a pod of the other kind is
+  // not.
   await asking.inside.succeed("sysctl", ["-qw", "net.ipv6.conf.eth0.accept_dad=1"]);
   const detected = async (address: string) => {
     await asking.inside.succeed("ip", ["address", "add", `${address}/128`, "dev", "eth0"]);
@@ -128,11 +129,11 @@ test("the node answers for no pod on the bridge, and for no address that nobody 
   expect(await detected(routed[0].addresses[1] ?? "")).toBe(true);
 });
 
-test("weftd puts back what the bridge answers by, and follows pods that come and go", async () => {
+test("weftd restores the bridge's proxy settings and entries, and updates them for new and removed pods", async () => {
   await shell("sysctl -qw net.ipv4.conf.cni0.proxy_arp=0 net.ipv6.conf.cni0.proxy_ndp=0");
   await shell("sysctl -qw net.ipv4.neigh.cni0.proxy_delay=80 net.ipv6.neigh.cni0.proxy_delay=80");
   await eventually(async () => expect((await answers()).settings).toEqual(ON));
-  // The kernel announces no change of an entry: the next comparison finds it.
+  // The kernel sends no notification for a proxy entry, so the next full comparison finds the change.
   await shell(`ip neigh del proxy ${routed[0].addresses[1]} dev cni0; ip neigh add proxy 2001:db8::77 dev cni0`);
   const third = await cluster.addPod(node, "p3");
   const stranger = "2001:db8::77";
@@ -141,7 +142,7 @@ test("weftd puts back what the bridge answers by, and follows pods that come and
   await cluster.removePod(third);
   await eventually(async () => expect(await answers()).toEqual(held(routed)));
   await shell(`ip neigh del proxy ${stranger} dev cni0`);
-  // A bridge that is made anew has all settings of new devices.
+  // A new bridge has the defaults of a new device.
   await shell("ip link del cni0");
   await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(routed) }));
   expect((await measureReach(cluster)).failures).toEqual([]);
@@ -168,7 +169,7 @@ test("doctor counts both kinds, and explain follows packets between them", async
     }
 });
 
-test("without weftd, doctor and explain name what is missing, and their commands mend it", async () => {
+test("without weftd, doctor and explain name each defect, and their commands repair it", async () => {
   await node.weftd.stop("SIGTERM");
   const [from, to] = [bridged[0], routed[0]];
   const port = await hostEnd(to);
@@ -195,23 +196,26 @@ test("without weftd, doctor and explain name what is missing, and their commands
   await restart("ptp");
 });
 
-test("with the last pod on it, the bridge goes, and nothing is left to be found", async () => {
+test("the bridge is removed with its last pod, and doctor finds nothing", async () => {
   for (const pod of bridged) await cluster.removePod(pod);
   await eventually(async () => expect(await isBridgeThere()).toBe(false));
   expect((await measureReach(cluster)).failures).toEqual([]);
   expect(await findings()).toEqual([]);
 });
 
-test("back to bridge: both kinds again, and the bridge answers for its own pods only once the others have gone", async () => {
+test("after a change back to bridge, both kinds coexist, and the bridge stops answering for removed pods", async () => {
   await restart("bridge");
   expect(await findings()).toEqual([]);
   bridged = [await cluster.addPod(node, "b3"), await cluster.addPod(node, "b4")];
   expect((await measureReach(cluster)).failures).toEqual([]);
   await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(routed) }));
   expect((await findings()).map(({ check, severity }) => [check, severity])).toEqual([["pod-kinds", "note"]]);
-  // Still healed, whichever plugin new pods are attached by.
+  // weftd still repairs them, whichever plugin attaches new pods.
   const [port, other] = [await hostEnd(routed[0]), await hostEnd(routed[1])];
-  /** What leads to the two pods; the kernel's own route to link-local addresses goes with the flushes and stays away. */
+  /**
+   * The routes to the two pods. Omits the kernel's route to link-local addresses: the flush removes it, and nothing
+   * restores it.
+   */
   const ways = () =>
     Promise.all(
       [port, other].map(async (name) => {
@@ -240,7 +244,7 @@ test("back to bridge: both kinds again, and the bridge answers for its own pods 
   expect((await measureReach(cluster)).failures).toEqual([]);
 });
 
-test("a bridge that lost its last pod while no weftd ran is removed by the next one, and so are settings", async () => {
+test("weftd at its start removes a bridge and settings whose last pod was deleted while it was stopped", async () => {
   await restart("ptp");
   const [pod] = [await cluster.addPod(node, "p5")];
   await eventually(async () => expect((await answers()).settings).toEqual(ON));

@@ -1,4 +1,7 @@
-/** Whatever comes in: a CNI error with the right number that names what is wrong, exit status 1, and nothing changed. */
+/**
+ * Each bad input gets a CNI error with the right code and a message that names the fault, exit status 1, and changes
+ * nothing.
+ */
 import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OURS, PluginBed } from "./harness/plugin-bed.ts";
@@ -12,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => bed.close());
 
-/** All that the build makes: a new plugin is held to the same. */
+/** All plugins of the build, so that a new plugin is tested too. */
 const PLUGINS = readdirSync(OURS).filter((name) => name !== "weft" && name !== "weftd");
 
 describe.each(PLUGINS)("%s", (plugin) => {
@@ -32,17 +35,17 @@ describe.each(PLUGINS)("%s", (plugin) => {
 
   test.each([
     ["broken JSON", "{", {}, 6, /position|line|JSON/i],
-    ["JSON that is no object", "[1]", {}, 6, /object/],
-    ["no input at all", "", {}, 6, /end of the text/],
+    ["JSON that is not an object", "[1]", {}, 6, /object/],
+    ["empty input", "", {}, 6, /end of the text/],
     ["a missing name", conf({ name: undefined }), {}, 7, /name/],
-    ["a name that is none", conf({ name: "a/b" }), {}, 7, /name.*a\/b/],
+    ["an invalid name", conf({ name: "a/b" }), {}, 7, /name.*a\/b/],
     ["an unknown version", conf({ cniVersion: "9.9.9" }), {}, 1, /9\.9\.9/],
     ["an unknown verb", conf(), { CNI_COMMAND: "FETCH" }, 4, /CNI_COMMAND.*FETCH/],
     ["a missing container id", conf(), { CNI_CONTAINERID: undefined }, 4, /CNI_CONTAINERID/],
     ["several missing variables", conf(), { CNI_IFNAME: undefined, CNI_PATH: undefined }, 4, /CNI_IFNAME.*CNI_PATH/],
     ["an interface name that is too long", conf(), { CNI_IFNAME: "a".repeat(16) }, 4, /CNI_IFNAME/],
-    ["a container id that is no name", conf(), { CNI_CONTAINERID: "../c1" }, 4, /CNI_CONTAINERID/],
-  ])("%s", async (_name, input, changes, code, message) => {
+    ["an invalid container id", conf(), { CNI_CONTAINERID: "../c1" }, 4, /CNI_CONTAINERID/],
+  ])("rejects %s", async (_name, input, changes, code, message) => {
     const env = Object.fromEntries(
       Object.entries({ ...good(), ...changes }).filter(([, value]) => value !== undefined),
     ) as Record<string, string>;
@@ -52,7 +55,7 @@ describe.each(PLUGINS)("%s", (plugin) => {
     expect(answer.status).toBe(1);
   });
 
-  test("nothing of node and pod has changed by all that", async () => {
+  test("the rejected calls change nothing on the node or in the pod", async () => {
     expect(await bed.state()).toEqual(before);
   });
 });
@@ -73,11 +76,11 @@ describe("bridge", () => {
       7,
       /gateway/,
     ],
-    ["an MTU that is no number", { mtu: "big" }, {}, 7, /^mtu: .*"big"/],
+    ["an MTU that is not a number", { mtu: "big" }, {}, 7, /^mtu: .*"big"/],
     ["an MTU too small for IP", { mtu: 20 }, {}, 7, /^mtu/],
     ["hairpin and promiscuous mode together", { hairpinMode: true, promiscMode: true }, {}, 7, /promiscMode/],
-    ["a backend that is none", { ipMasq: true, ipMasqBackend: "ebpf" }, {}, 7, /^ipMasqBackend: .*"ebpf"/],
-    ["a bridge name that is none", { bridge: "a b" }, {}, 7, /^bridge/],
+    ["an unknown backend", { ipMasq: true, ipMasqBackend: "ebpf" }, {}, 7, /^ipMasqBackend: .*"ebpf"/],
+    ["an invalid bridge name", { bridge: "a b" }, {}, 7, /^bridge/],
     ["a multicast MAC", { runtimeConfig: { mac: "01:00:5e:00:00:01" } }, {}, 7, /mac/],
     [
       "a namespace that is a plain file",
@@ -86,9 +89,9 @@ describe("bridge", () => {
       4,
       /CNI_NETNS.*\/etc\/passwd.*not a network namespace/,
     ],
-    ["a namespace that is not there", {}, { netns: "/run/netns/weft-test-nobody" }, 4, /CNI_NETNS.*weft-test-nobody/],
+    ["a namespace that does not exist", {}, { netns: "/run/netns/weft-test-nobody" }, 4, /CNI_NETNS.*weft-test-nobody/],
     ["the host's own namespace", {}, { netns: "/proc/self/ns/net" }, 8, /CNI_NETNS/],
-  ])("%s", async (_name, more, options, code, message) => {
+  ])("rejects %s", async (_name, more, options, code, message) => {
     const before = await bed.state();
     const answer = await bed.call(OURS, "bridge", "ADD", conf(more), options);
     expect(answer).toMatchObject({ status: 1, json: { code, msg: expect.stringMatching(message) } });
@@ -96,7 +99,7 @@ describe("bridge", () => {
   });
 });
 
-test("vxlan on a node where weftd never served: try again later, and STATUS says not available", async () => {
+test("on a node where weftd never ran, vxlan's ADD says try again later and STATUS says not available", async () => {
   const prevResult = { cniVersion: "1.1.0", interfaces: [], ips: [] };
   const configuration = { cniVersion: "1.1.0", name: "net", type: "vxlan", runDir: "/nonexistent", prevResult };
   expect(await bed.call(OURS, "vxlan", "ADD", configuration)).toMatchObject({

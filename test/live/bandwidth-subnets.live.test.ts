@@ -1,4 +1,6 @@
-/** bandwidth with shapedSubnets and unshapedSubnets: which packets pass the buckets, by the kernel's own counters. */
+/**
+ * bandwidth with shapedSubnets and unshapedSubnets: the kernel's counters show which packets pass the token buckets.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { OURS, PluginBed } from "./harness/plugin-bed.ts";
 
@@ -6,7 +8,7 @@ const BRIDGE = {
   ...{ cniVersion: "1.1.0", name: "net", type: "bridge", bridge: "cni0", isDefaultGateway: true },
   ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] },
 };
-/** Of the node, each in a subnet of its own. */
+/** Addresses of the node, each in its own subnet. */
 const NEAR = ["10.22.0.1", "fd00:22::1"] as const;
 const FAR = ["198.51.100.1", "2001:db8:51::1"] as const;
 const FAR_SUBNETS = ["198.51.100.77/24", "2001:db8:51::/64"];
@@ -31,7 +33,7 @@ async function attach(more: object) {
   return { conf, after: { ...conf, prevResult: answer.json } };
 }
 
-/** How many packets the pod's buckets have passed, by the device. */
+/** The number of packets that passed the pod's token buckets, by device. */
 async function passed(): Promise<Record<string, number>> {
   const qdiscs = await bed.node.json<{ kind: string; dev: string; packets: number }[]>("tc", [
     "-s",
@@ -44,12 +46,12 @@ async function passed(): Promise<Record<string, number>> {
   );
 }
 
-/** Which devices' buckets the pings to an address pass, both ways. */
+/** The devices whose token buckets the pings to an address pass, in both directions. */
 async function waysTo(address: string): Promise<string[]> {
   const before = await passed();
   await bed.pod.succeed("ping", ["-n", "-q", "-c", String(PINGS), "-i", "0.02", "-W", "5", address]);
   const after = await passed();
-  // The kernel looks for neighbours, too, now and then.
+  // The kernel also sends neighbour requests from time to time.
   return Object.keys(after)
     .filter((dev) => (after[dev] ?? 0) - (before[dev] ?? 0) >= PINGS)
     .sort();
@@ -62,7 +64,7 @@ describe.each([
   ["unshapedSubnets", NEAR, FAR],
   ["shapedSubnets", FAR, NEAR],
 ] as const)("%s", (key, limited, free) => {
-  test("limit what they should in both directions and families, and nothing else", async () => {
+  test("limits the configured subnets, and nothing else, in both directions and families", async () => {
     const { conf, after } = await attach({ [key]: FAR_SUBNETS });
     for (const address of limited) expect(await waysTo(address)).toEqual(["bwi", "bwp"]);
     for (const address of free) expect(await waysTo(address)).toEqual([]);
@@ -74,7 +76,7 @@ describe.each([
     expect(await leftovers()).toEqual([]);
   });
 
-  test("limit one direction alone, and CHECK finds a filter that is gone", async () => {
+  test("limits a single direction, and CHECK reports a missing filter", async () => {
     const { after } = await attach({ [key]: FAR_SUBNETS, ingressRate: 0, ingressBurst: 0 });
     for (const address of limited) expect(await waysTo(address)).toEqual(["bwp"]);
     const host = after.prevResult.interfaces[1].name;
@@ -87,7 +89,7 @@ describe.each([
   });
 });
 
-test("the network's subnets apply to the rates that the runtime states, and GC removes all devices", async () => {
+test("the network's subnets apply to the runtime's rates, and GC removes all devices", async () => {
   const none = { ingressRate: undefined, ingressBurst: undefined, egressRate: undefined, egressBurst: undefined };
   const bandwidth = {
     ingressRate: 80_000_000,
@@ -109,7 +111,7 @@ test.each([
     { unshapedSubnets: ["10.0.0.0/8"], shapedSubnets: ["10.9.0.0/16"] },
     /unshapedSubnets: expected none if shapedSubnets/,
   ],
-])("%j is refused, and nothing is made", async (more, message) => {
+])("rejects %j and makes nothing", async (more, message) => {
   const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
   const rates = { egressRate: 80_000_000, egressBurst: 8_000_000 };
   const conf = { cniVersion: "1.1.0", name: "net", type: "bandwidth", ...rates, ...more, prevResult: added.json };

@@ -1,4 +1,4 @@
-/** `bandwidth` on one veth, judged by tc and by what gets through. */
+/** `bandwidth` on one veth, verified by tc and by measured throughput. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
@@ -7,7 +7,7 @@ type Json = Record<string, unknown>;
 const [NODE_ADDRESS, POD_ADDRESS] = ["10.9.0.1", "10.9.0.2"];
 const PORT = 7009;
 const LIMITS = { ingressRate: 20_000_000, ingressBurst: 1_000_000, egressRate: 30_000_000, egressBurst: 2_000_000 };
-/** "bwp" and the beginning of the SHA-512 of "shapec1". */
+/** "bwp" and the first characters of the SHA-512 of "shapec1". */
 const IFB = "bwpa31a59b4333d";
 
 let bed: PluginBed;
@@ -47,7 +47,7 @@ const ifbs = () => bed.node.json<Json[]>("ip", ["-j", "link", "show", "type", "i
 const tc = async (...args: string[]) => (await bed.node.json<Json[]>("tc", ["-j", "-d", ...args])) as Json[];
 const qdiscs = async () => (await tc("qdisc", "show")).filter(({ dev }) => dev !== "lo");
 
-test("what containerd sends is limited, with the whole burst that it means", async () => {
+test("applies containerd's rates, and accepts its burst as given", async () => {
   const option = { IngressRate: 10_000_000, IngressBurst: 4294967295 };
   const input = conf({ capabilities: { bandwidth: true }, runtimeConfig: { bandwidth: option } });
   expect(await bandwidth("ADD", input)).toMatchObject({ status: 0 });
@@ -55,20 +55,23 @@ test("what containerd sends is limited, with the whole burst that it means", asy
   expect(await bandwidth("CHECK", input)).toMatchObject({ status: 0, output: "" });
 });
 
-describe("each plugin takes the other's work over", () => {
+describe("weft and the reference handle each other's attachments", () => {
   test.each([
-    ["ours", OURS, "the reference", REFERENCE],
-    ["the reference", REFERENCE, "ours", OURS],
-  ])("what %s has added, %s finds in order and deletes", async (_first, adds, _second, deletes) => {
-    const { json: prevResult } = await bandwidth("ADD", conf(), {}, adds);
-    expect(await ifbs()).toMatchObject([{ ifname: IFB }]);
-    expect(await bandwidth("CHECK", { ...conf(), prevResult }, {}, deletes)).toMatchObject({ status: 0 });
-    expect(await bandwidth("DEL", { ...conf(), prevResult }, {}, deletes)).toMatchObject({ status: 0, output: "" });
-    expect(await ifbs()).toEqual([]);
-  });
+    ["weft", OURS, "the reference", REFERENCE],
+    ["the reference", REFERENCE, "weft", OURS],
+  ])(
+    "CHECK and DEL succeed for an attachment added by %s and handled by %s",
+    async (_first, adds, _second, deletes) => {
+      const { json: prevResult } = await bandwidth("ADD", conf(), {}, adds);
+      expect(await ifbs()).toMatchObject([{ ifname: IFB }]);
+      expect(await bandwidth("CHECK", { ...conf(), prevResult }, {}, deletes)).toMatchObject({ status: 0 });
+      expect(await bandwidth("DEL", { ...conf(), prevResult }, {}, deletes)).toMatchObject({ status: 0, output: "" });
+      expect(await ifbs()).toEqual([]);
+    },
+  );
 });
 
-describe("TCP gets through", () => {
+describe("TCP throughput", () => {
   beforeAll(async () => {
     await bed.node.sink(PORT);
     await bed.pod.sink(PORT);
@@ -78,7 +81,7 @@ describe("TCP gets through", () => {
   test.each([
     [20_000_000, 50_000_000],
     [50_000_000, 20_000_000],
-  ])("to the pod with %i bit/s and from it with %i, within 10 %%", async (ingressRate, egressRate) => {
+  ])("is within 10 %% of the limits: to the pod %i bit/s, from it %i", async (ingressRate, egressRate) => {
     const input = conf({ ingressRate, ingressBurst: 1_000_000, egressRate, egressBurst: 1_000_000 });
     expect(await bandwidth("ADD", input)).toMatchObject({ status: 0 });
     const received = (await bed.node.pour(POD_ADDRESS, PORT, FOR_MS)) / ingressRate;
@@ -91,17 +94,17 @@ describe("TCP gets through", () => {
     expect(await bandwidth("DEL", input)).toMatchObject({ status: 0 });
   });
 
-  test("without a limit far faster", async () => {
+  test("is far higher without a limit", async () => {
     expect(await bed.node.pour(POD_ADDRESS, PORT, 1000)).toBeGreaterThan(200_000_000);
     expect(await bed.pod.pour(NODE_ADDRESS, PORT, 1000)).toBeGreaterThan(200_000_000);
   });
 });
 
-describe("CHECK finds", () => {
+describe("CHECK reports", () => {
   const MESSAGE = { status: 1, json: { code: 999 } };
   test.each([
     [
-      "the bucket at the veth gone",
+      "a missing bucket at the veth",
       ["tc", "qdisc", "del", "dev", "veth0", "root"],
       /veth0 .*not limited as configured/,
     ],
@@ -126,11 +129,11 @@ describe("CHECK finds", () => {
       ],
       /veth0 .*not limited as configured/,
     ],
-    ["the bucket at the ifb gone", ["tc", "qdisc", "del", "dev", IFB, "root"], new RegExp(`${IFB} .*not limited`)],
-    ["the redirection gone", ["tc", "filter", "del", "dev", "veth0", "ingress"], /not redirected to/],
-    ["the place for filters gone", ["tc", "qdisc", "del", "dev", "veth0", "ingress"], /not redirected to/],
-    ["the ifb down", ["ip", "link", "set", IFB, "down"], new RegExp(`${IFB} .*is down`)],
-    ["the ifb gone", ["ip", "link", "del", IFB], new RegExp(`${IFB} is missing`)],
+    ["a missing bucket at the ifb", ["tc", "qdisc", "del", "dev", IFB, "root"], new RegExp(`${IFB} .*not limited`)],
+    ["a missing redirection", ["tc", "filter", "del", "dev", "veth0", "ingress"], /not redirected to/],
+    ["a missing qdisc for filters", ["tc", "qdisc", "del", "dev", "veth0", "ingress"], /not redirected to/],
+    ["an ifb that is down", ["ip", "link", "set", IFB, "down"], new RegExp(`${IFB} .*is down`)],
+    ["a missing ifb", ["ip", "link", "del", IFB], new RegExp(`${IFB} is missing`)],
   ])("%s", async (_name, [file = "", ...args], message) => {
     const { json: prevResult } = await bandwidth("ADD");
     const check = () => bandwidth("CHECK", { ...conf(), prevResult });
@@ -146,9 +149,9 @@ describe("DEL", () => {
     ["without prevResult", { prevResult: undefined }, {}],
     ["without a namespace", {}, { netns: "" }],
     ["of a namespace that is gone", {}, { netns: "/run/netns/weft-test-nobody" }],
-    ["with limits that are no numbers", { ingressRate: "fast", runtimeConfig: 7 }, {}],
+    ["with limits that are not numbers", { ingressRate: "fast", runtimeConfig: 7 }, {}],
     ["without limits", { ingressRate: 0, ingressBurst: 0, egressRate: 0, egressBurst: 0, prevResult: undefined }, {}],
-  ])("%s removes the ifb device, and succeeds once more", async (_name, change, options) => {
+  ])("%s removes the ifb device, and succeeds again", async (_name, change, options) => {
     await bandwidth("ADD");
     expect(await ifbs()).toHaveLength(1);
     const input = { ...conf(), ...change };
@@ -157,7 +160,7 @@ describe("DEL", () => {
     expect(await bandwidth("DEL", input, options)).toMatchObject({ status: 0, output: "" });
   });
 
-  test("of the container's other interface leaves this one's limits", async () => {
+  test("of the container's other interface keeps this interface's limits", async () => {
     await bandwidth("ADD");
     expect(await bandwidth("DEL", conf(), { ifName: "net1" })).toMatchObject({ status: 0 });
     expect(await ifbs()).toHaveLength(1);
@@ -165,15 +168,15 @@ describe("DEL", () => {
   });
 });
 
-describe("an ADD that fails changes nothing", () => {
+describe("a failed ADD changes nothing", () => {
   const state = async () => [await qdiscs(), await ifbs(), await tc("filter", "show", "dev", "veth0", "ingress")];
 
   test.each([
     ["a rate without a burst", { ingressRate: 1000 }, 7, "ingressBurst"],
     ["a burst of 4 GiB", { egressRate: 1000, egressBurst: 34_359_738_360 }, 7, "egressBurst"],
-    ["a subnet that is none", { ...LIMITS, unshapedSubnets: ["10.0.0.0"] }, 7, "unshapedSubnets"],
-    ["no result before", { ...LIMITS, prevResult: undefined }, 7, "prevResult"],
-    ["an interface that is no veth", { ...LIMITS, prevResult: { interfaces: [{ name: "lo" }] } }, 7, "prevResult"],
+    ["an invalid subnet", { ...LIMITS, unshapedSubnets: ["10.0.0.0"] }, 7, "unshapedSubnets"],
+    ["no prevResult", { ...LIMITS, prevResult: undefined }, 7, "prevResult"],
+    ["an interface that is not a veth", { ...LIMITS, prevResult: { interfaces: [{ name: "lo" }] } }, 7, "prevResult"],
   ])("%s", async (_name, more, code, key) => {
     const before = await state();
     const input = { ...conf({}), ...more };
@@ -183,8 +186,8 @@ describe("an ADD that fails changes nothing", () => {
   });
 
   test.each([
-    ["an outermost discipline of somebody's", ["qdisc", "add", "dev", "veth0", "root", "handle", "1:", "pfifo"]],
-    ["a place for filters of somebody's", ["qdisc", "add", "dev", "veth0", "ingress"]],
+    ["another program's root qdisc", ["qdisc", "add", "dev", "veth0", "root", "handle", "1:", "pfifo"]],
+    ["another program's qdisc for filters", ["qdisc", "add", "dev", "veth0", "ingress"]],
   ])("%s", async (_name, args) => {
     await bed.node.succeed("tc", args);
     const before = await state();
@@ -202,7 +205,7 @@ describe("an ADD that fails changes nothing", () => {
   });
 });
 
-test("GC removes the ifb devices of attachments that are not valid, and only this network's", async () => {
+test("GC removes the ifb devices of this network's invalid attachments only", async () => {
   await bandwidth("ADD");
   for (const [name, alias] of [
     ["bwpother", "cni:other/c9/eth0"],
@@ -221,7 +224,7 @@ test("GC removes the ifb devices of attachments that are not valid, and only thi
   for (const name of ["bwpforeign", "bwpother"]) await bed.node.succeed("ip", ["link", "del", name]);
 });
 
-test("STATUS is 0, and tells a configuration that no ADD can serve", async () => {
+test("STATUS succeeds, and reports a configuration that no ADD can serve", async () => {
   expect(await bandwidth("STATUS", { ...conf(), prevResult: undefined })).toMatchObject({ status: 0, output: "" });
   expect(await bandwidth("STATUS", conf({ egressRate: 1000 }))).toMatchObject({ status: 1, json: { code: 7 } });
 });

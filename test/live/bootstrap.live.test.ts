@@ -1,6 +1,6 @@
 /**
- * A node that starts with nothing but what it kept: no kube-proxy, no rule for the ClusterIP, and the first of two API
- * servers dead. weftd runs as in a pod: a service account, and the ClusterIP in its environment.
+ * A node that starts with only its saved state: no kube-proxy, no rule for the ClusterIP, and the first of two API
+ * servers dead. weftd runs as in a pod, with a service account and with the ClusterIP in its environment.
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -48,7 +48,7 @@ async function plugIn(label: string, address: string): Promise<Namespace> {
   return namespace;
 }
 
-/** Both answer the same: a cluster has one memory and several API servers. */
+/** Both servers give the same answers, like several API servers of one cluster. */
 async function startServer(address: string): Promise<void> {
   const namespace = servers.get(address)?.namespace ?? (await plugIn(`api${address.slice(-2)}`, address));
   const control = `${folder}/${address}.sock`;
@@ -79,7 +79,10 @@ async function startServer(address: string): Promise<void> {
   });
 }
 
-/** As its pod would: files of the service account where client libraries look for them, in a mount namespace of its own. */
+/**
+ * Starts weftd as in its pod: a private mount namespace has the service account's files where client libraries expect
+ * them.
+ */
 function startWeftd(...more: readonly string[]): Running {
   const account = "/run/secrets/kubernetes.io/serviceaccount";
   const script = `mount -t tmpfs tmpfs /run && mkdir -p ${account} && cp "$0"/account/* ${account} && exec "$@"`;
@@ -101,7 +104,7 @@ function startWeftd(...more: readonly string[]): Running {
 
 const namespaceOf = (address: string) => servers.get(address)?.namespace.name ?? "";
 
-/** What leads to the ClusterIP: in place of kube-proxy's rules. */
+/** Rules that translate the ClusterIP, in place of kube-proxy's. */
 const RULES = `table ip proxy {
   chain output {
     type nat hook output priority -100;
@@ -125,20 +128,20 @@ beforeAll(async () => {
   for (const address of [FIRST, SECOND]) await startServer(address);
   const namespace = await plugIn("n1", "192.0.2.1");
   node = { namespace, inside: await Inside.enter(namespace, cleanup) };
-  // A packet has to have a route before a rule can translate it.
+  // A packet needs a route before a rule can translate it.
   await node.inside.succeed("ip", ["route", "add", "default", "via", "192.0.2.254"]);
 });
 
 afterAll(() => cleanup.run());
 
-test("a node that knows no API server yet, and has no rule for the ClusterIP, says what to do", async () => {
+test("weftd says what to do if it knows no API server and the node has no rule for the ClusterIP", async () => {
   const weftd = startWeftd();
   await eventually(() => expect(weftd.output).toMatch(/ClusterIP, which works only .*--apiserver/), 45_000);
   expect(existsSync(file())).toBe(false);
   await weftd.stop("SIGTERM");
 });
 
-test("beside a proxy it gets its Nodes by the ClusterIP, and keeps where the API servers are", async () => {
+test("with a proxy, weftd gets its Nodes through the ClusterIP and saves the API servers' addresses", async () => {
   const { stderr } = await node.inside.run("nft", ["-f", "-"], RULES);
   expect(stderr).toBe("");
   const weftd = startWeftd();
@@ -153,17 +156,17 @@ test("beside a proxy it gets its Nodes by the ClusterIP, and keeps where the API
   await weftd.stop("SIGTERM");
 });
 
-/** Which of the two is the first one for this node, its name decides: one of the two cases is the worse one. */
+/** The node's name decides which server it tries first. One of the two cases is the harder one. */
 test.each([
   [FIRST, SECOND],
   [SECOND, FIRST],
-])("after a reboot without a proxy, %s dead, it gets its Nodes from %s", async (dead, alive) => {
+])("after a reboot without a proxy, with %s dead, weftd gets its Nodes from %s", async (dead, alive) => {
   await node.inside.succeed("nft", ["flush", "ruleset"]);
   await node.inside.succeed("conntrack", ["-F"]);
   await node.inside.succeed("ip", ["neighbour", "flush", "all"]);
   rmSync(`${folder}/run`, { recursive: true });
   mkdirSync(`${folder}/run`);
-  // Without power: nothing answers, not even ARP.
+  // As without power: nothing answers, not even ARP.
   await succeed("ip", ["-n", namespaceOf(dead), "link", "set", "eth0", "down"]);
   const weftd = startWeftd("--service-proxy", "nftables");
   const started = Date.now();
@@ -173,14 +176,14 @@ test.each([
   expect(weftd.output).toContain(
     `"server":"https://${alive}:6443","origin":"known","msg":"connected to an API server"`,
   );
-  // weftd's rules then lead the ClusterIP there, for all other programs of the node.
+  // weftd's rules then translate the ClusterIP for all other programs of the node.
   const ask = () => node.inside.ask(`https://${CLUSTER_IP}/api/v1/nodes`, { ca: `${TLS}/kubernetes-ca.crt` });
   await eventually(async () => expect(await ask()).toMatchObject({ status: 401 }), 20_000);
   await weftd.stop("SIGTERM");
   await succeed("ip", ["-n", namespaceOf(dead), "link", "set", "eth0", "up"]);
 });
 
-test("while it runs, it goes on with the other one when its own ends, and hears of Nodes there", async () => {
+test("weftd changes to the other server when its own ends, and gets new Nodes from there", async () => {
   const weftd = startWeftd();
   await weftd.says(/"msg":"Nodes listed"/);
   const used = [FIRST, SECOND].find((address) => weftd.output.includes(`"server":"https://${address}:6443"`)) ?? "";

@@ -1,4 +1,6 @@
-/** bridge on a bridge that another program made, whose hardware address is its ports' lowest until somebody sets it. */
+/**
+ * bridge on a bridge that another program made. Such a bridge has its ports' lowest hardware address until one is set.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Answer, type CallOptions, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
@@ -8,7 +10,7 @@ const conf = (more: object = {}) => ({
   ...more,
 });
 const LAYER_2 = { ...conf({ name: "layer2", isDefaultGateway: false, ipam: {} }) };
-/** Lower than every address that a plugin draws. */
+/** Lower than every address that a plugin generates. */
 const LOW = "02:00:00:00:00:01";
 
 let bed: PluginBed;
@@ -32,7 +34,7 @@ const toldMac = ({ json }: Answer): string => json.interfaces[0].mac;
 const check = (configuration: object, { json }: Answer, options?: CallOptions) =>
   bridge("CHECK", { ...configuration, prevResult: json }, options);
 
-test("the gateway's hardware address stays what it was, whichever ports come and go", async () => {
+test("the gateway's hardware address stays the same when ports are added and removed", async () => {
   const before = await bridgeMac();
   const added = await bridge("ADD", conf());
   expect(toldMac(added)).toBe(before);
@@ -54,7 +56,7 @@ test("the gateway's hardware address stays what it was, whichever ports come and
   });
 });
 
-test("one that has lost all its ports gets an address, which stays", async () => {
+test("a bridge without ports gets an address, and keeps it", async () => {
   await plugLow();
   await onNode("ip link del low0");
   expect(await bridgeMac()).toBe("00:00:00:00:00:00");
@@ -66,7 +68,7 @@ test("one that has lost all its ports gets an address, which stays", async () =>
   expect(await bed.pod.pings("10.22.0.1")).toBe(true);
 });
 
-test("a conflict of the gateway is found before anything is changed", async () => {
+test("a conflict of the gateway's address is found before anything is changed", async () => {
   await onNode("ip address add 10.23.0.1/24 dev br0");
   const before = await bridgeMac();
   expect(await bridge("ADD", conf())).toMatchObject({ status: 1, json: { code: 7 } });
@@ -74,10 +76,10 @@ test("a conflict of the gateway is found before anything is changed", async () =
   expect(await bridgeMac()).not.toBe(before);
 });
 
-describe("where nothing is set, as with the reference, the result tells the address that the port has brought", () => {
+describe("if the bridge's address is not set (as with the reference), the result has the address that the port gave it", () => {
   test.each([
-    ["the gateway's address is there", "ip address add 10.22.0.1/24 dev br0", conf()],
-    ["the bridge is no gateway", "true", conf({ isDefaultGateway: false })],
+    ["the gateway's address exists", "ip address add 10.22.0.1/24 dev br0", conf()],
+    ["the bridge is not a gateway", "true", conf({ isDefaultGateway: false })],
     ["there are no addresses", "true", LAYER_2],
     ["the interface stays down", "true", { ...LAYER_2, disableContainerInterface: true }],
   ])("%s", async (_name, prepare, configuration) => {
@@ -87,7 +89,7 @@ describe("where nothing is set, as with the reference, the result tells the addr
     expect(toldMac(added)).toBe(await bridgeMac());
     expect(toldMac(added)).not.toBe(before);
     expect(await check(configuration, added)).toMatchObject({ status: 0 });
-    // Another port has changed it: the attachment is as it was.
+    // Another port changed the bridge's address: the attachment is still valid.
     await plugLow();
     expect(await bridgeMac()).toBe(LOW);
     expect(await check(configuration, added)).toMatchObject({ status: 0 });
@@ -99,7 +101,7 @@ describe("where nothing is set, as with the reference, the result tells the addr
   });
 });
 
-test("ADDs at once, of gateways and on layer 2, tell one address: that which the bridge keeps", async () => {
+test("concurrent ADDs, with gateways and on layer 2, report one address, which the bridge keeps", async () => {
   const COUNT = 20;
   const pods = await bed.emptyPods(COUNT);
   const added = await Promise.all(

@@ -1,4 +1,7 @@
-/** bridge's options on a real kernel, by what pods can do: port isolation, source addresses, detection of duplicates. */
+/**
+ * bridge's options on a real kernel, tested by what pods can do: port isolation, source addresses, duplicate address
+ * detection.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import { type CallOptions, OURS, PluginBed } from "./harness/plugin-bed.ts";
@@ -30,7 +33,7 @@ interface Attached {
   readonly port: string;
 }
 
-/** A new pod `label`, attached; its addresses are those that host-local hands out in turn. */
+/** Attaches a new pod `label`. host-local assigns addresses in turn. */
 async function attach(label: string, more: object = {}): Promise<Attached> {
   const { namespace, inside } = await bed.anotherPod(label);
   const options = { containerId: label, netns: namespace.path };
@@ -44,7 +47,7 @@ async function attach(label: string, more: object = {}): Promise<Attached> {
   };
 }
 
-test("isolated ports reach the gateway and ports that are not, but not each other", async () => {
+test("isolated ports reach the gateway and other ports, but not each other", async () => {
   const [first, second] = [await attach("a", { portIsolation: true }), await attach("b", { portIsolation: true })];
   const open = await attach("c");
   expect(await first.inside.pings(GATEWAY)).toBe(true);
@@ -65,14 +68,16 @@ describe("macspoofchk", () => {
   const guarded = { macspoofchk: true };
   const ruleset = () => bed.node.succeed("nft", ["list", "ruleset"]);
 
-  /** From now on all frames leave the pod under another source address, which it does not know itself. */
+  /**
+   * Rewrites the source address of all frames that leave the pod. The pod's own interface does not know that address.
+   */
   async function forge({ inside }: Attached): Promise<void> {
     await inside.succeed("nft", ["add table netdev forge"]);
     await inside.succeed("nft", ["add chain netdev forge out { type filter hook egress device eth0 priority 0; }"]);
     await inside.succeed("nft", [`add rule netdev forge out ether saddr set ${FORGED}`]);
   }
 
-  test("lets a pod's frames pass under its own address only, and other pods' under any", async () => {
+  test("accepts a guarded pod's frames from its own address only, and other pods' frames from any", async () => {
     const [pod, other, free] = [await attach("a", guarded), await attach("b"), await attach("c")];
     expect(await pod.inside.pings(other.address)).toBe(true);
     expect(await pod.inside.pings(GATEWAY)).toBe(true);
@@ -86,7 +91,7 @@ describe("macspoofchk", () => {
     expect(await pod.inside.pings(other.address)).toBe(true);
   });
 
-  test("holds when the pod gives itself another address, until it takes its own again", async () => {
+  test("drops frames while the pod has another address, until it restores its own", async () => {
     const [pod, other] = [await attach("a", guarded), await attach("b")];
     const setMac = async (mac: string) => {
       await pod.inside.succeed("ip", ["link", "set", "eth0", "address", mac]);
@@ -96,14 +101,14 @@ describe("macspoofchk", () => {
     expect(await pod.inside.pings(other.address)).toBe(true);
     await setMac(FORGED);
     expect(await pod.inside.pings(other.address, 1)).toBe(false);
-    // Not by the address of a neighbour either.
+    // A neighbour's address is not accepted either.
     await setMac(other.mac);
     expect(await pod.inside.pings(GATEWAY, 1)).toBe(false);
     await setMac(pod.mac);
     expect(await pod.inside.pings(other.address)).toBe(true);
   });
 
-  test("is marked with its owner, checked, and gone after DEL, with the namespace or without", async () => {
+  test("marks rules with their owner, checks them, and removes them on DEL, with the namespace or without", async () => {
     const [first, second] = [await attach("a", guarded), await attach("b", guarded)];
     const rules = await ruleset();
     expect(rules).toContain(`"${first.port}" comment "cni:net/a/eth0"`);
@@ -134,7 +139,7 @@ describe("macspoofchk", () => {
     expect(await ruleset()).not.toContain(second.port);
   });
 
-  test("is taken back with a failed ADD, and by GC", async () => {
+  test("removes its rules after a failed ADD, and on GC", async () => {
     const kept = await attach("a", guarded);
     const before = await bed.state();
     const { namespace } = await bed.anotherPod("b");
@@ -148,7 +153,7 @@ describe("macspoofchk", () => {
     expect(await ruleset()).not.toContain(lost.port);
   });
 
-  test("survives many calls at once, and a table that somebody has changed", async () => {
+  test("survives many concurrent calls, and a table that another program changed", async () => {
     await attach("a", guarded);
     await bed.node.succeed("nft", ["flush chain bridge weft_macspoof prerouting"]);
     const pods = await bed.emptyPods(12);
@@ -173,7 +178,7 @@ describe("enabledad", () => {
       ])
     ).flatMap(({ addr_info }) => addr_info);
 
-  test("returns when the addresses have been asked for and are in use, with hairpin mode too", async () => {
+  test("returns when detection has ended and the addresses are in use, also with hairpin mode", async () => {
     const before = Date.now();
     const pod = await attach("a", { ...detecting, hairpinMode: true });
     expect(Date.now() - before).toBeGreaterThan(900);
@@ -183,7 +188,7 @@ describe("enabledad", () => {
     expect(await pod.inside.pings("fd00:22::1")).toBe(true);
   });
 
-  test("refuses an address that somebody else on the bridge has, and leaves nothing", async () => {
+  test("rejects an address that another pod on the bridge has, and leaves nothing", async () => {
     const squatter = await attach("squatter", { ipam: {}, isGateway: false });
     await squatter.inside.succeed("ip", ["address", "add", "fd00:22::2/64", "dev", "eth0", "nodad"]);
     const before = await bed.state();
@@ -202,7 +207,7 @@ describe("disableContainerInterface", () => {
   const link = async () =>
     (await bed.pod.json<{ ifname: string; flags: string[] }[]>("ip", ["-j", "link", "show", "eth0"]))[0];
 
-  test("leaves the interface down, for whoever brings it up later", async () => {
+  test("leaves the interface down, for another program to bring up later", async () => {
     const added = await bridge("ADD", down);
     expect(added).toMatchObject({ status: 0, json: { interfaces: [{ name: "cni0" }, {}, { name: "eth0" }] } });
     expect((await link())?.flags).not.toContain("UP");
@@ -214,7 +219,7 @@ describe("disableContainerInterface", () => {
     expect(await bed.pod.json("ip", ["-j", "link", "show"])).toHaveLength(1);
   });
 
-  test("goes with no addresses", async () => {
+  test("is rejected together with addresses", async () => {
     const answer = await bridge("ADD", conf({ disableContainerInterface: true }));
     expect(answer).toMatchObject({
       status: 1,
@@ -223,7 +228,7 @@ describe("disableContainerInterface", () => {
   });
 });
 
-test("ADDs succeed beside others that make the same bridge, fail, and take it back", async () => {
+test("ADDs succeed while concurrent ADDs make the same bridge, fail, and remove it", async () => {
   const refused = conf({ ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] } });
   const pods = await bed.emptyPods(16);
   for (let round = 1; round <= 3; round++) {

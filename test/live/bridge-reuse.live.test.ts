@@ -1,4 +1,7 @@
-/** bridge where a pod gets an address that another pod on the bridge had a moment ago: who has spoken to that one learns of it. */
+/**
+ * bridge if a pod gets an address that another pod on the bridge had a moment ago: peers of the old pod learn the new
+ * pod's hardware address.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
@@ -22,7 +25,7 @@ const conf = ({ subnet, address }: Family, more: object = {}) => ({
   args: { cni: { ips: [address] } },
   ...more,
 });
-/** It keeps the bridge's carrier up: a bridge that loses its last port forgets its neighbours. */
+/** Keeps the bridge's carrier up: a bridge without ports forgets its neighbours. */
 const keeper = (family: Family, more: object = {}) => {
   const { args: _, ...rest } = conf(family, more);
   return rest;
@@ -47,14 +50,14 @@ async function add(configuration: object, containerId: string, netns: string): P
   return answer;
 }
 
-/** The pod that keeps the bridge up, and the first one with the address. */
+/** Adds the pod that keeps the bridge up, and the first pod with the address. */
 async function firstPod(configuration: object, keeping: object): Promise<Answer> {
   const { namespace } = await bed.anotherPod("keeper");
   await add(keeping, "keeper", namespace.path);
   return add(configuration, "c1", bed.podNamespace.path);
 }
 
-/** The first pod goes, and the second one gets its address. */
+/** Removes the first pod. The second one gets its address. */
 async function replacePod(configuration: object): Promise<Answer> {
   await bed.call(OURS, "bridge", "DEL", configuration, { containerId: "c1" });
   return add(configuration, "c2", second.path);
@@ -79,13 +82,14 @@ async function hostKnows(family: Family, device: string, more: object = {}): Pro
 }
 
 describe.each(FAMILIES)("%s: when ADD returns", (_name, family) => {
-  test("the host's entry on the bridge has the new hardware address", () => hostKnows(family, "cni0"));
+  test("the host's neighbour entry on the bridge has the new hardware address", () => hostKnows(family, "cni0"));
 
   describeWhere(canFilter)("in a VLAN", () => {
-    test("the host's entry on the VLAN's gateway has it", () => hostKnows(family, "cni0.100", { vlan: 100 }));
+    test("the host's neighbour entry on the VLAN's gateway device has the new hardware address", () =>
+      hostKnows(family, "cni0.100", { vlan: 100 }));
   });
 
-  test("a host that does not hear the announcement knows, too", async () => {
+  test("a host that drops the announcement has the new hardware address too", async () => {
     await firstPod(conf(family), keeper(family));
     expect(await bed.node.pings(family.address)).toBe(true);
     await bed.node.succeed("nft", [
@@ -99,7 +103,7 @@ describe.each(FAMILIES)("%s: when ADD returns", (_name, family) => {
     expect(await entryOf(bed.node, family.address, "cni0")).toMatchObject({ lladdr: macOfPod(added) });
   });
 
-  test("the administrator's own entry stays, and where there is none, none is made", async () => {
+  test("an administrator's neighbour entry is kept, and no entry is made if there was none", async () => {
     const known = { lladdr: "02:00:00:00:00:01", state: ["PERMANENT"] };
     await firstPod(conf(family), keeper(family));
     await bed.node.succeed("ip", ["neigh", "replace", family.address, "lladdr", known.lladdr, "dev", "cni0"]);
@@ -111,7 +115,7 @@ describe.each(FAMILIES)("%s: when ADD returns", (_name, family) => {
     expect(await entryOf(bed.node, family.address, "cni0")).toBeUndefined();
   });
 
-  test("the port of a pod with hairpinMode is a hairpin, and nobody warns of the pod's own announcement", async () => {
+  test("a pod with hairpinMode has a hairpin port, and its own announcement causes no warning", async () => {
     await add(conf(family, { hairpinMode: true }), "c1", bed.podNamespace.path);
     const ports = await bed.node.json<{ ifname: string; hairpin: boolean }[]>("bridge", ["-j", "-d", "link", "show"]);
     expect(ports.map(({ hairpin }) => hairpin)).toEqual([true]);
@@ -121,7 +125,7 @@ describe.each(FAMILIES)("%s: when ADD returns", (_name, family) => {
     );
   });
 
-  test("a machine on the bridge's uplink hears of it", async () => {
+  test("a machine on the bridge's uplink has the new hardware address", async () => {
     const { namespace, inside: lan } = await bed.anotherPod("lan");
     const configuration = conf(family);
     const first = await firstPod(configuration, keeper(family));

@@ -1,4 +1,4 @@
-/** bridge's VLANs on a real kernel: against the reference plugin, and by what pods reach. */
+/** bridge's VLANs on a real kernel: compared with the reference plugin, and tested by what pods reach. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
@@ -29,7 +29,7 @@ const vlans = (of = bed) => of.node.json<PortVlans[]>("bridge", ["-j", "vlan", "
 const vlansOf = async (port: string) => (await vlans()).find(({ ifname }) => ifname === port)?.vlans;
 
 describeWhere(!canFilter)("a kernel whose bridges cannot filter VLANs", () => {
-  test.each([{ vlan: 100 }, { vlanTrunk: [{ id: 200 }] }])("is told for %j, and nothing is left", async (more) => {
+  test.each([{ vlan: 100 }, { vlanTrunk: [{ id: 200 }] }])("fails ADD for %j, and nothing is left", async (more) => {
     const before = await bed.state();
     expect(await bridge("ADD", conf(more))).toMatchObject({
       status: 1,
@@ -38,7 +38,7 @@ describeWhere(!canFilter)("a kernel whose bridges cannot filter VLANs", () => {
     expect(await bed.state()).toEqual(before);
   });
 
-  test("is told by STATUS as soon as there is a bridge to see it by", async () => {
+  test("fails STATUS once a bridge exists to test it on", async () => {
     expect(await bridge("STATUS", conf({ vlan: 100 }))).toMatchObject({ status: 0 });
     await bed.node.succeed("ip", ["link", "add", "cni0", "type", "bridge"]);
     expect(await bridge("STATUS", conf())).toMatchObject({ status: 0 });
@@ -75,18 +75,18 @@ describeWhere(canFilter)("VLANs", () => {
   const BOTH = [true, true];
   const NEITHER = [false, false];
 
-  describe("equal the reference's", () => {
+  describe("are the same as the reference's", () => {
     const CONFIGURATIONS: Record<string, object> = {
       "one VLAN": { vlan: 100 },
-      "one VLAN beside the default": { vlan: 100, preserveDefaultVlan: true },
+      "one VLAN and the default": { vlan: 100, preserveDefaultVlan: true },
       "the default VLAN": { vlan: 1 },
       "a trunk": { vlanTrunk: [{ id: 200 }, { minID: 300, maxID: 302 }] },
-      "a trunk beside the default": { vlanTrunk: [{ id: 200 }], preserveDefaultVlan: true },
+      "a trunk and the default": { vlanTrunk: [{ id: 200 }], preserveDefaultVlan: true },
       "a trunk and the VLAN of its untagged frames": { vlan: 100, vlanTrunk: [{ minID: 200, maxID: 202 }] },
       "an empty trunk": { vlanTrunk: [] },
       "no VLAN, without the default": { vlan: 0, preserveDefaultVlan: false },
       "a gateway": { vlan: 100, isDefaultGateway: true, mtu: 1400 },
-      "a gateway beside the default": { vlan: 100, isGateway: true, preserveDefaultVlan: true },
+      "a gateway and the default": { vlan: 100, isGateway: true, preserveDefaultVlan: true },
       "a trunk's gateway": { vlanTrunk: [{ id: 200 }], isGateway: true },
     };
 
@@ -120,7 +120,7 @@ describeWhere(canFilter)("VLANs", () => {
       }
     }
 
-    /** What is made in another order has another place, and random names differ. */
+    /** Ignores the order of creation and random names. */
     function normalised(state: object): unknown {
       const text = JSON.stringify(state, (key, value) => (key === "output" ? undefined : value))
         .replace(/"([0-9a-f]{2}:){5}[0-9a-f]{2}"/g, '"MAC"')
@@ -137,7 +137,7 @@ describeWhere(canFilter)("VLANs", () => {
       expect(await observe(OURS, conf(more))).toEqual(await observe(REFERENCE, conf(more)));
     });
 
-    test("but for a VLAN that the trunk names too, which stays the untagged one", async () => {
+    test("differ only if the trunk includes the untagged VLAN: it stays untagged", async () => {
       const { port } = await attach("a", { vlan: 100, vlanTrunk: [{ minID: 99, maxID: 101 }] });
       expect(await vlansOf(port)).toEqual([
         { vlan: 99 },
@@ -147,7 +147,7 @@ describeWhere(canFilter)("VLANs", () => {
     });
   });
 
-  test("part pods from each other, and each VLAN has its gateway", async () => {
+  test("separate pods from each other, and each VLAN has its gateway", async () => {
     const own = { isDefaultGateway: true, vlan: 100 };
     const [first, second] = [await attach("a", own), await attach("b", own)];
     const other = await attach("c", {
@@ -159,14 +159,14 @@ describeWhere(canFilter)("VLANs", () => {
     expect(await reaches(plain, first)).toEqual(NEITHER);
     for (const gateway of ["10.22.0.1", "fd00:22::1"]) expect(await first.inside.pings(gateway), gateway).toBe(true);
     for (const gateway of ["10.23.0.1", "fd00:23::1"]) expect(await other.inside.pings(gateway), gateway).toBe(true);
-    // Not on the bridge, but through the node, which routes between them.
+    // Not on the bridge, but through the node, which routes between the two.
     expect(await reaches(first, other)).toEqual(BOTH);
     await bed.node.succeed("sysctl", ["-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"]);
     expect(await reaches(first, other)).toEqual(NEITHER);
     expect(await reaches(first, second)).toEqual(BOTH);
   });
 
-  test("come to a trunk's pod with their tags", async () => {
+  test("reach a trunk's pod with their tags", async () => {
     const [access, other] = [await attach("a", { vlan: 100 }), await attach("b", { vlan: 200 })];
     const trunk = await attach("c", { vlanTrunk: [{ minID: 100, maxID: 110 }], ipam: {} });
     await trunk.inside.succeed("ip", ["link", "add", "link", "eth0", "name", "eth0.100", "type", "vlan", "id", "100"]);
@@ -176,7 +176,7 @@ describeWhere(canFilter)("VLANs", () => {
     expect(await trunk.inside.pings(other.addresses[0] ?? "", 1)).toBe(false);
   });
 
-  test("are filtered on a bridge that was there before, whose other pods stay together", async () => {
+  test("are filtered on a bridge that existed before, and its other pods still reach each other", async () => {
     const [first, second] = [await attach("a"), await attach("b")];
     expect(await reaches(first, second)).toEqual(BOTH);
     const own = await attach("c", { vlan: 100 });
@@ -185,22 +185,22 @@ describeWhere(canFilter)("VLANs", () => {
   });
 
   test.each([
-    ["nothing", "true", 0],
-    ["a VLAN taken from the port", "bridge vlan del dev PORT vid 100", 1],
-    ["a tag on its frames", "bridge vlan add dev PORT vid 100", 1],
-    ["a VLAN of the trunk", "bridge vlan del dev PORT vid 202", 1],
-    ["filtering switched off", "ip link set cni0 type bridge vlan_filtering 0", 1],
-    ["the gateway's device", "ip link del cni0.100", 1],
-    ["the gateway's device being down", "ip link set cni0.100 down", 1],
-    ["the gateway's address", "ip address flush dev cni0.100", 1],
-    ["a VLAN more", "bridge vlan add dev PORT vid 300", 0],
-  ])("CHECK finds out about %s", async (_name, command, status) => {
+    ["no damage", "true", 0],
+    ["a VLAN removed from the port", "bridge vlan del dev PORT vid 100", 1],
+    ["a tag on the port's frames", "bridge vlan add dev PORT vid 100", 1],
+    ["a removed VLAN of the trunk", "bridge vlan del dev PORT vid 202", 1],
+    ["VLAN filtering switched off", "ip link set cni0 type bridge vlan_filtering 0", 1],
+    ["a missing gateway device", "ip link del cni0.100", 1],
+    ["a gateway device that is down", "ip link set cni0.100 down", 1],
+    ["a missing gateway address", "ip address flush dev cni0.100", 1],
+    ["an additional VLAN", "bridge vlan add dev PORT vid 300", 0],
+  ])("CHECK returns the right status with %s", async (_name, command, status) => {
     const pod = await attach("a", { vlan: 100, vlanTrunk: [{ minID: 200, maxID: 202 }], isGateway: true });
     await bed.node.succeed("sh", ["-c", command.replace("PORT", pod.port)]);
     expect(await bridge("CHECK", pod.configuration, pod.options)).toMatchObject({ status });
   });
 
-  test("and their gateway go with an ADD that fails, unless others use them", async () => {
+  test("and their gateway are removed after a failed ADD unless other pods use them", async () => {
     const refused = conf({
       ...{ vlan: 100, isGateway: true },
       ipam: { ...DUAL, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] },
@@ -214,7 +214,7 @@ describeWhere(canFilter)("VLANs", () => {
     expect(await bed.state()).toEqual(before);
   });
 
-  test("share one gateway among many ADDs at once, ours and the reference's", async () => {
+  test("share one gateway among many concurrent ADDs of weft and the reference", async () => {
     const configuration = conf({ vlan: 100, isDefaultGateway: true });
     const theirs = await attach("theirs", { vlan: 100, isDefaultGateway: true }, REFERENCE);
     const pods = await bed.emptyPods(8);
@@ -230,7 +230,7 @@ describeWhere(canFilter)("VLANs", () => {
     expect(await bed.node.succeed("ip", ["address", "show", "dev", "cni0.100"])).toContain("inet 10.22.0.1/24");
   });
 
-  test("have their gateway made once by many ADDs at once", async () => {
+  test("get one gateway from many concurrent ADDs", async () => {
     const configuration = conf({ vlan: 100, isDefaultGateway: true });
     const pods = await bed.emptyPods(8);
     const answers = await Promise.all(

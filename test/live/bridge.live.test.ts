@@ -1,4 +1,7 @@
-/** bridge with host-local on a real kernel: by what pods can do; beside the reference it is shown in test/differential. */
+/**
+ * bridge with host-local on a real kernel, tested by what pods can do. test/differential compares it with the
+ * reference.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
@@ -22,7 +25,7 @@ afterEach(() => bed.close());
 const bridge = (verb: string, input: unknown, options = {}) => bed.call(OURS, "bridge", verb, input, options);
 const withResult = (configuration: object, { json }: Answer) => ({ ...configuration, prevResult: json });
 
-test("the reference deletes what we added, and we what it added", async () => {
+test("weft and the reference delete each other's attachments", async () => {
   const configuration = conf({ isDefaultGateway: true });
   for (const [adder, deleter] of [
     [OURS, REFERENCE],
@@ -38,7 +41,7 @@ test("the reference deletes what we added, and we what it added", async () => {
 });
 
 describe("a pod", () => {
-  test("reaches its gateway and another pod, IPv4 and IPv6, from the moment ADD returns", async () => {
+  test("reaches its gateway and another pod by IPv4 and IPv6 as soon as ADD returns", async () => {
     const other = await bed.anotherPod("other");
     const configuration = conf({ isDefaultGateway: true, ipam: DUAL });
     expect(await bridge("ADD", configuration)).toMatchObject({ status: 0 });
@@ -56,13 +59,13 @@ describe("a pod", () => {
     expect(ports).toMatchObject([{ hairpin: true }]);
   });
 
-  test("has a host end that is marked with its owner", async () => {
+  test("has a host end marked with its owner", async () => {
     await bridge("ADD", conf());
     const links = await bed.node.json<{ ifname: string; ifalias?: string }[]>("ip", ["-j", "link", "show"]);
     expect(links.find(({ ifname }) => ifname.startsWith("veth"))?.ifalias).toBe("cni:net/c1/eth0");
   });
 
-  test("leaves its subnet under the host's address with ipMasq, and only that", async () => {
+  test("with ipMasq has the host's address outside its subnet, and its own inside", async () => {
     const outside = await bed.anotherPod("outside");
     await bed.node.succeed("ip", [
       "link",
@@ -96,7 +99,7 @@ describe("a pod", () => {
 });
 
 describe("DEL", () => {
-  test("twice succeeds, with nothing printed", async () => {
+  test("succeeds twice without output", async () => {
     await bridge("ADD", conf());
     for (let turn = 1; turn <= 2; turn++)
       expect(await bridge("DEL", conf())).toEqual({ status: 0, output: "", json: undefined });
@@ -106,7 +109,7 @@ describe("DEL", () => {
     ["is empty", ""],
     ["is gone", "/run/netns/weft-test-nobody"],
     ["has become a plain file", "/etc/passwd"],
-  ])("frees the address and the host's end when CNI_NETNS %s", async (_name, netns) => {
+  ])("releases the address and the host's end if CNI_NETNS %s", async (_name, netns) => {
     await bridge("ADD", conf({ ipMasq: true, isGateway: true }));
     expect(await bridge("DEL", conf({ ipMasq: true, isGateway: true }), { netns })).toMatchObject({ status: 0 });
     expect(await bed.reservations()).toBe("");
@@ -115,7 +118,7 @@ describe("DEL", () => {
   });
 });
 
-describe("a failed ADD leaves everything as it was", () => {
+describe("a failed ADD changes nothing", () => {
   const FULL = {
     type: "host-local",
     ranges: [[{ subnet: "10.22.0.0/24", rangeStart: "10.22.0.2", rangeEnd: "10.22.0.2" }]],
@@ -124,22 +127,22 @@ describe("a failed ADD leaves everything as it was", () => {
   test.each([
     ["an exhausted range", { ipam: FULL }, "c2", 11, /no IP addresses available in range set/],
     [
-      "a route that cannot be",
+      "an impossible route",
       { ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] } },
       "c2",
       999,
       /ip route prepend 10\.99\.0\.0\/16 via 198\.51\.100\.9/,
     ],
-    ["the same attachment again", {}, "c1", 4, /interface eth0 already exists/],
+    ["the same attachment a second time", {}, "c1", 4, /interface eth0 already exists/],
     [
-      "another gateway on the bridge",
+      "another gateway address on the bridge",
       { isGateway: true, ipam: { type: "host-local", ranges: [[{ subnet: "10.23.0.0/24" }]] } },
       "c2",
       7,
       /"cni0" already has an IP address different from 10\.23\.0\.1\/24/,
     ],
-    ["an IPAM plugin that is not there", { ipam: { type: "nobody" } }, "c2", 7, /failed to find plugin "nobody"/],
-    ["a bridge that is no bridge", { bridge: "lo" }, "c2", 7, /lo already exists and is not a bridge/],
+    ["a missing IPAM plugin", { ipam: { type: "nobody" } }, "c2", 7, /failed to find plugin "nobody"/],
+    ["a device that is not a bridge", { bridge: "lo" }, "c2", 7, /lo already exists and is not a bridge/],
   ])("%s", async (_name, more, containerId, code, message) => {
     const other = await bed.anotherPod("other");
     await bridge("ADD", conf({ isGateway: true, ipam: FULL }));
@@ -151,7 +154,7 @@ describe("a failed ADD leaves everything as it was", () => {
     expect(await other.inside.json("ip", ["-j", "link", "show"])).toHaveLength(1);
   });
 
-  test("even where the bridge was made for it", async () => {
+  test("even if it made the bridge", async () => {
     const before = await bed.state();
     const answer = await bridge(
       "ADD",
@@ -170,9 +173,9 @@ describe("CHECK", () => {
     ["the pod's interface", ["pod", "ip link del eth0"], 1],
     ["the pod's address", ["pod", "ip address flush dev eth0"], 1],
     ["the default route", ["pod", "ip route del default"], 1],
-    ["an MTU that the pod has lowered", ["pod", "ip link set eth0 mtu 1300"], 0],
-    ["the host's end being up", ["node", "ip link set $(ls /sys/class/net | grep veth) down"], 1],
-    ["the port of the bridge", ["node", "ip link set $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) nomaster"], 1],
+    ["the pod's MTU", ["pod", "ip link set eth0 mtu 1300"], 0],
+    ["the state of the host's end", ["node", "ip link set $(ls /sys/class/net | grep veth) down"], 1],
+    ["the bridge's port", ["node", "ip link set $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) nomaster"], 1],
     [
       "hairpin mode",
       ["node", "bridge link set dev $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) hairpin off"],
@@ -180,7 +183,7 @@ describe("CHECK", () => {
     ],
     ["the gateway's address", ["node", "ip address flush dev cni0"], 1],
     ["the reservation", ["node", "rm /var/lib/cni/networks/net/10.22.0.2"], 1],
-  ] as const)("with %s changed", async (_name, [where, command], status) => {
+  ] as const)("returns the right status with %s changed", async (_name, [where, command], status) => {
     const added = await bridge("ADD", configuration);
     if (where !== undefined && command !== undefined) {
       const script = command.replace(
@@ -193,7 +196,7 @@ describe("CHECK", () => {
   });
 });
 
-test("CHECK takes another way of the default route, where the result states no gateway", async () => {
+test("CHECK accepts a default route by another gateway if the result has no gateway", async () => {
   const configuration = conf({
     isGateway: true,
     ipam: { ...IPAM, routes: [{ dst: "0.0.0.0/0" }, { dst: "10.99.0.0/16" }] },
@@ -206,7 +209,7 @@ test("CHECK takes another way of the default route, where the result states no g
   expect(await bridge("CHECK", withResult(configuration, added))).toMatchObject({ status: 1 });
 });
 
-test("CHECK behind tuning, which has changed the MTU, passes", async () => {
+test("CHECK succeeds after tuning has changed the MTU", async () => {
   const configuration = conf({ isGateway: true, mtu: 1450 });
   const added = await bridge("ADD", configuration);
   const tuning = { cniVersion: configuration.cniVersion, name: "net", type: "tuning", mtu: 1400 };
@@ -215,11 +218,13 @@ test("CHECK behind tuning, which has changed the MTU, passes", async () => {
   expect(await bridge("CHECK", withResult(configuration, tuned))).toMatchObject({ status: 0 });
 });
 
-describe("a bridge that was there before", () => {
+describe("an existing bridge", () => {
   const macOf = async () =>
     (await bed.node.json<{ address: string }[]>("ip", ["-j", "link", "show", "cni0"]))[0]?.address;
   const told = ({ json }: Answer) => json.interfaces[0]?.mac;
-  /** Its first octets are the lowest of all ports': a bridge whose MAC is not pinned takes it. */
+  /**
+   * Adds a port with a lower hardware address than any other. A bridge whose address is not set takes the lowest one.
+   */
   const plugLowest = () =>
     bed.node.succeed("sh", [
       "-c",
@@ -230,7 +235,7 @@ describe("a bridge that was there before", () => {
     await bed.node.succeed("sh", ["-c", "ip link add cni0 type bridge && ip link set cni0 up"]);
   });
 
-  test("keeps the MAC that the result tells, whichever ports come and go", async () => {
+  test("keeps the hardware address in the result when ports are added and removed", async () => {
     const configuration = conf({ isGateway: true });
     const added = await bridge("ADD", configuration);
     expect(told(added)).toBe(await macOf());
@@ -242,7 +247,7 @@ describe("a bridge that was there before", () => {
     expect(await macOf()).toBe(told(added));
   });
 
-  test("has the MAC that all of many ADDs at once tell", async () => {
+  test("has the hardware address that all of many concurrent ADDs report", async () => {
     const configuration = conf({ isGateway: true });
     const pods = await bed.emptyPods(12);
     const options = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
@@ -255,7 +260,7 @@ describe("a bridge that was there before", () => {
       });
   });
 
-  test("without a gateway has a MAC that follows its ports: the result states the current one, and CHECK does not compare it", async () => {
+  test("without a gateway has its ports' lowest hardware address: the result has the current one, and CHECK does not compare it", async () => {
     const configuration = conf({ isGateway: false });
     const added = await bridge("ADD", configuration);
     expect(told(added)).toBe(await macOf());
@@ -265,11 +270,11 @@ describe("a bridge that was there before", () => {
   });
 });
 
-describe("many calls at once", () => {
+describe("many concurrent calls", () => {
   const configuration = conf({ isDefaultGateway: true, ipMasq: true });
   const COUNT = 24;
 
-  test("give each pod an address of its own on one bridge, and DELs free them all", async () => {
+  test("give each pod its own address on one bridge, and DELs release all", async () => {
     const pods = await bed.emptyPods(COUNT);
     const options = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
     const added = await Promise.all(options.map((option) => bridge("ADD", configuration, option)));
@@ -283,7 +288,7 @@ describe("many calls at once", () => {
     expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toContain("10.22.0.");
   });
 
-  test("of ours and the reference's share one range without giving an address twice", async () => {
+  test("of weft and the reference share one range, and no address is assigned twice", async () => {
     const plain = conf({ isDefaultGateway: true });
     const pods = await bed.emptyPods(COUNT);
     const calls = pods.map(
@@ -360,7 +365,7 @@ test("GC removes what no valid attachment owns, and nothing of another network",
   ]);
 });
 
-test("STATUS is good while addresses can be had, and 50 when IPAM is missing", async () => {
+test("STATUS succeeds while addresses are available, and returns code 50 if the IPAM plugin is missing", async () => {
   expect(await bridge("STATUS", conf())).toMatchObject({ status: 0, output: "" });
   expect(await bridge("STATUS", conf({ ipam: { type: "nobody" } }))).toMatchObject({ status: 1, json: { code: 50 } });
 });

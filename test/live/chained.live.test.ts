@@ -1,6 +1,6 @@
 /**
- * Two nodes without weftd, joined by the chained executables alone: the peers stand in their configuration. What they leave
- * in the kernel is read back with iproute2, and tried with packets.
+ * Two nodes without weftd, connected by the chained executables alone: their configuration names the peers. iproute2
+ * reads back the kernel's state, and packets test it.
  */
 import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -18,7 +18,10 @@ type Backend = (typeof BACKENDS)[number];
 
 const macOf = (number: number) => `0a:00:00:00:00:0${number}`;
 
-/** Node `number` has 192.0.2.<number>, 2001:db8::<number>, and the pod subnets 10.244.<number>.0/24 and fd00:<number>::/64. */
+/**
+ * Node `number` has 192.0.2.<number>, 2001:db8::<number>, and the pod subnets 10.244.<number>.0/24 and
+ * fd00:<number>::/64.
+ */
 class Node {
   readonly number: number;
   readonly namespace: Namespace;
@@ -44,7 +47,7 @@ class Node {
     return new Node(number, namespace, inside, pod, inPod);
   }
 
-  /** Where forwarding is on, as weftd sees to it. */
+  /** Enables forwarding, as weftd does. */
   async forward(): Promise<void> {
     await this.inside.succeed("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
   }
@@ -83,7 +86,10 @@ class Node {
     };
   }
 
-  /** What iproute2 sees of the way to other nodes, without what the kernel makes by itself. */
+  /**
+   * The routes, devices and entries for other nodes as iproute2 shows them, without those that the kernel makes by
+   * itself.
+   */
   async dataPath() {
     const list = <T>(tool: string, ...args: string[]) => this.inside.json<T[]>(tool, ["-j", ...args]);
     const isOurs = ({ dev, ifname }: { dev?: string; ifname?: string }) => `${dev ?? ifname}`.startsWith("flannel");
@@ -143,25 +149,25 @@ async function join2(backend: Backend): Promise<void> {
 const WAY = { "host-gw": "192.0.2.2 dev eth0", vxlan: "10.244.2.0 dev flannel.1 onlink" } as const;
 const DAMAGE_TO_VXLAN = [
   ["the removed device", "ip link del flannel.1"],
-  ["the device that was set down", "ip link set flannel.1 down"],
-  ["another hardware address of the device", "ip link set flannel.1 address 0a:00:00:00:00:99"],
-  ["another MTU of the device", "ip link set flannel.1 mtu 1000"],
+  ["the device set down", "ip link set flannel.1 down"],
+  ["a changed hardware address of the device", "ip link set flannel.1 address 0a:00:00:00:00:99"],
+  ["a changed MTU of the device", "ip link set flannel.1 mtu 1000"],
   ["a removed address of the device", "ip address flush dev flannel.1"],
   ["a removed neighbour", "ip neigh del 10.244.2.0 dev flannel.1"],
-  ["a neighbour of another hardware address", "ip neigh replace 10.244.2.0 lladdr 0a:00:00:00:00:98 dev flannel.1"],
+  ["a changed neighbour entry", "ip neigh replace 10.244.2.0 lladdr 0a:00:00:00:00:98 dev flannel.1"],
   ["a removed forwarding entry", "bridge fdb del 0a:00:00:00:00:02 dev flannel.1"],
   [
-    "a forwarding entry led elsewhere",
+    "a forwarding entry to another node",
     "bridge fdb replace 0a:00:00:00:00:02 dev flannel.1 dst 192.0.2.9 self permanent",
   ],
   [
-    "a forwarding entry by another port",
+    "a forwarding entry with another port",
     "bridge fdb replace 0a:00:00:00:00:02 dev flannel.1 dst 192.0.2.2 port 4789 self permanent",
   ],
 ];
 
 describe.each(BACKENDS)("%s", (backend) => {
-  test("pods of both nodes reach each other by IPv4 and IPv6, under their own addresses", async () => {
+  test("pods of both nodes reach each other by IPv4 and IPv6, with their own addresses", async () => {
     expect(await first.inPod.pings(second.address(4), 1)).toBe(false);
     await join2(backend);
     await second.inPod.listen(7007);
@@ -186,10 +192,10 @@ describe.each(BACKENDS)("%s", (backend) => {
   test.each([
     ["a removed route", "ip route del 10.244.2.0/24"],
     ["a removed IPv6 route", "ip -6 route del fd00:2::/64"],
-    ["a route led elsewhere", "ip route change 10.244.2.0/24 via 192.0.2.9 dev eth0 proto 119"],
+    ["a route with another gateway", "ip route change 10.244.2.0/24 via 192.0.2.9 dev eth0 proto 119"],
     ["a narrowed route", `ip route change 10.244.2.0/24 via ${WAY[backend]} proto 119 mtu 800`],
     ...(backend === "vxlan" ? DAMAGE_TO_VXLAN : []),
-  ])("%s is told by CHECK and put right by ADD", async (_name, command) => {
+  ])("CHECK reports %s, and ADD repairs it", async (_name, command) => {
     await join2(backend);
     const whole = comparable(await first.dataPath());
     const peers = [second.asPeer()];
@@ -202,7 +208,7 @@ describe.each(BACKENDS)("%s", (backend) => {
   });
 });
 
-/** Without indexes, which a device that is made again has new, and in one order. */
+/** Sorted, and without indexes, since a new device has a new index. */
 function comparable(dataPath: Awaited<ReturnType<Node["dataPath"]>>): unknown {
   const text = JSON.stringify(dataPath, (key, value) => (key === "ifindex" ? undefined : value));
   const lists = JSON.parse(text) as Record<string, object[]>;
@@ -211,7 +217,7 @@ function comparable(dataPath: Awaited<ReturnType<Node["dataPath"]>>): unknown {
   );
 }
 
-test("vxlan leaves what flannel would, under our route protocol", async () => {
+test("vxlan makes what flannel would, with weft's route protocol", async () => {
   await join2("vxlan");
   const { devices, routes, neighbours, forwarding } = await first.dataPath();
   expect(devices).toMatchObject([
@@ -249,9 +255,9 @@ test("vxlan leaves what flannel would, under our route protocol", async () => {
   ]);
 });
 
-test("vxlan takes over what flannel left, without a moment in which the peer is not reached", async () => {
+test("vxlan adopts flannel's device, and the peer stays reachable at every moment", async () => {
   await second.chained("vxlan", "ADD", [first.asPeer()]);
-  // As flannel's own dumps have it: no alias, a link-local address, routes of protocol boot.
+  // As in dumps of flannel's nodes: no alias, a link-local address, routes of protocol boot.
   const { name } = first.namespace;
   for (const command of [
     `link add flannel.1 address ${macOf(1)} mtu 1450 type vxlan id 1 dstport 8472 local 192.0.2.1 dev eth0 nolearning`,

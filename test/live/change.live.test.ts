@@ -1,4 +1,4 @@
-/** What may change under running pods: addresses, interface, MTU, VTEP MACs, Nodes. What still works goes on. */
+/** Changes under running pods: addresses, interfaces, MTU, VTEP MACs, Nodes. Unaffected connections continue. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Mode, type Node } from "./harness/cluster.ts";
@@ -42,7 +42,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
       status: { addresses: [{ type: "InternalIP", address }] },
     });
   const reached = () => eventually(async () => expect((await measureReach(cluster)).failures).toEqual([]), 10_000);
-  /** `to` is the address that `node` sends to for the pods of the other one. */
+  /** Waits until `node` sends packets for the other node's pods to the address `to`. */
   const leadsTo = (node: Node, to: string) =>
     eventually(async () => {
       if (mode === "host-gw") return expect([...(await cluster.peerRoutes(node)).values()]).toEqual([to]);
@@ -50,9 +50,9 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
       expect(fdb.map(({ dst }) => dst)).toEqual([to]);
     });
 
-  test("a node's address changes, the new one before the old one goes: no packet is lost", async () => {
+  test("no packet is lost if a node gets a new address before it loses the old one", async () => {
     const pings = new Pings(cluster, PING_MS, cleanup);
-    // As systemd has it: an address does not take those with it that came after it.
+    // As systemd sets it: the removal of a primary address keeps the secondary ones.
     await first.inside.succeed("sysctl", ["-qw", "net.ipv4.conf.eth0.promote_secondaries=1"]);
     await first.inside.succeed("ip", ["address", "add", "192.0.2.101/24", "dev", "eth0"]);
     await statusOf(first, "192.0.2.101");
@@ -70,7 +70,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     expect(lost).toBe(0);
   });
 
-  test("an address that is away for a moment, as DHCP has it, changes nothing", async () => {
+  test("an address that is removed and restored within a moment, as by DHCP, changes nothing", async () => {
     const before = await cluster.peerRoutes(second);
     await first.inside.succeed("ip", ["address", "del", "192.0.2.101/24", "dev", "eth0"]);
     await new Promise((resolve) => setTimeout(resolve, 300));
@@ -81,7 +81,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     expect(await cluster.peerRoutes(second)).toEqual(before);
   });
 
-  test("the address moves to another interface", async () => {
+  test("the data path follows an address to another interface", async () => {
     await cluster.plugInSecond(first);
     for (const [verb, name] of [
       ["del", "eth0"],
@@ -95,7 +95,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     await reached();
   });
 
-  test("the underlay's MTU changes, and the pods' with it", async () => {
+  test("the pods' MTU follows the underlay's", async () => {
     const overhead = mode === "vxlan" ? 50 : 0;
     for (const mtu of [1400, 1500]) {
       await first.inside.succeed("ip", ["link", "set", "eth1", "mtu", String(mtu)]);
@@ -107,7 +107,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     await reached();
   });
 
-  test("a Node that is deleted and created again has its routes back, and its own data path never went", async () => {
+  test("a Node that is deleted and created again gets its routes back, and keeps its own data path throughout", async () => {
     const annotations = { [`${FLANNEL}/backend-type`]: mode };
     const { spec, status } = (await cluster.api("GET", "/api/v1/nodes/n2")) as { spec: object; status: object };
     await cluster.api("DELETE", "/api/v1/nodes/n2");
@@ -127,14 +127,14 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
 
   if (mode === "host-gw") return;
 
-  test("a VTEP's MAC that somebody changes is put back, with all that hung on it", async () => {
+  test("weftd restores a changed VTEP MAC and all entries that depend on it", async () => {
     const { address } = (await device(first)) ?? { address: "" };
     await first.inside.succeed("ip", ["link", "set", "flannel.1", "address", "02:00:00:00:00:99"]);
     await eventually(async () => expect((await device(first))?.address).toBe(address));
     await reached();
   });
 
-  test("a peer's VTEP has another MAC: the new one is there before the old one goes", async () => {
+  test("a peer's new VTEP MAC is programmed before the old one is removed", async () => {
     const announce = (mac: string) => ({
       [`${FLANNEL}/kube-subnet-manager`]: "true",
       [`${FLANNEL}/backend-type`]: "vxlan",

@@ -1,4 +1,6 @@
-/** A network card that leaves encapsulated packets without a checksum: who finds it out, and what then works. */
+/**
+ * A network card that leaves encapsulated packets without a checksum: weftd detects it and switches the offload off.
+ */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Node } from "./harness/cluster.ts";
@@ -9,8 +11,8 @@ let cluster: Cluster;
 let nodes: readonly [Node, Node];
 
 /**
- * A datagram of the probe between the VTEPs 10.244.1.0 and 10.244.2.0 whose checksum nobody has filled in carries the sum
- * of its pseudo header (RFC 768) in that place, 56 bytes behind the outer UDP header's beginning.
+ * If a probe datagram between the VTEPs 10.244.1.0 and 10.244.2.0 has no filled-in checksum, the field holds the sum of
+ * the pseudo header (RFC 768), 56 bytes after the start of the outer UDP header.
  */
 function pseudoHeaderSum(): string {
   const words = [0x0af4, 0x0100, 0x0af4, 0x0200, 17, 8 + "weft".length];
@@ -29,10 +31,10 @@ afterAll(() => cleanup.run());
 const offload = async ({ inside }: Node) =>
   /tx-checksum-ip-generic: (on|off)/.exec(await inside.succeed("ethtool", ["-k", "flannel.1"]))?.[1];
 
-/** Seconds on a machine that has nothing else to do; each missed answer costs another ten. */
+/** The test takes seconds on an idle machine. Each lost answer adds ten. */
 const LIMIT_MS = 180_000;
 
-test("it is found out by both nodes, and the kernel fills in the checksums from then on", {
+test("both nodes detect it, and the kernel computes the checksums from then on", {
   timeout: LIMIT_MS + 10_000,
 }, async () => {
   await eventually(async () => expect(await Promise.all(nodes.map(offload))).toEqual(["off", "off"]), LIMIT_MS);
@@ -41,7 +43,7 @@ test("it is found out by both nodes, and the kernel fills in the checksums from 
   }
 });
 
-test("an Event says so", async () => {
+test("an Event reports it", async () => {
   await eventually(async () => {
     const { items } = (await cluster.api("GET", "/api/v1/events")) as { items: { reason: string; message: string }[] };
     const messages = items.flatMap(({ reason, message }) => (reason === "ChecksumOffloadBroken" ? [message] : []));
@@ -49,7 +51,7 @@ test("an Event says so", async () => {
   });
 });
 
-test("where a peer answers, the hardware goes on with it", async () => {
+test("the hardware offload stays on if a peer answers", async () => {
   const third = await cluster.addNode(3);
   await eventually(async () => {
     const { body } = await cluster.status(third, "/metrics");

@@ -1,4 +1,7 @@
-/** `weft cleanup` on a node with pods, a weftd that has run, and other programs' things: afterwards the node is as before. */
+/**
+ * `weft cleanup` on a node with pods, on which weftd ran, and with objects of other programs: afterwards the node is as
+ * before.
+ */
 import { once } from "node:events";
 import { copyFileSync, mkdirSync, readdirSync, realpathSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -11,7 +14,7 @@ import { OURS, REFERENCE } from "./harness/plugin-bed.ts";
 
 const FOREIGN_CONFLIST = "99-other.conflist";
 
-/** Other programs' devices, routes, rules, files: of some of them weft's own names are a part. */
+/** Other programs' devices, routes, rules and files. Some of their names contain weft's own names. */
 async function furnish(machine: Machine): Promise<void> {
   await shell(
     machine,
@@ -47,10 +50,10 @@ async function furnish(machine: Machine): Promise<void> {
 
 const bin = ({ stateDir }: Machine) => `${stateDir}/bin`;
 
-/** All that the kernel, the runtime's folders and weft's places hold. */
+/** Everything in the kernel, in the runtime's folders and in weft's paths. */
 async function dump(machine: Machine): Promise<unknown> {
   const { inside, confDir } = machine;
-  // What the kernel still probes for duplicates changes by itself.
+  // The kernel changes addresses by itself while it checks them for duplicates.
   await shell(machine, 'until [ -z "$(ip -o -6 address show tentative)" ]; do sleep 0.1; done');
   const links = await inside.json<{ ifname: string; ifalias?: string; master?: string; operstate: string }[]>("ip", [
     ...["-j", "link", "show"],
@@ -62,12 +65,12 @@ async function dump(machine: Machine): Promise<unknown> {
     addresses: (await lines("ip", "-o", "address", "show"))
       .map((line) => line.replace(/^\d+:| valid_lft.*/g, "").trim())
       .sort(),
-    // What the kernel has asked itself meanwhile is no route of anybody's.
+    // The kernel itself added these routes meanwhile.
     routes: (await lines("ip", "-4", "route", "show", "table", "all")).concat(
       (await lines("ip", "-6", "route", "show", "table", "all")).filter((line) => !/anycast|expires/.test(line)),
     ),
     rules: await lines("ip", "rule"),
-    // Counters count on.
+    // Counters increase.
     ruleset: (await inside.succeed("nft", ["-s", "list", "ruleset"])).replace(
       /counter packets \d+ bytes \d+/g,
       "counter",
@@ -110,7 +113,7 @@ describe.concurrent.each<[Mode, Families]>([
   });
   afterAll(() => cleanup.run());
 
-  test("while weftd lives, and while pods hang on weft, nothing is touched", async () => {
+  test("cleanup changes nothing while weftd runs or pods depend on weft", async () => {
     const whole = await dump(node);
     const alive = await weft("--pods");
     expect(alive).toMatchObject({
@@ -144,7 +147,7 @@ describe.concurrent.each<[Mode, Families]>([
     expect(sockless(await dump(node))).toEqual(sockless(whole));
   });
 
-  test("the node is as it was before weft came", async () => {
+  test("cleanup restores the state that the node had before weft", async () => {
     const { status, stdout, stderr } = await weft("--pods", "-o", "json");
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(JSON.parse(stdout)).toMatchObject({ changed: true, failures: [], weftdLives: false });
@@ -156,7 +159,7 @@ describe.concurrent.each<[Mode, Families]>([
     );
   });
 
-  test("weft comes back on the same node", async () => {
+  test("weft can be installed again on the same node", async () => {
     await node.inside.succeed(`${OURS}/weft`, ["install", bin(node)]);
     cluster.restartWeftd(node);
     await cluster.ready(node);
@@ -167,7 +170,7 @@ describe.concurrent.each<[Mode, Families]>([
   });
 });
 
-test("a cleanup that failed in part is finished by the next, in the places that the conflist names", async () => {
+test("a second cleanup finishes a partly failed one, at the paths that the conflist names", async () => {
   const cleanup = new Cleanup();
   const cluster = await Cluster.start("host-gw", cleanup);
   try {
@@ -220,7 +223,7 @@ test("a cleanup that failed in part is finished by the next, in the places that 
   }
 });
 
-test("what weftd put out of use comes back with --restore, and its rules in iptables-legacy go", async () => {
+test("--restore restores what weftd disabled, and removes its rules in iptables-legacy", async () => {
   const cleanup = new Cleanup();
   const cluster = await Cluster.start("host-gw", cleanup);
   try {

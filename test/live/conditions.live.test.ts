@@ -1,4 +1,4 @@
-/** What an operator is told of a single peer's trouble, and that it costs this node nothing. */
+/** How weftd reports a problem with a single peer, and that the problem has no effect on this node. */
 import { afterEach, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Mode, type Node } from "./harness/cluster.ts";
@@ -30,7 +30,7 @@ const metrics = async ({ inside }: Node) => (await inside.ask("http://127.0.0.1:
 const events = async (cluster: Cluster) =>
   ((await cluster.api("GET", "/api/v1/namespaces/default/events")) as { items: object[] }).items;
 
-test("host-gw: a peer off the link, and one that the kernel refuses, have their names told", async () => {
+test("host-gw: reports by name a peer off the link and a peer that the kernel rejects", async () => {
   const [cluster, node] = await start("host-gw");
   await addNode(cluster, 8, "192.0.2.255");
   await addNode(cluster, 9, "198.51.100.9");
@@ -59,7 +59,7 @@ test("host-gw: a peer off the link, and one that the kernel refuses, have their 
   await eventually(async () => expect((await cluster.readyz(node)).body).not.toContain("[!]"));
 });
 
-test("auto: strict reverse path filtering is told with its remedy, which helps", async () => {
+test("auto: reports strict reverse path filtering with a remedy that works", async () => {
   const [cluster, node] = await start("auto");
   expect((await cluster.readyz(node)).body).not.toContain("rp_filter");
   await node.inside.succeed("sysctl", ["-qw", "net.ipv4.conf.eth0.rp_filter=1"]);

@@ -1,6 +1,6 @@
 /**
- * weftd with three controllers more: one that throws, one that hangs, and one that keeps a file and a route. Each is a
- * function in a list; nothing of weftd knows of them.
+ * weftd with three additional controllers: one throws, one hangs, and one maintains a file and a route. Each is a
+ * function in a list, without any change to weftd.
  */
 import { join } from "node:path";
 import type { ControllerFactory } from "../../daemon/controllers/context.ts";
@@ -29,7 +29,7 @@ const hanging: ControllerFactory = ({ sources }) => ({
   run: () => new Promise(() => undefined),
 });
 
-/** Subscribes to Nodes, and to the kernel's routes. */
+/** Subscribes to Nodes and to the kernel's routes. */
 const keeping: ControllerFactory = ({ sources, drivers, newGate, options }) => {
   const controller: Controller<readonly string[], Observation> = {
     name: "keeping",
@@ -62,5 +62,5 @@ process.once("SIGTERM", () => stopping.abort());
 const log = openLog(options.logLevel, options.nodeName);
 await runWeftd(options, log, stopping.signal, [throwing, hanging, keeping, ...CONTROLLERS]);
 log.info("stopped");
-// The pass that hangs keeps nothing alive, but what it waits for might.
+// The hanging pass keeps the process alive through what it waits for.
 process.exit(0);

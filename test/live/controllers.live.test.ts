@@ -1,4 +1,7 @@
-/** weftd beside controllers that throw, hang, and keep things of their own: in a real kernel, without Kubernetes. */
+/**
+ * weftd with additional controllers that throw, hang, or maintain their own objects: in a real kernel, without
+ * Kubernetes.
+ */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -24,7 +27,7 @@ const get = (path: string) =>
     "-e",
     `fetch("http://127.0.0.1:9468${path}").then(async (answer) => console.log(await answer.text()))`,
   ]);
-/** Time until what `damage` removes is back, in milliseconds. */
+/** Time until the object that `damage` removes is restored, in milliseconds. */
 async function timeToRepair(damage: readonly string[], isBack: () => Promise<void>): Promise<number> {
   await inside.succeed("ip", damage);
   const beganMs = Date.now();
@@ -48,7 +51,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-test("the others program, repair at their speed, and the new one keeps what it wants", async () => {
+test("the other controllers program and repair at normal speed, and the new one maintains its objects", async () => {
   await eventually(async () => expect(await routes(119)).toEqual(["10.244.2.0/24"]));
   await eventually(async () => expect(await routes(99)).toEqual(["198.51.100.0/24"]));
   expect(readFileSync(`${folder}/run/peers`, "utf8")).toBe("n2");
@@ -59,11 +62,11 @@ test("the others program, repair at their speed, and the new one keeps what it w
     times.push(await timeToRepair(["route", "del", "10.244.2.0/24"], peer));
     times.push(await timeToRepair(["route", "del", "198.51.100.0/24"], own));
   }
-  process.stdout.write(`time to repair beside a controller that hangs: ${times.join(", ")} ms\n`);
+  process.stdout.write(`time to repair with a hanging controller: ${times.join(", ")} ms\n`);
   expect(Math.min(...times)).toBeLessThan(100 * PATIENCE);
 });
 
-test("each is shown with its state", async () => {
+test("/readyz and the metrics show each controller's state", async () => {
   const readyz = await get("/readyz");
   expect(readyz).toMatch(/^\[!\] controller throwing: failing: it never works; next attempt in /m);
   expect(readyz).toMatch(/^\[\+\] controller (keeping|peers): (idle|running), \d+ passes/m);
@@ -82,7 +85,7 @@ test("each is shown with its state", async () => {
   });
 });
 
-test("a process that a plan names runs, comes back, and ends with weftd", async () => {
+test("a process named by a plan is started, restarted after its end, and ended with weftd", async () => {
   const pids = () => [...weftd.output.matchAll(/"process":"sleeper".*"pid":(\d+)/g)].map(([, pid]) => Number(pid));
   const isAlive = (pid: number) => existsSync(`/proc/${pid}`);
   expect(pids()).toHaveLength(1);

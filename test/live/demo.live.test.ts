@@ -1,4 +1,4 @@
-/** The demo as a program: its numbers and exit status, and that nothing outlives it, however it ends. */
+/** The demo as a program: its figures and exit status. No namespace, file or process remains, however it ends. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
@@ -12,7 +12,7 @@ import { eventually } from "./harness/process.ts";
 
 const SMALL = ["--nodes", "2", "--pods", "1", "--mode", "vxlan"];
 
-/** Those of the test; one that fails leaves them running. */
+/** The test's demos. A failed test leaves them running. */
 const demos: Demo[] = [];
 
 class Demo {
@@ -20,7 +20,7 @@ class Demo {
   output = "";
   readonly #ended: Promise<unknown>;
 
-  /** `runner` is a program that becomes the demo. */
+  /** `runner` is a program that executes the demo. */
   constructor(args: readonly string[], runner: readonly string[] = []) {
     const [file = "", ...rest] = [...runner, process.execPath, "test/demo/main.ts", ...args];
     this.#child = spawn(file, rest, { stdio: ["ignore", "pipe", "pipe"] });
@@ -50,7 +50,9 @@ class Demo {
     return this.#child.exitCode;
   }
 
-  /** Namespaces and folders that bear its number, and processes whose command line does. */
+  /**
+   * Namespaces and folders with the demo's process number in their name, and processes with it in their command line.
+   */
   async remains(): Promise<string[]> {
     const mark = `weft-test-${this.pid}-`;
     const namespaces = (await succeed("ip", ["netns", "list"])).split("\n").filter((line) => line.startsWith(mark));
@@ -69,7 +71,7 @@ afterEach(async () => {
   await sweepLeftovers();
 });
 
-test("on a machine without IPv6 it reaches the same", async () => {
+test("on a machine without IPv6 it reaches the same pairs", async () => {
   const cleanup = new Cleanup();
   try {
     const runner = await compiled(new URL("harness/without-ipv6.c", import.meta.url), cleanup);
@@ -82,15 +84,15 @@ test("on a machine without IPv6 it reaches the same", async () => {
   }
 });
 
-test("counts the pairs that it reached, with a table and exit status 0", async () => {
+test("prints a table and the number of reached pairs, and exits with status 0", async () => {
   const demo = new Demo(SMALL);
   expect(await demo.status(), demo.output).toBe(0);
   expect(demo.output).toMatch(/^demo vxlan: 2\/2 pairs reached$/m);
-  expect(demo.output).toMatch(/ADD of a pod \(3\), whole chain .* median [\d.]+ ms, worst [\d.]+ ms/);
+  expect(demo.output).toMatch(/ADD of a pod \(3\), all plugins .* median [\d.]+ ms, worst [\d.]+ ms/);
   expect(await demo.remains()).toEqual([]);
 });
 
-test("changes the backend node by node, and counts what was lost", async () => {
+test("changes the backend node by node, and counts lost packets", async () => {
   const demo = new Demo(["--nodes", "2", "--pods", "1", "--roll", "--family", "dual", "--attach", "ptp"]);
   expect(await demo.status(), demo.output).toBe(0);
   expect(demo.output).toMatch(/^demo roll: 4\/4 pairs reached, 0 of \d{3,} pings lost$/m);
@@ -98,27 +100,27 @@ test("changes the backend node by node, and counts what was lost", async () => {
   expect(await demo.remains()).toEqual([]);
 });
 
-test("serves Services without kube-proxy, and loses no connection while an endpoint leaves", async () => {
+test("serves Services without kube-proxy, and loses no connection while an endpoint is removed", async () => {
   const demo = new Demo(["--nodes", "2", "--pods", "2", "--services", "--family", "dual"]);
   expect(await demo.status(), demo.output).toBe(0);
-  // Four pods and two nodes by two ClusterIPs; two nodes by two addresses of each of two nodes.
+  // Four pods and two nodes reach two ClusterIPs; two nodes reach two addresses of each of two nodes.
   expect(demo.output).toMatch(
     /^demo services: 20\/20 frontends reached, 0 of \d{2,} new connections failed while an endpoint left$/m,
   );
-  expect(demo.output).toMatch(/endpoint gone on all nodes +│ [\d.]+ ms, 0 connections came later/);
+  expect(demo.output).toMatch(/have removed the endpoint +│ [\d.]+ ms, 0 connections arrived later/);
   expect(demo.output).toMatch(/the ClusterIP +│ median [\d.]+ ms, 95 of 100 within [\d.]+ ms/);
   expect(await demo.remains()).toEqual([]);
 });
 
-test("a pair that is not reached is counted, named, and exit status 1", async () => {
+test("counts and names an unreached pair, and exits with status 1", async () => {
   const demo = new Demo([...SMALL, "--keep"]);
-  await demo.reaches("attaching 1 pods a node");
-  // Nobody may talk to the one pod by TCP any more; pings still come in.
+  await demo.reaches("attaching 1 pods to each node");
+  // No TCP connection to this pod is accepted any more; pings still are.
   await eventually(
     () => succeed("ip", ["netns", "exec", `weft-test-${demo.pid}-vxlan-n1-p1`, "nft", "-f", "-"], { input: DEAF }),
     10_000,
   );
-  await demo.reaches("everything is still up");
+  await demo.reaches("everything is still running");
   expect(demo.output).toMatch(/^demo vxlan: 1\/2 pairs reached$/m);
   expect(demo.output).toMatch(/^ {2}n2-p1 \(10\.244\.2\.2\) -> n1-p1 \(10\.244\.1\.2\): .*ECONNREFUSED/m);
   demo.kill("SIGINT");
@@ -129,8 +131,8 @@ test("a pair that is not reached is counted, named, and exit status 1", async ()
 const DEAF =
   "table inet deaf { chain in { type filter hook input priority 0; ct state new tcp dport 7007 reject with tcp reset; }; }";
 
-test.each(["starting 2 nodes", "attaching 1 pods a node", "n2 leaves, n3 joins"])(
-  "Ctrl-C while %s leaves nothing behind",
+test.each(["starting 2 nodes", "attaching 1 pods to each node", "n2 is deleted, n3 is added"])(
+  "Ctrl-C while %s leaves nothing",
   async (step) => {
     const demo = new Demo(SMALL);
     await demo.reaches(step);
@@ -140,7 +142,7 @@ test.each(["starting 2 nodes", "attaching 1 pods a node", "n2 leaves, n3 joins"]
   },
 );
 
-test("an API server that dies fails the demo, which cleans up", async () => {
+test("if the API server dies, the demo fails and cleans up", async () => {
   const demo = new Demo(SMALL);
   await demo.reaches("starting 2 nodes");
   await succeed("sh", ["-c", `kill -KILL $(ip netns pids weft-test-${demo.pid}-vxlan-api)`]);
@@ -149,9 +151,9 @@ test("an API server that dies fails the demo, which cleans up", async () => {
   expect(await demo.remains()).toEqual([]);
 });
 
-test("what a killed demo left is swept away by the next run", async () => {
+test("the next run removes what a killed demo left", async () => {
   const demo = new Demo(SMALL);
-  await demo.reaches("attaching 1 pods a node");
+  await demo.reaches("attaching 1 pods to each node");
   demo.kill("SIGKILL");
   await demo.status();
   expect(await demo.remains()).not.toEqual([]);
@@ -162,7 +164,7 @@ test("what a killed demo left is swept away by the next run", async () => {
 test.each([
   [["--nodes", "0"], "Expected a number from 1 to 20"],
   [["--mode", "ipip"], "Allowed choices are vxlan, host-gw, auto, both"],
-])("%s is refused in one line", async (args, words) => {
+])("rejects %s in one line", async (args, words) => {
   const demo = new Demo(args);
   expect(await demo.status()).toBe(1);
   expect(demo.output).toContain(words);

@@ -1,4 +1,4 @@
-/** weft doctor on a node that has only the executables, and on one whose weftd is down. */
+/** weft doctor on a node with only the executables, and on one whose weftd is not running. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { OURS, PluginBed } from "./harness/plugin-bed.ts";
 
@@ -6,7 +6,7 @@ let bed: PluginBed;
 
 beforeEach(async () => {
   bed = await PluginBed.make();
-  // In the node's own view of the machine's files.
+  // In the node's own mount namespace.
   await bed.node.succeed("sh", ["-c", "mkdir -p /var/lib/cni/conf && echo 1 >/proc/sys/net/ipv4/ip_forward"]);
 });
 afterEach(() => bed.close());
@@ -28,7 +28,7 @@ const network = (type: string) =>
 const write = (name: string, text: string) =>
   bed.node.succeed("sh", ["-c", `printf %s "$1" >${CONF}/${name}`, "sh", text]);
 
-test("executables alone are no fault, with and without a network of theirs", async () => {
+test("executables without weftd are no fault, with or without a network that uses them", async () => {
   expect(await doctor()).toEqual({ status: 0, findings: ["note weftd-alive"] });
   await write("10-net.conflist", network("portmap"));
   expect(await doctor()).toEqual({ status: 0, findings: ["note weftd-alive"] });
@@ -40,7 +40,7 @@ test.each<[string, () => Promise<unknown>, string[]]>([
   ["its run directory", () => bed.node.succeed("mkdir", [RUN]), [...DOWN, "error conflist-first"]],
   ["its network", () => write("05-weft.conflist", network("portmap")), DOWN],
   ["a network that needs it", () => write("10-net.conflist", network("vxlan")), [...DOWN, "error conflist-first"]],
-])("a weftd that is down is told from that by %s", async (_, plant, findings) => {
+])("recognises by %s that weftd should be running", async (_, plant, findings) => {
   await plant();
   expect(await doctor()).toEqual({ status: 5, findings });
 });

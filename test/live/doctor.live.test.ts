@@ -1,6 +1,6 @@
 /**
- * weft doctor on a real node: a healthy one is told in one line; each planted fault is found by its name and nothing else
- * is; where the remedy is a command, it is run as it stands, and the finding is gone.
+ * weft doctor on a real node. For a healthy node it prints one line. It reports each planted fault by its name, and
+ * nothing else. If the remedy is a command, the test runs it as printed, and the finding disappears.
  *
  * Longer than 400 lines: a table of faults, each with its finding.
  */
@@ -17,7 +17,7 @@ interface Finding {
   readonly advice?: string;
 }
 
-/** A fault, what makes it, what doctor calls it, and how it goes where the remedy is no command. */
+/** A fault: the command that plants it, doctor's name for it, and how it is repaired if the remedy is not a command. */
 interface Fault {
   readonly name: string;
   readonly plant: string;
@@ -29,7 +29,7 @@ interface Fault {
 
 const STATUS = { error: 5, warning: 4, note: 0 } as const;
 
-/** What weftd does not put back, or not at once: planted while it lives. */
+/** Faults that weftd does not repair, or not immediately: planted while it runs. */
 const WHILE_ALIVE: readonly Fault[] = [
   {
     name: "another network's configuration first",
@@ -38,14 +38,14 @@ const WHILE_ALIVE: readonly Fault[] = [
     says: /00-other\.conflist .* sorts before 05-weft\.conflist/,
   },
   {
-    name: "a configuration that is no JSON",
+    name: "a configuration that is not JSON",
     plant: `echo '{"cniVersion": ' >"$CONF/99-broken.conflist"`,
     finds: ["conflist-valid"],
     says: /99-broken\.conflist: cannot decode/,
     severity: "warning",
   },
   {
-    name: "another network's configuration behind",
+    name: "another network's configuration after weft's",
     plant: `sed 's/cbr0/other/' "$CONF/05-weft.conflist" >"$CONF/99-other.conflist"`,
     finds: ["other-networks"],
     says: /network other\) stands behind/,
@@ -89,7 +89,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     says: /this node's pods to n2's are dropped by a rule of inet site forward/,
   },
   {
-    name: "chains of Calico's",
+    name: "Calico's chains",
     plant:
       "nft 'add table ip filter; add chain ip filter INPUT { type filter hook input priority 0; }; add chain ip filter cali-INPUT; add chain ip filter cali-wl-to-host; add rule ip filter cali-INPUT jump cali-wl-to-host; add rule ip filter INPUT jump cali-INPUT'",
     finds: ["left-chains"],
@@ -104,14 +104,14 @@ const WHILE_ALIVE: readonly Fault[] = [
     severity: "warning",
   },
   {
-    name: "a device of Calico's",
+    name: "Calico's device",
     plant: "ip link add cali0123456789a type bridge",
     finds: ["left-devices"],
     says: /cali0123456789a is one that Calico makes/,
     severity: "warning",
   },
   {
-    name: "a bridge of kube-router's",
+    name: "kube-router's bridge",
     plant: "ip link add kube-bridge type bridge",
     finds: ["left-devices"],
     says: /kube-bridge is one that kube-router makes/,
@@ -125,13 +125,13 @@ const WHILE_ALIVE: readonly Fault[] = [
     severity: "warning",
   },
   {
-    name: "somebody's route into a peer's subnet",
+    name: "another program's route into a peer's subnet",
     plant: "ip route add 10.244.2.128/25 via 192.0.2.77 dev eth0",
     finds: ["foreign-routes"],
     says: /10\.244\.2\.128\/25 via 192\.0\.2\.77 dev eth0.* leads into the pods' network/,
   },
   {
-    name: "somebody's route in the place of weft's",
+    name: "another program's route in place of weft's",
     plant: "ip route replace 10.244.2.0/24 via 192.0.2.77 dev eth0 proto static",
     finds: ["data-path", "weftd-ready"],
     says: /is not weft's and conflicts with/,
@@ -151,7 +151,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     severity: "note",
   },
   {
-    name: "bridges that hide from the rules",
+    name: "bridged packets hidden from the rules",
     plant: "kill -STOP $WEFTD; sysctl -qw net.bridge.bridge-nf-call-iptables=0",
     finds: ["bridge-filter", "weftd-ready"],
     says: /bridge-nf-call-iptables is 0/,
@@ -173,14 +173,14 @@ const WHILE_ALIVE: readonly Fault[] = [
     severity: "note",
   },
   {
-    name: "reservations' file system full",
+    name: "a full file system of reservations",
     plant: "mount -t tmpfs -o size=64k tmpfs /var/lib/cni; head -c 65536 /dev/zero >/var/lib/cni/full",
     finds: ["room"],
     says: /file system of \/var\/lib\/cni.* has 0 of 65536 bytes left/,
     mend: "umount /var/lib/cni",
   },
   {
-    name: "no inode left for reservations",
+    name: "a file system of reservations without free inodes",
     plant: "mount -t tmpfs -o nr_inodes=40 tmpfs /var/lib/cni; for n in $(seq 39); do : >/var/lib/cni/$n; done",
     finds: ["room"],
     says: /inodes left/,
@@ -195,14 +195,14 @@ const WHILE_ALIVE: readonly Fault[] = [
     mend: "for n in $(seq 10 250); do rm /var/lib/cni/networks/cbr0/10.244.1.$n; done",
   },
   {
-    name: "an address that a pod left behind",
+    name: "an address left behind by a pod",
     plant: `printf 'gone\\r\\neth0' >/var/lib/cni/networks/cbr0/10.244.1.99; touch -d '1 hour ago' /var/lib/cni/networks/cbr0/10.244.1.99`,
     finds: ["leaked-addresses"],
     says: /1 reserved address has no pod: 10\.244\.1\.99 of cbr0/,
     severity: "warning",
   },
   {
-    name: "systemd-networkd as it comes",
+    name: "systemd-networkd with its default configuration",
     plant:
       "mount -t tmpfs tmpfs /run/systemd; mkdir -p /run/systemd/netif/links; : >/run/systemd/netif/links/2; mount -t tmpfs tmpfs /etc/systemd",
     finds: ["systemd-networkd"],
@@ -210,7 +210,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     severity: "warning",
   },
   {
-    name: "a path that carries less than the underlay says",
+    name: "a path with a smaller MTU than the underlay's",
     plant: "LINK ip link set port1 mtu 1400",
     finds: ["path-mtu"],
     says: /n2 \(192\.0\.2\.2\) gets no packet of 1500 bytes, and gets one of 1400/,
@@ -225,7 +225,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     mend: "OTHER nft delete table ip site",
   },
   {
-    name: "a peer that is away",
+    name: "an unreachable peer",
     plant: "LINK ip link set port2 down",
     finds: ["silent-peers"],
     says: /no answer from n2 \(192\.0\.2\.2\), of 1 peers/,
@@ -234,7 +234,7 @@ const WHILE_ALIVE: readonly Fault[] = [
   },
 ];
 
-/** What weftd would put back at once: planted where it is dead. */
+/** Faults that weftd would repair at once: planted while it is dead. */
 const WHILE_DEAD: readonly Fault[] = [
   {
     name: "forwarding off",
@@ -267,7 +267,7 @@ const WHILE_DEAD: readonly Fault[] = [
     says: /ip neigh replace 10\.244\.2\.0 lladdr .* dev flannel\.1 nud permanent/,
   },
   {
-    name: "a forwarding entry that leads elsewhere",
+    name: "a forwarding entry to another node",
     plant: "bridge fdb replace PEER_MAC dev flannel.1 dst 192.0.2.77 self permanent",
     finds: ["data-path"],
     says: /bridge fdb replace .* dst 192\.0\.2\.2 self permanent/,
@@ -285,7 +285,7 @@ const WHILE_DEAD: readonly Fault[] = [
     says: /ip link set flannel\.1 .*mtu 1450/,
   },
   {
-    name: "the bridge's address gone",
+    name: "the bridge's address missing",
     plant: "ip address del 10.244.1.1/24 dev cni0",
     finds: ["pod-bridge"],
     says: /ip address add 10\.244\.1\.1\/24 .*dev cni0/,
@@ -304,7 +304,7 @@ const WHILE_DEAD: readonly Fault[] = [
     mend: "RESTORE_RULES",
   },
   {
-    name: "a forward chain that drops",
+    name: "a forward chain that drops packets",
     plant:
       "nft 'add table inet site; add chain inet site forward { type filter hook forward priority 0; policy drop; }'",
     finds: ["forward-drop"],
@@ -324,14 +324,14 @@ const WHILE_DEAD: readonly Fault[] = [
     mend: `sed -i "s/\\"bootId\\":\\"another\\"/\\"bootId\\":\\"$(cat /proc/sys/kernel/random/boot_id)\\"/" "$RUN/stamp.json"`,
   },
   {
-    name: "a node table that is damaged",
+    name: "a damaged node table",
     plant: `cp "$RUN/stamp.json" "$RUN/kept"; echo '{' >"$RUN/stamp.json"`,
     finds: ["node-table"],
     says: /stamp\.json: /,
     mend: `mv "$RUN/kept" "$RUN/stamp.json"`,
   },
   {
-    name: "weftd's configuration gone",
+    name: "weftd's configuration missing",
     plant: `mv "$CONF/05-weft.conflist" "$CONF/kept"`,
     finds: ["conflist-first"],
     says: /05-weft\.conflist is missing/,
@@ -346,7 +346,7 @@ const WHILE_DEAD: readonly Fault[] = [
   },
 ];
 
-describe("a node by VXLAN", () => {
+describe("a node with VXLAN", () => {
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;
@@ -366,7 +366,7 @@ describe("a node by VXLAN", () => {
     await cluster.addPod(node, "a");
     await cluster.addPod(other, "b");
     folder = `${node.runDir}/../bin`;
-    // Links of this very build, and tools that the machine of the tests may lack.
+    // Hard links to this build, and stubs for tools that the test machine may lack.
     await shell(`mkdir -p "$PLUGINS" "$STUBS"; for f in ${BIN}/*; do [ "$(basename $f)" = weftd ] || cp -l "$f" "$PLUGINS"; done;
       for tool in systemctl nmcli; do printf '#!/bin/sh\\n' >"$STUBS/$tool"; chmod 755 "$STUBS/$tool"; done`);
     const [veth] = await node.inside.json<{ ifname: string }[]>("ip", [
@@ -387,7 +387,7 @@ describe("a node by VXLAN", () => {
 
   afterAll(() => cleanup.run());
 
-  /** Runs a script on the node, or, where it begins with LINK or OTHER, on the link or the other node. */
+  /** Runs a script on the node; on the link or the other node if it begins with LINK or OTHER. */
   async function shell(script: string): Promise<string> {
     const [first, ...rest] = script.split(" ");
     if (first === "LINK") return cluster.link(rest[0] ?? "", rest.slice(1));
@@ -444,7 +444,10 @@ describe("a node by VXLAN", () => {
     );
   }
 
-  /** Plants the fault on a node with `baseline` findings, has it found, mends it as told, and looks again. */
+  /**
+   * Plants the fault on a node with `baseline` findings, expects its finding, applies the remedy, and examines the node
+   * again.
+   */
   async function prove(fault: Fault, baseline: readonly string[]): Promise<void> {
     await shell(fault.plant);
     let isMended = false;
@@ -452,7 +455,7 @@ describe("a node by VXLAN", () => {
       await proveFound(fault, baseline);
       isMended = true;
     } finally {
-      // One that was not found stands in the way of no other.
+      // A fault that was not reported must not affect the next tests.
       if (!isMended)
         await shell(`set +e; ${fault.mend ?? (await examine()).map(({ run }) => run ?? "true").join("; ")}`);
     }
@@ -464,9 +467,9 @@ describe("a node by VXLAN", () => {
     expect(found, JSON.stringify(findings, null, 2)).toBeDefined();
     expect(found?.severity).toBe(fault.severity ?? "error");
     expect(found?.run ?? found?.advice ?? "", "a remedy").not.toBe("");
-    if (fault.mend === undefined) expect(found?.run, "a command, since the test knows no other way").toBeDefined();
+    if (fault.mend === undefined) expect(found?.run, "a command, since the test has no other remedy").toBeDefined();
     if (fault.mend !== undefined) await shell(fault.mend);
-    // What hangs together with the fault has a command, too: that is true of all that are named behind it.
+    // Findings that follow from the fault may have their own command: this also holds for those after the first.
     else
       for (const check of fault.finds) {
         const { run } = (await examine()).find((one) => one.check === check) ?? {};
@@ -475,7 +478,7 @@ describe("a node by VXLAN", () => {
     await expectOnly(baseline);
   }
 
-  test("a healthy node is told in one line", async () => {
+  test("prints one line for a healthy node", async () => {
     await expectOnly([]);
     const { status, stdout } = await node.inside.run(`${folder}/weft`, ["doctor", ...arguments_()]);
     expect({ status, stdout }).toEqual({
@@ -491,7 +494,7 @@ describe("a node by VXLAN", () => {
       await node.weftd.stop("SIGKILL");
     });
 
-    test("it is missed", async () => {
+    test("reports the missing weftd", async () => {
       const [finding] = await expectOnly(["weftd-alive"]);
       expect(finding?.seen).toMatch(/no process listens on .*weftd\.sock/);
     });
@@ -509,7 +512,7 @@ describe.each<[Mode, Families]>([
   afterAll(() => cleanup.run());
 
   test(
-    "a healthy node is told in one line",
+    "prints one line for a healthy node",
     async () => {
       const cluster = await Cluster.start(mode, cleanup, { families });
       const node = await cluster.addNode(1);

@@ -1,4 +1,6 @@
-/** dummy on a real kernel: addresses that a pod has to itself, and what a kernel without it is told. */
+/**
+ * dummy on a real kernel: addresses that only the pod itself uses, and the errors on a kernel without dummy devices.
+ */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
 import { type CallOptions, OURS, PluginBed } from "./harness/plugin-bed.ts";
@@ -18,7 +20,7 @@ const dummy = (verb: string, input: unknown = conf(), options: CallOptions = {})
   bed.call(OURS, "dummy", verb, input, options);
 
 describeWhere(canDummy)("a pod with a dummy interface", () => {
-  test("answers under its addresses to itself, until DEL", async () => {
+  test("answers itself at its addresses until DEL", async () => {
     const added = await dummy("ADD");
     expect(added).toMatchObject({
       status: 0,
@@ -35,7 +37,7 @@ describeWhere(canDummy)("a pod with a dummy interface", () => {
     expect(await bed.reservations()).toBe("");
   });
 
-  test("is not made up of another kind of link", async () => {
+  test("fails CHECK if another kind of link has the interface's name", async () => {
     const added = await dummy("ADD");
     const instead = "ip link del eth0; ip link add eth0 type veth peer name eth1; ip link set eth0 up";
     await bed.pod.succeed("sh", ["-c", instead]);
@@ -43,20 +45,20 @@ describeWhere(canDummy)("a pod with a dummy interface", () => {
     expect(checked).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/no dummy but veth/) } });
   });
 
-  test("has nothing of it where ADD fails", async () => {
+  test("is unchanged after a failed ADD", async () => {
     const before = await bed.state();
     const ipam = { ...DUAL, routes: [{ dst: "10.9.0.0/16", gw: "10.99.0.1" }] };
     expect(await dummy("ADD", conf({ ipam }))).toMatchObject({ status: 1 });
     expect(await bed.state()).toEqual(before);
   });
 
-  test("has STATUS 0", async () => {
+  test("passes STATUS", async () => {
     expect(await dummy("STATUS")).toMatchObject({ status: 0, output: "" });
   });
 });
 
 describeWhere(!canDummy)("a kernel without dummy devices", () => {
-  test("is named by ADD, which leaves nothing, and by STATUS", async () => {
+  test("fails ADD, which leaves nothing, and STATUS; both name the module", async () => {
     const before = await bed.state();
     expect(await dummy("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe dummy/) } });
     expect(await bed.state()).toEqual(before);
@@ -64,7 +66,7 @@ describeWhere(!canDummy)("a kernel without dummy devices", () => {
   });
 });
 
-test("without ipam it is refused by ADD and STATUS alike", async () => {
+test("without ipam, ADD and STATUS both fail", async () => {
   for (const verb of ["ADD", "STATUS"]) {
     expect(await dummy(verb, conf({ ipam: {} }))).toMatchObject({
       status: 1,

@@ -1,11 +1,14 @@
-/** Pods of each family over an underlay of each, by every backend: all reached, and the largest packet goes through. */
+/**
+ * Pods of each family over an underlay of each family, with every backend: all pods are reached, by the largest packet
+ * too.
+ */
 import { expect, test } from "vitest";
 import { Cluster, type ClusterOptions, type Mode } from "./harness/cluster.ts";
 import { eventually } from "./harness/process.ts";
 import { measureReach, podPairs } from "./harness/traffic.ts";
 import { withCleanup } from "./harness/with-cleanup.ts";
 
-/** Sizes of an IP and an ICMP echo header together. */
+/** Total size of an IP header and an ICMP echo header. */
 const ECHO_HEADERS = { 4: 28, 6: 48 };
 
 const ROWS: readonly [Mode, ClusterOptions, number, readonly string[]][] = [
@@ -54,7 +57,7 @@ const reaches = withCleanup<(typeof ROWS)[number]>(async (cleanup, mode, options
 });
 test.concurrent.each(ROWS)("%s, %o", reaches);
 
-/** A router's advertisement (RFC 4861 section 4.2) to all nodes on eth0: it is there for half an hour. */
+/** Sends a router advertisement (RFC 4861 section 4.2) to all nodes on eth0. It is valid for half an hour. */
 const ADVERTISEMENT = `
 use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6);
 socket(my $socket, AF_INET6, SOCK_RAW, 58) or die $!;

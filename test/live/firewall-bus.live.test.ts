@@ -1,11 +1,11 @@
-/** firewall beside a D-Bus that is broken: stand-ins for it listen on a socket of the node's own. */
+/** firewall with a broken D-Bus. Substitutes for the bus listen on a socket of the node. */
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { OURS, PluginBed } from "./harness/plugin-bed.ts";
 import { PATIENCE } from "./harness/process.ts";
 
-/** Of two addresses; weft gives a bus four seconds, D-Bus libraries take 25 for each call. */
+/** For two addresses. weft waits four seconds for a bus; D-Bus libraries wait 25 seconds for each call. */
 const LONGEST_MS = 15_000 * PATIENCE;
 const PREVIOUS = {
   cniVersion: "1.1.0",
@@ -59,11 +59,11 @@ describe.each<[string, (socket: Socket) => void, RegExp]>([
   ["closes the connection", (socket) => void socket.end(), /closed the connection/],
   ["refuses", (socket) => void socket.end("REJECTED EXTERNAL\r\n"), /refused the authentication: "REJECTED EXTERNAL"/],
   [
-    "talks nonsense",
+    "sends garbage",
     (socket) => void socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"),
     /refused the authentication: "HTTP/,
   ],
-  ["talks nonsense once it has let us in", (socket) => void socket.write(`DATA\r\nOK 1\r\n${"x".repeat(64)}`), /speak/],
+  ["sends garbage after authentication", (socket) => void socket.write(`DATA\r\nOK 1\r\n${"x".repeat(64)}`), /speak/],
   [
     "drips",
     (socket) => {
@@ -73,7 +73,7 @@ describe.each<[string, (socket: Socket) => void, RegExp]>([
     /does not answer/,
   ],
 ])("a bus that %s", (_, serve, reason) => {
-  test("is passed over where firewalld was not asked for, and an error with its path where it was", async () => {
+  test("is ignored if firewalld is not configured, and is an error with its path if it is", async () => {
     await stand(serve);
     const added = await call("ADD");
     expect(added.status).toBe(0);
@@ -94,7 +94,7 @@ describe.each<[string, (socket: Socket) => void, RegExp]>([
   });
 });
 
-test("where firewalld's table is in the kernel, a broken bus is no sign that it does not run", async () => {
+test("firewalld's table in the kernel shows that firewalld runs, even with a broken bus", async () => {
   await stand((socket) => void socket.end());
   expect((await bed.node.run("nft", ["add", "table", "inet", "firewalld"])).status).toBe(0);
   const before = await rules();

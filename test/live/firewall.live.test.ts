@@ -1,5 +1,5 @@
 /**
- * firewall on a real kernel, under other programs' rules that drop what they do not know: by what packets get through.
+ * firewall on a real kernel, with other programs' rules that drop unknown packets, tested by which packets pass.
  *
  * Longer than 400 lines: all cases are of one plugin, on one bed.
  */
@@ -25,7 +25,7 @@ const FORWARDING = 7001;
 let bed: PluginBed;
 let outside: Awaited<ReturnType<PluginBed["anotherPod"]>>["inside"];
 
-/** A neighbour of the node that knows the way to the pods. */
+/** A neighbour of the node with a route to the pods. */
 async function plugIn(label: string, at: { device: string; node: string[]; own: string[] }): Promise<typeof outside> {
   const { namespace, inside } = await bed.anotherPod(label);
   for (const side of [bed.node, inside]) await withoutDad(side);
@@ -50,7 +50,7 @@ async function plugIn(label: string, at: { device: string; node: string[]; own: 
   return inside;
 }
 
-/** New IPv6 addresses answer at once: nobody else is there who might have them. */
+/** New IPv6 addresses are usable at once: no other host could have them. */
 const withoutDad = (inside: typeof outside) =>
   inside.succeed("sh", ["-c", "for of in all default; do echo 0 >/proc/sys/net/ipv6/conf/$of/accept_dad; done"]);
 
@@ -67,14 +67,14 @@ afterEach(() => bed.close());
 
 const nft = (...words: string[]) => bed.node.succeed("nft", words);
 const restore = (tool: string, text: string) => bed.node.succeed("sh", ["-c", `${tool} <<'END'\n${text}\nEND`]);
-/** Other programs' tables, rule for rule. */
+/** Other programs' tables, rule by rule. */
 async function foreign(): Promise<unknown[]> {
   const { nftables } = JSON.parse(await nft("-j", "list", "ruleset")) as { nftables: Record<string, object>[] };
   return (
     nftables
       .flatMap((entry) => Object.entries(entry))
       .filter(([kind, object]) => kind !== "metainfo" && !/^weft_/.test(tableOf(kind, object)))
-      // What a chain has counted is no part of it.
+      // A chain's counters are not compared.
       .map((entry) => JSON.parse(JSON.stringify(entry).replace(/"(packets|bytes)":\d+/g, '"$1":0')))
   );
 }
@@ -91,7 +91,7 @@ const firewall = (more: object, { json }: Pick<Answer, "json">) => ({
   prevResult: json,
 });
 
-/** The chain's ADD: its result, and the configuration that DEL and CHECK get. */
+/** The chain's ADD. Returns the configuration, with the result, for DEL and CHECK. */
 async function attach(more: object = {}, options: object = {}, bridge: object = BRIDGE) {
   const added = await bed.call(OURS, "bridge", "ADD", bridge, options);
   expect(added).toMatchObject({ status: 0 });
@@ -105,7 +105,7 @@ async function attach(more: object = {}, options: object = {}, bridge: object = 
 const succeeds = async (plugin: string, verb: string, input: unknown, options = {}) =>
   expect(await bed.call(OURS, plugin, verb, input, options)).toEqual({ status: 0, output: "", json: undefined });
 
-/** Which of the addresses answer. */
+/** The addresses that answer. */
 async function reach(from: typeof outside, targets: readonly string[], port = FORWARDING): Promise<string[]> {
   const answers = await Promise.all(
     targets.map((target) =>
@@ -184,7 +184,7 @@ const WALLS: Record<string, () => Promise<unknown>> = {
   "iptables' FORWARD with policy DROP": async () => {
     for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "DROP"]);
   },
-  "iptables' FORWARD with a REJECT at its end": async () => {
+  "iptables' FORWARD with a final REJECT": async () => {
     for (const tool of ["iptables-nft", "ip6tables-nft"])
       await bed.node.succeed(tool, ["-A", "FORWARD", "-j", "REJECT"]);
   },
@@ -205,7 +205,7 @@ const WALLS: Record<string, () => Promise<unknown>> = {
 };
 
 describe.each(Object.keys(WALLS))("under %s", (name) => {
-  test("a pod reaches the outside in both families, nobody reaches it, and DEL leaves the chains as they were", async () => {
+  test("a pod reaches the outside in both families, the outside does not reach it, and DEL restores the chains", async () => {
     await WALLS[name]?.();
     const before = await foreign();
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
@@ -219,7 +219,7 @@ describe.each(Object.keys(WALLS))("under %s", (name) => {
     await succeeds("firewall", "CHECK", configuration);
     const after = await foreign();
     expect(after).not.toEqual(before);
-    // Once more: nothing is there twice.
+    // A second ADD adds nothing twice.
     await bed.call(OURS, "firewall", "ADD", configuration);
     expect(await foreign()).toEqual(after);
 
@@ -230,7 +230,7 @@ describe.each(Object.keys(WALLS))("under %s", (name) => {
     expect((await bed.call(OURS, "firewall", "CHECK", configuration)).status).toBe(1);
   });
 
-  test("DEL needs no prevResult, and GC takes what no valid attachment owns", async () => {
+  test("DEL needs no prevResult, and GC removes the rules of invalid attachments", async () => {
     await WALLS[name]?.();
     const before = await foreign();
     await attach();
@@ -246,7 +246,7 @@ describe.each(Object.keys(WALLS))("under %s", (name) => {
     expect(await foreign()).toEqual(alone);
     await succeeds("firewall", "GC", { ...list(), name: "another" });
     expect(await foreign()).toEqual(alone);
-    // Whatever else is wrong with the configuration.
+    // Other errors in the configuration do not matter.
     await succeeds("firewall", "DEL", {
       ...{ cniVersion: "1.1.0", name: "net", type: "firewall", backend: "nonsense", ingressPolicy: 5 },
       ...{ iptablesAdminChainName: ["x"], firewalldZone: 1, prevResult: { ips: "none" } },
@@ -256,7 +256,7 @@ describe.each(Object.keys(WALLS))("under %s", (name) => {
 });
 
 describe("iptables-nft", () => {
-  test("shows our rules, and saving and restoring them changes nothing", async () => {
+  test("shows weft's rules, and a save and restore changes nothing", async () => {
     await WALLS["docker's chains"]?.();
     const before = await bed.node.succeed("iptables-nft-save", ["-t", "filter"]);
     const configuration = await attach();
@@ -277,7 +277,7 @@ describe("iptables-nft", () => {
     expect(rulesOf(await bed.node.succeed("iptables-nft-save", ["-t", "filter"]))).toEqual(rulesOf(before));
   });
 
-  test("the administrator's chain is asked first, made before the pod or after it", async () => {
+  test("evaluates the administrator's chain first, whether it was made before the pod or after", async () => {
     await bed.node.succeed("sh", [
       "-c",
       `iptables-nft -N CNI-ADMIN && iptables-nft -A CNI-ADMIN -d ${OUTSIDE[0]} -j DROP`,
@@ -293,13 +293,13 @@ describe("iptables-nft", () => {
     expect(withoutHandles(await foreign())).toEqual(withoutHandles(before));
   });
 
-  test("the administrator's chain has the name that the configuration gives it", async () => {
+  test("uses the configured name for the administrator's chain", async () => {
     await WALLS["iptables' FORWARD with policy DROP"]?.();
     const before = await foreign();
     const configuration = await attach({ iptablesAdminChainName: "SITE-RULES" });
     await bed.node.succeed("iptables-nft", ["-A", "SITE-RULES", "-d", OUTSIDE[0], "-j", "REJECT"]);
     expect(await reach(bed.pod, OUTSIDE)).toEqual([OUTSIDE[1]]);
-    // Filled by the administrator by now: it stays, and only it.
+    // The administrator filled this chain meanwhile: it stays, and nothing else.
     await succeeds("firewall", "DEL", configuration);
     await bed.node.succeed("sh", ["-c", "iptables-nft -F SITE-RULES && iptables-nft -X SITE-RULES"]);
     expect(await foreign()).toEqual(before);
@@ -315,7 +315,7 @@ const rulesOf = (saved: string) =>
 const withoutHandles = (objects: unknown[]) =>
   JSON.parse(JSON.stringify(objects).replace(/"handle":\d+/g, '"handle":0'));
 
-test("many that come and go at once all get through, and leave nothing", async () => {
+test("gives all of many concurrent pods access, and keeps nothing after their DELs", async () => {
   await WALLS["docker's chains"]?.();
   const before = await foreign();
   const pods = Array.from({ length: 24 }, (_, at) => {
@@ -344,11 +344,11 @@ test("many that come and go at once all get through, and leave nothing", async (
   expect(await nft("list", "table", "inet", "weft_firewall")).not.toMatch(/elements/);
 });
 
-describe("where nothing drops", () => {
+describe("without rules that drop packets", () => {
   const SITE =
     "table inet site {\nchain forward {\ntype filter hook forward priority 0; iifname lo drop; accept; drop\n}\n}";
 
-  test("the tables of iptables alone get rules, and DEL leaves what was there before", async () => {
+  test("only iptables' tables get rules, and DEL leaves what was there before", async () => {
     await restore("nft -f -", SITE);
     const before = await foreign();
     const configuration = await attach();
@@ -362,7 +362,7 @@ describe("where nothing drops", () => {
     expect(await foreign()).toEqual(before);
   });
 
-  test("a FORWARD that begins to drop keeps running pods connected", async () => {
+  test("running pods stay connected when FORWARD starts to drop packets", async () => {
     const configuration = await attach();
     await bed.pod.listen(FORWARDING);
     for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "DROP"]);
@@ -373,7 +373,7 @@ describe("where nothing drops", () => {
     expect(await bed.node.succeed("iptables-nft-save", ["-t", "filter"])).not.toMatch(/CNI-/);
   });
 
-  test("an administrator's rules can be added from the first pod on", async () => {
+  test("an administrator can add rules as soon as the first pod exists", async () => {
     const configuration = await attach({ iptablesAdminChainName: "NOMAD-ADMIN" });
     await bed.node.succeed("iptables-nft", ["-I", "NOMAD-ADMIN", "-d", OUTSIDE[0], "-j", "DROP"]);
     await bed.node.succeed("ip6tables-nft", ["-I", "NOMAD-ADMIN", "-d", OUTSIDE[1], "-j", "DROP"]);
@@ -382,7 +382,7 @@ describe("where nothing drops", () => {
     expect(await bed.node.succeed("iptables-nft", ["-S", "NOMAD-ADMIN"])).toMatch(/-j DROP/);
   });
 
-  test("an administrator's own table called filter stays as it is", async () => {
+  test("an administrator's own table named filter is not changed", async () => {
     await restore("nft -f -", "table ip filter {\nchain forward {\ntype filter hook forward priority 0;\n}\n}");
     const before = await nft("list", "table", "ip", "filter");
     const configuration = await attach();
@@ -392,7 +392,7 @@ describe("where nothing drops", () => {
     expect(await nft("list", "table", "ip", "filter")).toBe(before);
   });
 
-  test("rules that iptables-restore made anew are removed with their pod, those of other pods stay", async () => {
+  test("rules that iptables-restore recreated are removed with their pod; those of other pods stay", async () => {
     const configuration = await attach();
     const other = await bed.anotherPod("other");
     await attach({}, { containerId: "c2", netns: other.namespace.path });
@@ -408,7 +408,7 @@ describe("where nothing drops", () => {
     ]);
   });
 
-  test("a pod whose rules were not recorded is checked where FORWARD drops, and deleted without a trace", async () => {
+  test("a pod without recorded rules is checked if FORWARD drops packets, and DEL leaves no trace", async () => {
     const configuration = await attach();
     for (const family of ["4", "6"]) await nft("flush", "set", "inet", "weft_firewall", `rule-handles${family}`);
     await bed.node.succeed("iptables-nft", ["-D", "CNI-FORWARD", "-s", POD[0], "-j", "ACCEPT"]);
@@ -421,7 +421,7 @@ describe("where nothing drops", () => {
     expect(await bed.node.succeed("iptables-nft-save", ["-t", "filter"])).not.toMatch(/CNI-/);
   });
 
-  test("a recorded rule that is gone fails CHECK", async () => {
+  test("CHECK fails if a recorded rule is missing", async () => {
     const configuration = await attach();
     await bed.node.succeed("ip6tables-nft", ["-F", "CNI-FORWARD"]);
     expect((await bed.call(OURS, "firewall", "CHECK", configuration)).status).toBe(1);
@@ -435,7 +435,7 @@ describe("legacy iptables", () => {
   };
   const saved = async () => (await Promise.all(TOOLS.map((tool) => bed.node.succeed(`${tool}-save`)))).join("");
 
-  test("whose FORWARD drops gets the pods' rules, and loses them with the pods", async () => {
+  test("gets the pods' rules if its FORWARD drops packets, and loses them with the pods", async () => {
     await drop();
     const before = rulesOf(await saved());
     const configuration = await attach();
@@ -455,14 +455,14 @@ describe("legacy iptables", () => {
     expect(rulesOf(await saved())).toEqual(before);
   });
 
-  test("has the administrator's chain, too", async () => {
+  test("gets the administrator's chain too", async () => {
     await drop();
     await attach();
     await bed.node.succeed("iptables-legacy", ["-A", "CNI-ADMIN", "-d", OUTSIDE[0], "-j", "DROP"]);
     expect(await reach(bed.pod, OUTSIDE)).toEqual([OUTSIDE[1]]);
   });
 
-  test("with many pods that come and go at once has all their rules, then none", async () => {
+  test("has all rules of many concurrent pods, then none", async () => {
     await drop();
     const before = rulesOf(await saved());
     const pods = Array.from({ length: 12 }, (_, at) => ({
@@ -486,7 +486,7 @@ describe("legacy iptables", () => {
     expect(rulesOf(await saved())).toEqual(before);
   });
 
-  test("without programs to change it is an error that says what to do, and changes nothing", async () => {
+  test("without its programs, ADD fails with a remedy and changes nothing", async () => {
     await drop();
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     const hidden = (configuration: object) =>
@@ -515,7 +515,7 @@ describe("legacy iptables", () => {
     expect((await hidden(firewall({ backend: "nftables" }, added))).status).toBe(0);
   });
 
-  test("that the host prefers gets the rules before it has a table, and nf_tables none", async () => {
+  test("gets the rules if the host prefers it, even before it has a table, and nf_tables gets none", async () => {
     const link = "mkdir $0 && for name in iptables ip6tables; do ln -s /usr/sbin/$name-legacy $0/$name; done";
     await bed.node.succeed("sh", ["-c", link, "/var/lib/cni/legacy"]);
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
@@ -530,29 +530,32 @@ describe("legacy iptables", () => {
   });
 });
 
-describe("beside the reference plugin", () => {
+describe("with the reference plugin", () => {
   const call = (bin: string, verb: string, input: object, options: object = {}) =>
     bed.call(bin, "firewall", verb, input, options);
 
-  test.each(["iptables-nft", "iptables-legacy"])("its attachment passes CHECK, rules in %s", async (program) => {
-    const link =
-      "mkdir $0 && for name in iptables ip6tables; do ln -s /usr/sbin/$(echo $1 | sed s/iptables/$name/) $0/$name; done";
-    await bed.node.succeed("sh", ["-c", link, "/var/lib/cni/programs", program]);
-    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
-    const configuration = firewall({}, added);
-    const env = {
-      ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: bed.podNamespace.path, CNI_IFNAME: "eth0" },
-      ...{ CNI_PATH: REFERENCE, PATH: "/var/lib/cni/programs:/usr/sbin:/usr/bin:/sbin:/bin" },
-    };
-    expect(await bed.call(REFERENCE, "firewall", "ADD", configuration, { env })).toMatchObject({ status: 0 });
-    await succeeds("firewall", "CHECK", configuration);
-    await bed.node.succeed(program, ["-D", "CNI-FORWARD", "-s", POD[0], "-j", "ACCEPT"]);
-    expect((await call(OURS, "CHECK", configuration)).json).toMatchObject({
-      msg: expect.stringMatching(/neither table inet weft_firewall nor CNI-FORWARD/),
-    });
-  });
+  test.each(["iptables-nft", "iptables-legacy"])(
+    "an attachment of the reference passes CHECK, rules in %s",
+    async (program) => {
+      const link =
+        "mkdir $0 && for name in iptables ip6tables; do ln -s /usr/sbin/$(echo $1 | sed s/iptables/$name/) $0/$name; done";
+      await bed.node.succeed("sh", ["-c", link, "/var/lib/cni/programs", program]);
+      const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+      const configuration = firewall({}, added);
+      const env = {
+        ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: bed.podNamespace.path, CNI_IFNAME: "eth0" },
+        ...{ CNI_PATH: REFERENCE, PATH: "/var/lib/cni/programs:/usr/sbin:/usr/bin:/sbin:/bin" },
+      };
+      expect(await bed.call(REFERENCE, "firewall", "ADD", configuration, { env })).toMatchObject({ status: 0 });
+      await succeeds("firewall", "CHECK", configuration);
+      await bed.node.succeed(program, ["-D", "CNI-FORWARD", "-s", POD[0], "-j", "ACCEPT"]);
+      expect((await call(OURS, "CHECK", configuration)).json).toMatchObject({
+        msg: expect.stringMatching(/neither table inet weft_firewall nor CNI-FORWARD/),
+      });
+    },
+  );
 
-  test("its CHECK and DEL work for attachments of ours", async () => {
+  test("CHECK and DEL of the reference work for weft's attachments", async () => {
     const configuration = await attach();
     expect(await call(REFERENCE, "CHECK", configuration)).toMatchObject({ status: 0 });
     expect(await call(REFERENCE, "DEL", configuration)).toMatchObject({ status: 0 });
@@ -560,7 +563,7 @@ describe("beside the reference plugin", () => {
       expect(await bed.node.succeed(`${family}-nft-save`, ["-t", "filter"])).not.toMatch(/-A CNI-FORWARD -[sd]/);
   });
 
-  test("same-bridge parts its pods and ours, until one side has none", async () => {
+  test("same-bridge separates the reference's pods from weft's until one side has none", async () => {
     const policy = { ingressPolicy: "same-bridge" };
     const first = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     const theirs = firewall(policy, first);
@@ -573,7 +576,7 @@ describe("beside the reference plugin", () => {
     await stranger.inside.listen(FORWARDING);
     expect(await reach(bed.pod, ["10.23.0.2", ...OUTSIDE])).toEqual([...OUTSIDE]);
     expect(await reach(stranger.inside, [POD[0], OUTSIDE[0]])).toEqual([OUTSIDE[0]]);
-    // Another pod of ours that comes and goes changes nothing.
+    // Another pod of weft is added and removed, and nothing changes.
     const other = await bed.anotherPod("other");
     const near = { containerId: "c4", netns: other.namespace.path };
     const second = await attach({ ...policy, name: "net2" }, near, { ...BRIDGE, name: "net2", bridge: "cni1", ipam });
@@ -589,7 +592,7 @@ describe("beside the reference plugin", () => {
 test.each([
   [{ backend: "iptables" }, /^firewall: backend "iptables": weft writes the same rules by nftables/],
   [{ backend: "ebpf" }, /^firewall: backend "ebpf" is unknown/],
-])("%j is taken, with one line on standard error", async (more, line) => {
+])("accepts %j with one line on standard error", async (more, line) => {
   const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
   for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "DROP"]);
   const configuration = firewall(more, added);
@@ -626,12 +629,12 @@ describe("ingressPolicy", () => {
     return { first, strange, far, near, reached };
   }
 
-  test("open: everybody reaches everybody", async () => {
+  test("open: all pods reach each other", async () => {
     const { reached } = await twoBridges("open");
     expect(await reached()).toEqual(["10.22.0.3", "10.23.0.2", ...OUTSIDE]);
   });
 
-  test("isolated: nobody of a bridge with a policy is reached, not on the same bridge either", async () => {
+  test("isolated: no pod of a bridge with a policy is reached, even from the same bridge", async () => {
     const { first, reached } = await twoBridges("isolated");
     expect(await reached()).toEqual([...OUTSIDE]);
     await succeeds("firewall", "CHECK", first);
@@ -642,7 +645,7 @@ describe("ingressPolicy", () => {
     });
   });
 
-  test("same-bridge: pods of other bridges are not reached, until their last pod leaves", async () => {
+  test("same-bridge: pods of other bridges are not reached until the bridge's last pod is removed", async () => {
     const { first, strange, far, reached } = await twoBridges("same-bridge");
     expect(await reached()).toEqual(["10.22.0.3", ...OUTSIDE]);
     await succeeds("firewall", "CHECK", first);
@@ -655,7 +658,7 @@ describe("ingressPolicy", () => {
   });
 });
 
-/** A root file system of its own that firewalld comes in: it is not installed, so that nothing starts on the machine. */
+/** A separate root file system with firewalld, so that firewalld is not installed and nothing starts on the machine. */
 const ROOT = resolve(".cache/runtimes/root");
 const hasFirewalld = existsSync(`${ROOT}/usr/sbin/firewalld`);
 if (!hasFirewalld) {
@@ -664,12 +667,12 @@ if (!hasFirewalld) {
       "machine); plugins/firewall/firewalld.test.ts plays recorded answers\n",
   );
 }
-/** In the node's own view of the machine's files: what firewalld writes is gone with the node. */
+/** In the node's own mount namespace: files that firewalld writes disappear with the node. */
 const MOUNTS =
   `cd ${ROOT} && mkdir -p proc dev sys run var/log var/lib/cni && mount -t proc proc proc && mount --rbind /dev dev && ` +
   "mount --rbind /sys sys && mount -t tmpfs tmpfs run && mount -t tmpfs tmpfs var/log && mount --bind /var/lib/cni var/lib/cni";
 
-/** A bus of the node's own. */
+/** A bus for this node only. */
 const BUS = `<busconfig><type>system</type><listen>unix:path=/var/lib/cni/bus</listen><auth>EXTERNAL</auth>
 <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/><allow user="*"/></policy></busconfig>`;
 
@@ -704,7 +707,7 @@ describeWhere(hasFirewalld)("firewalld", () => {
     await eventually(async () => expect(await control("--state")).toBe("running"), 20_000);
   }
 
-  test("that is asked for and does not run is an error; not asked for, it is not missed", async () => {
+  test("is an error if it is configured and does not run", async () => {
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     const refused = await call("ADD", firewall({ backend: "firewalld" }, added));
     expect(refused.json).toMatchObject({ code: 11, msg: expect.stringMatching(/firewalld does not run/) });
@@ -713,7 +716,7 @@ describeWhere(hasFirewalld)("firewalld", () => {
     expect(await call("DEL", firewall({ backend: "firewalld" }, added))).toMatchObject({ status: 0 });
   });
 
-  test("that runs gets the addresses into the zone, and out of it", async () => {
+  test("gets the addresses in the zone if it runs, and DEL removes them", async () => {
     await start();
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     expect(await reach(bed.pod, OUTSIDE)).toEqual([]);
@@ -735,14 +738,14 @@ describeWhere(hasFirewalld)("firewalld", () => {
       expect((await call("CHECK", configuration)).json).toMatchObject({
         msg: expect.stringMatching(/10\.22\.0\.2 not in/),
       });
-      // No prevResult: our table remembers the addresses.
+      // Without prevResult, the addresses are read from weft's table.
       expect(await call("DEL", { ...configuration, prevResult: undefined })).toMatchObject({ status: 0, output: "" });
       expect(await control(`--zone=${zone}`, "--list-sources")).toBe("");
       expect(JSON.stringify(await foreign())).not.toMatch(/10\.22\.0\.2|fd00:22::2/);
     }
   }, 60_000);
 
-  test("whose zone is not there is an error that changes nothing", async () => {
+  test("without the zone, ADD fails and changes nothing", async () => {
     await start();
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     const refused = await call("ADD", firewall({ firewalldZone: "nowhere" }, added));
@@ -750,7 +753,7 @@ describeWhere(hasFirewalld)("firewalld", () => {
     expect(await nft("list", "table", "inet", "weft_firewall")).not.toMatch(/elements/);
   }, 60_000);
 
-  test("is passed over by backend nftables: its chains get our rules", async () => {
+  test("is not used with backend nftables: its chains get weft's rules", async () => {
     await start();
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     const before = await foreign();
@@ -774,7 +777,7 @@ test.each([
   [{ iptablesAdminChainName: "two words" }, 7, /iptablesAdminChainName/],
   [{ prevResult: undefined }, 7, /prevResult/],
   [{ cniVersion: "0.3.1" }, 1, /0\.3\.1/],
-])("%j is refused with code %i, and nothing is changed", async (more, code, message) => {
+])("rejects %j with code %i, and changes nothing", async (more, code, message) => {
   const prevResult = { cniVersion: "1.1.0", interfaces: [{ name: "cni0" }], ips: [{ address: "10.22.0.2/24" }] };
   const answer = await bed.call(OURS, "firewall", "ADD", { ...firewall({}, { json: prevResult }), ...more });
   expect(answer.json).toMatchObject({ code, msg: expect.stringMatching(message) });

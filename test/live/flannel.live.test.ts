@@ -1,4 +1,6 @@
-/** `flannel` in front of our bridge and of the reference's: a pod's whole life as flanneld's file has it. */
+/**
+ * `flannel` with weft's bridge and with the reference's: the life cycle of a pod, with the file that flanneld writes.
+ */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
@@ -20,13 +22,13 @@ const files = async () =>
     .trim()
     .split("\n");
 
-/** A folder that holds our flannel and nothing else, so that bridge and host-local are found behind it. */
+/** A folder with only weft's flannel, so that bridge and host-local are found in a later folder of CNI_PATH. */
 const ALONE = "/var/lib/cni/bin";
 
 test.each([
-  ["our own bridge, in the process", OURS, OURS],
+  ["weft's bridge, in the same process", OURS, OURS],
   ["the reference's bridge, executed", ALONE, `${ALONE}:${REFERENCE}`],
-])("with %s a pod is attached, checked and removed, and nothing is left", async (_name, bin, path) => {
+])("with %s, a pod is attached, checked and removed, and nothing is left", async (_name, bin, path) => {
   await bed.node.succeed("sh", ["-c", `mkdir -p ${ALONE} && cp ${OURS}/weft ${ALONE}/flannel`]);
   const call = (verb: string, more: object = {}) => {
     const netns = bed.podNamespace.path;
@@ -52,7 +54,7 @@ test.each([
   await bed.node.succeed("sh", ["-c", `ip link del cni0 && rm -r /var/lib/cni/networks ${ALONE}`]);
 });
 
-test("STATUS is 50 until flanneld has written its file, and 0 then", async () => {
+test("STATUS returns code 50 until flanneld has written its file, then succeeds", async () => {
   const status = (subnetFile: string) =>
     bed.call(OURS, "flannel", "STATUS", { ...conf, cniVersion: "1.1.0", subnetFile });
   expect(await status("/var/lib/cni/none.env")).toMatchObject({

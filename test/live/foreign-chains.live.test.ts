@@ -1,6 +1,6 @@
 /**
- * A cluster's services in nftables are thousands of chains (kube-proxy's mode `nftables` makes one for each service and
- * endpoint). Repairs of weft's own tables must not take longer for them.
+ * kube-proxy's nftables mode makes a chain for each service and endpoint: thousands in a cluster. Repairs of weft's own
+ * tables must not get slower because of them.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -16,13 +16,18 @@ import type { Damage, RepairOptions, RepairTimes } from "./repair-child.ts";
 
 const CHILD = fileURLToPath(new URL("./repair-child.ts", import.meta.url));
 const FOREIGN_CHAINS = 10_000;
-/** Of each damage in a series. After twenty repairs of one table within ten seconds weftd would take its time. */
+/**
+ * The number of each damage in a series. After twenty repairs of one table within ten seconds, weftd would back off.
+ */
 const ROUNDS = 6;
-/** From another program's commit to the damage: weftd has looked by then, and may be in the pause that follows. */
+/**
+ * Delay between another program's commit and the damage. By then, weftd has checked its tables and may be in the pause
+ * that follows.
+ */
 const STIR_MS = 110;
-/** Repairs take some 15 ms, of which weftd waits 10 for more changes; a machine that is busy adds to both sides. */
+/** A repair takes about 15 ms, 10 of which weftd waits for more changes. A busy machine slows both sides down. */
 const LARGEST_RATIO = 1.5;
-/** Another program may have slowed a whole series down. */
+/** Another program may have slowed down a whole series. */
 const SERIES = 3;
 
 const DAMAGES: readonly Damage[] = [
@@ -72,7 +77,7 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-/** A new one for each series: it has put nothing back yet. */
+/** Each series starts a new weftd, which has no repairs on record. */
 async function startWeftd(): Promise<void> {
   await weftd?.stop("SIGTERM");
   const [file = "", ...args] = withState(`${folder}/state`, [
@@ -90,7 +95,7 @@ async function nft(text: string): Promise<void> {
   expect(status, stderr).toBe(0);
 }
 
-/** What kube-proxy makes of so many services, each with a chain of its own: a map leads to it from the base chains. */
+/** kube-proxy's objects for `count` services: a chain for each, with a map to it from the base chains. */
 function services(count: number): string {
   const address = (n: number) => `10.${96 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`;
   const numbers = Array.from({ length: count }, (_, n) => n);
@@ -124,12 +129,12 @@ async function series(): Promise<RepairTimes> {
   return JSON.parse(stdout) as RepairTimes;
 }
 
-/** The second best: a machine that is busy with other things adds to most of them, and the best may be luck. */
+/** The second-best time. A busy machine slows most of them down, and the best may be luck. */
 function typical(times: readonly number[] = []): number {
   return [...times].sort((a, b) => a - b)[1] ?? Number.NaN;
 }
 
-test(`${FOREIGN_CHAINS} chains of another program do not slow repairs down`, {
+test(`${FOREIGN_CHAINS} chains of another program do not slow down repairs`, {
   timeout: 120_000 * PATIENCE,
 }, async () => {
   await nft(services(1));

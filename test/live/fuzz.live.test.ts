@@ -1,6 +1,6 @@
 /**
- * The executables themselves with whatever standard input and environment, on a real kernel: each call ends with status 0,
- * or with 1 and a CNI error on standard output, never by a signal; and when all is deleted nothing is left.
+ * Calls the executables with random standard input and environment on a real kernel. Each call ends with status 0, or
+ * with status 1 and a CNI error on standard output, never by a signal. After all deletions, nothing is left.
  */
 import { readdirSync } from "node:fs";
 import fc from "fast-check";
@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => bed.close());
 
 describe.each(PLUGINS)("%s", (plugin) => {
-  test("answers anything, and leaves nothing", async () => {
+  test("answers any input, and leaves nothing", async () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     const before = await remains();
     for (const [bytes, variables] of fc.sample(fc.tuple(input, environment), { numRuns: CALLS, seed })) {
@@ -41,7 +41,7 @@ describe.each(PLUGINS)("%s", (plugin) => {
   });
 });
 
-/** The bed's own pod in place of the runtime's; the rest of what processes need. */
+/** Replaces the runtime's pod by the test bed's, and adds the other variables that processes need. */
 function realised(variables: Record<string, string>): Record<string, string> {
   const entries = Object.entries(variables).map(([name, value]) => [name, value.replaceAll("\0", "")]);
   const { CNI_NETNS = "", CNI_PATH = "", ...rest } = Object.fromEntries(entries) as Record<string, string>;
@@ -52,7 +52,7 @@ function realised(variables: Record<string, string>): Record<string, string> {
   };
 }
 
-/** Links but for bridges (which stay for the next pod), the pod's own settings, reservations, elements of our tables. */
+/** Links except bridges (which stay for the next pod), the pod's settings, reservations, elements of weft's tables. */
 async function remains(): Promise<unknown> {
   const links = async (inside: PluginBed["node"]) =>
     (await inside.json<{ ifname: string; linkinfo?: { info_kind: string } }[]>("ip", ["-j", "-d", "link", "show"]))

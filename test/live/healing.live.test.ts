@@ -1,6 +1,6 @@
 /**
- * Damage of every kind to what weftd keeps, on a real kernel: each is put back, and how long that took is measured, from
- * the end of the command that did the damage to the moment when an independent tool shows the kernel as it was.
+ * Damage of every kind to objects that weftd maintains, on a real kernel: weftd repairs each. The time to repair is
+ * measured from the end of the damaging command until an independent tool shows the kernel as before.
  */
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -23,9 +23,9 @@ import {
 import { eventually, PATIENCE } from "./harness/process.ts";
 import { Repairs } from "./harness/repairs.ts";
 
-/** Of each row; the table is of all of them. */
+/** Repetitions of each row. The table covers all of them. */
 const ROUNDS = 3;
-/** A round takes at least so long. */
+/** The minimum duration of a round. */
 const ROUND_MS = 5000;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const LONGEST_P99_MS = 100;
@@ -42,12 +42,12 @@ const VXLAN_ROWS: readonly Row[] = [
   ["route removed", `ip route del ${PEER}`, ROUTES],
   ["route changed", `ip route replace ${PEER} via 192.0.2.77 dev eth0 proto 119`, ROUTES],
   ["route duplicated", `ip route add ${PEER} via 192.0.2.77 dev eth0 metric 9 proto 119`, ROUTES],
-  ["route of nobody added", "ip route add 10.244.77.0/24 via 192.0.2.77 dev eth0 proto 119", ROUTES],
+  ["unknown route added", "ip route add 10.244.77.0/24 via 192.0.2.77 dev eth0 proto 119", ROUTES],
   ["all routes flushed", "ip route flush proto 119", ROUTES],
   ["route to the own subnet removed", "ip route del 10.244.1.0/24", OWN_ROUTE],
   ["neighbour removed", "ip neigh del 10.244.2.0 dev flannel.1", NEIGHBOURS],
   ["neighbour changed", "ip neigh replace 10.244.2.0 lladdr 02:00:00:00:00:77 dev flannel.1 nud permanent", NEIGHBOURS],
-  ["neighbour made to age", "ip neigh change 10.244.2.0 lladdr PEER_MAC dev flannel.1 nud stale", NEIGHBOURS],
+  ["neighbour entry made to age", "ip neigh change 10.244.2.0 lladdr PEER_MAC dev flannel.1 nud stale", NEIGHBOURS],
   ["neighbour duplicated", "ip neigh add 10.244.77.0 lladdr 02:00:00:00:00:77 dev flannel.1 nud permanent", NEIGHBOURS],
   ["neighbours flushed", "ip neigh flush dev flannel.1 nud permanent", NEIGHBOURS],
   ["forwarding entry removed", "bridge fdb del PEER_MAC dev flannel.1", FORWARDING],
@@ -77,29 +77,29 @@ const VXLAN_ROWS: readonly Row[] = [
   ["table deleted", "nft delete table inet weft", RULES],
   ["chain flushed", "nft flush chain inet weft postrouting", RULES],
   ["rule duplicated", "nft add rule inet weft postrouting counter masquerade", RULES],
-  ["set's element removed", "nft delete element inet weft pod-ranges4 '{ 10.244.0.0/16 }'", RULES],
-  ["set's element added", "nft add element inet weft exempt4 '{ 203.0.113.7 }'", RULES],
+  ["element of a set removed", "nft delete element inet weft pod-ranges4 '{ 10.244.0.0/16 }'", RULES],
+  ["element of a set added", "nft add element inet weft exempt4 '{ 203.0.113.7 }'", RULES],
   ["forwarding off", "sysctl -qw net.ipv4.ip_forward=0", SETTINGS],
-  ["bridge's packets kept from the rules", "sysctl -qw net.bridge.bridge-nf-call-iptables=0", BRIDGE_FILTER],
-  ["forwarding of the underlay off", "sysctl -qw net.ipv4.conf.eth0.forwarding=0", SETTINGS],
+  ["bridged packets hidden from the rules", "sysctl -qw net.bridge.bridge-nf-call-iptables=0", BRIDGE_FILTER],
+  ["forwarding off on the underlay", "sysctl -qw net.ipv4.conf.eth0.forwarding=0", SETTINGS],
   [
-    "networkd-like restart: what is not its own goes",
+    "restart like networkd's: removes what it does not own",
     "ip route flush proto 119; ip -4 address flush dev flannel.1; ip address del 10.244.1.1/24 dev cni0; sysctl -qw net.ipv4.ip_forward=0",
     ...ALL,
     SETTINGS,
   ],
   [
-    "firewalld-like reload: one transaction flushes and fills",
+    "reload like firewalld's: one transaction flushes and refills",
     "printf 'flush ruleset\\ntable inet firewalld {\\nchain mangle_PREROUTING {\\ntype filter hook prerouting priority mangle + 10; policy accept;\\n}\\n}\\n' | nft -f -",
     RULES,
   ],
 ];
 
-/** What is no damage to a tunnel: what weftd keeps stays. */
+/** Changes that do no damage to a tunnel: weftd's objects stay. */
 const HARMLESS: readonly Row[] = [
   ["underlay down and up", "ip link set eth0 down; sleep 0.2; ip link set eth0 up", ...ALL],
   [
-    "underlay's address removed and back",
+    "underlay's address removed and restored",
     "ip address del 192.0.2.1/24 dev eth0; sleep 0.2; ip address add 192.0.2.1/24 dev eth0",
     ...ALL,
   ],
@@ -111,18 +111,21 @@ const HOST_GW_ROWS: readonly Row[] = [
   ["route duplicated", `ip route add ${PEER} via 192.0.2.77 dev eth0 metric 9 proto 119`, ROUTES],
   ["underlay down and up", "ip link set eth0 down; sleep 0.2; ip link set eth0 up", ROUTES],
   [
-    "underlay's address removed and back",
+    "underlay's address removed and restored",
     "ip address del 192.0.2.1/24 dev eth0; sleep 0.2; ip address add 192.0.2.1/24 dev eth0",
     ROUTES,
   ],
   [
-    "underlay's addresses flushed and back",
+    "underlay's addresses flushed and restored",
     "ip -4 address flush dev eth0; ip address add 192.0.2.1/24 dev eth0",
     ROUTES,
   ],
 ];
 
-/** What the kernel does otherwise for IPv6: addresses go with a link that goes down, and duplicates are looked for. */
+/**
+ * Differences of IPv6 in the kernel: a link that goes down loses its addresses, and new addresses are checked for
+ * duplicates.
+ */
 const IPV6_ROWS: readonly Row[] = [
   ["route removed", `ip route del ${PEER6}`, IPV6.ROUTES],
   ["route changed", `ip route replace ${PEER6} via 2001:db8::77 dev eth0 proto 119 metric 1024`, IPV6.ROUTES],
@@ -147,11 +150,11 @@ const IPV6_ROWS: readonly Row[] = [
   ["bridge's address removed", "ip address del fd00:10:244:1::1/64 dev cni0", IPV6.BRIDGE_ADDRESSES, IPV6.OWN_ROUTE],
   ["bridge down", "ip link set cni0 down", BRIDGE, IPV6.OWN_ROUTE, IPV6.BRIDGE_ADDRESSES],
   ["bridge removed", "ip link del cni0", BRIDGE, IPV6.BRIDGE_ADDRESSES, IPV6.OWN_ROUTE, PORTS],
-  ["set's element removed", "nft delete element inet weft pod-ranges6 '{ fd00:10:244::/48 }'", RULES],
+  ["element of a set removed", "nft delete element inet weft pod-ranges6 '{ fd00:10:244::/48 }'", RULES],
   ["forwarding off", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding", SETTINGS],
 ];
 
-/** What leads to pods that have a link each. */
+/** Routes and addresses for pods that have a link each. */
 const PTP_ROWS: readonly Row[] = [
   ["route to the pod removed", "ip route flush root 10.244.1.0/24 dev PORT", POD_ROUTES],
   ["gateway's address removed", "ip address flush dev PORT scope global", POD_GATEWAYS],
@@ -170,7 +173,7 @@ describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], read
   const peer = isIpv4 ? PEER : PEER6;
   const nowhere = isIpv4 ? "192.0.2.77" : "2001:db8::77";
   const routes = isIpv4 ? IPV4.ROUTES : IPV6.ROUTES;
-  // IPv6 tells routes of different metrics apart, and gives ours this one.
+  // The kernel distinguishes IPv6 routes by metric, and gives weft's this one.
   const metric = isIpv4 ? "" : "metric 1024";
   const cleanup = new Cleanup();
   let cluster: Cluster;
@@ -215,14 +218,14 @@ describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], read
         .replaceAll("PEER_MAC", peerMac)
         .replaceAll("IPV6_OFF", "/proc/sys/net/ipv6/conf/flannel-v6.1/disable_ipv6"),
     ]);
-  /** How many times weftd has said that it changed something. */
+  /** The number of changes that weftd has logged. */
   const repairs = () =>
     node.weftd.output.match(
       /"changes":[1-9]|rules removed by another program restored|that another program had removed/g,
     )?.length ?? 0;
 
   test(
-    "every damage is put back, within the time promised",
+    "weftd repairs every damage within the promised time",
     async () => {
       const times = new Repairs();
       const looks = new Repairs();
@@ -235,20 +238,20 @@ describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], read
           await times.time(name, () =>
             eventually(async () => expect(await look(node.inside, probes), name).toEqual(before), 5000, 0),
           );
-          // Where it was put back before anybody could look, weftd says that there was something to do.
-          await eventually(() => expect(repairs(), `${name}: nothing was put back`).toBeGreaterThan(said));
+          // If the repair was faster than the probe, weftd's log must show it.
+          await eventually(() => expect(repairs(), `${name}: weftd repaired nothing`).toBeGreaterThan(said));
         }
-        // Many rows are about one route: damaged more often within ten seconds, it would count as contended.
+        // Many rows damage the same route. More often within ten seconds, it would count as contended.
         await pause(Math.max(0, ROUND_MS - (Date.now() - beganMs)));
       }
       process.stdout.write(`${times.table(`${mode}, ${families}, ${attach}: time to repair`)}\n`);
-      process.stdout.write(`${looks.table("a look with nothing to repair")}\n`);
+      process.stdout.write(`${looks.table("a probe with nothing to repair")}\n`);
       for (const [name, damage, ...probes] of harmless) {
         const before = await look(node.inside, probes);
         await shell(damage);
         await eventually(async () => expect(await look(node.inside, probes), name).toEqual(before), 5000, 0);
       }
-      // The last look counts, too. A machine that is busy with other things delays now this row and now that one: what is
+      // The time of the last probe is included. A busy machine delays different rows at different times; a row that is
       // slow by its nature is slow each time.
       const [limitMs, noiseMs] = [LONGEST_P99_MS * PATIENCE, looks.percentile(0.99)];
       expect(times.slowest()).toBeLessThan(limitMs + noiseMs);
@@ -262,7 +265,7 @@ describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], read
     120_000 * PATIENCE,
   );
 
-  test("a stranger's route in the place of ours is named and left alone; once it is gone ours is back", async () => {
+  test("another program's route in place of weft's is reported and kept; when it is removed, weft's is restored", async () => {
     const before = await look(node.inside, [routes]);
     await shell(`ip route replace ${peer} via ${nowhere} dev eth0 proto static ${metric}`);
     await node.weftd.says(/is not weft's and conflicts with/);
@@ -272,7 +275,7 @@ describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], read
   });
 
   test(
-    "who undoes it again and again is named in an Event, and rests; the others do not wait",
+    "repeated undoing is reported in an Event and backed off from, without delay to other repairs",
     async () => {
       const before = await look(node.inside, [routes]);
       const told = async () => {
@@ -281,7 +284,7 @@ describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], read
           /keeps undoing.*ip route add (10\.244\.2|fd00:10:244:2)/,
         );
       };
-      // It goes on for as long as it takes to be told, which on a busy machine is not soon, and for a moment after that.
+      // Runs until the Event arrives, which takes long on a busy machine, and for a moment after that.
       const [stop, began] = [`${node.runDir}/../peace`, repairs()];
       const undoing = shell(
         `while [ ! -e ${stop} ]; do ip route del ${peer} 2>/dev/null; sleep 0.01; done; rm ${stop}`,
@@ -297,7 +300,7 @@ describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], read
         writeFileSync(stop, "");
         await undoing;
       }
-      // The tests before it have had a part of what is free; beyond that, only the ends of its rests.
+      // Earlier tests have used a part of the free repairs. Later repairs happen only at the end of each back-off.
       expect(fought).toBeLessThan(30);
       await eventually(async () => expect(await look(node.inside, [routes])).toEqual(before), 30_000);
       await cluster.ready(node);

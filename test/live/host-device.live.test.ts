@@ -1,4 +1,4 @@
-/** host-device on a real kernel: a device's way into a pod and back. What it makes is compared in test/differential. */
+/** host-device on a real kernel: moves a device into a pod and back. test/differential compares its results. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type CallOptions, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
@@ -33,7 +33,7 @@ const links = async (of = bed.node) =>
   );
 const names = async (of = bed.node) => (await links(of)).map(({ ifname }) => ifname);
 
-test("the device serves the pod, and is the host's again afterwards", async () => {
+test("the device serves the pod, and is returned to the host", async () => {
   await bed.node.succeed("ip", ["address", "add", "10.33.0.200/24", "dev", "far0"]);
   await bed.node.listen(PORT);
   const added = await hostDevice("ADD");
@@ -49,7 +49,7 @@ test("the device serves the pod, and is the host's again afterwards", async () =
 });
 
 test.each(["enp0s31f6verylongname", "alt0"])(
-  "the device's alternative name %s serves, and stays with it",
+  "the device's alternative name %s can be used, and stays on the device",
   async (name) => {
     await bed.node.succeed("ip", ["link", "property", "add", "dev", "dev0", "altname", name]);
     const named = conf({ device: name });
@@ -64,7 +64,7 @@ test.each(["enp0s31f6verylongname", "alt0"])(
   },
 );
 
-test("whoever watches the host sees the device come back under its own name alone", async () => {
+test("a program that watches the host's links sees the device return with its own name only", async () => {
   await hostDevice("ADD");
   const watched = bed.node.run("timeout", ["2", "ip", "-o", "monitor", "link"]);
   await new Promise((resolve) => setTimeout(resolve, 500));
@@ -75,23 +75,23 @@ test("whoever watches the host sees the device come back under its own name alon
 });
 
 test.each([
-  ["ours", "the reference", OURS, REFERENCE],
-  ["the reference", "ours", REFERENCE, OURS],
-])("what %s moves in, %s gives back", async (_mover, _giver, adds, deletes) => {
+  ["weft", "the reference", OURS, REFERENCE],
+  ["the reference", "weft", REFERENCE, OURS],
+])("%s moves the device in, and %s moves it back", async (_mover, _giver, adds, deletes) => {
   expect(await hostDevice("ADD", conf(), {}, adds)).toMatchObject({ status: 0 });
   expect(await hostDevice("DEL", conf(), {}, deletes)).toMatchObject({ status: 0 });
   expect(await names()).toEqual(["dev0", "far0"]);
 });
 
-describe("what stays as it was", () => {
-  test("is the device, up, where ADD fails", async () => {
+describe("kept devices", () => {
+  test("a failed ADD leaves the device up on the host", async () => {
     const ipam = { ...IPAM, routes: [{ dst: "10.9.0.0/16", gw: "10.99.0.1" }] };
     const before = await bed.state();
     expect(await hostDevice("ADD", conf({ ipam }))).toMatchObject({ status: 1 });
     expect(withoutIndex(await bed.state())).toEqual(withoutIndex(before));
   });
 
-  test("is another plugin's link of the same name at DEL", async () => {
+  test("DEL keeps another plugin's link of the same name", async () => {
     await bed.pod.succeed("ip", ["link", "add", "eth0", "type", "veth", "peer", "name", "eth1"]);
     expect(await hostDevice("ADD")).toMatchObject({ status: 1, json: { code: 4 } });
     expect(await hostDevice("DEL")).toMatchObject({ status: 0 });
@@ -99,7 +99,7 @@ describe("what stays as it was", () => {
     expect(await names()).toEqual(["dev0", "far0"]);
   });
 
-  test("is the device in the pod where the host has another of its name, until that is gone", async () => {
+  test("DEL keeps the device in the pod while the host has another of its name", async () => {
     await hostDevice("ADD");
     await bed.node.succeed("ip", ["link", "add", "dev0", "type", "veth", "peer", "name", "dev1"]);
     expect(await hostDevice("DEL")).toMatchObject({
@@ -115,13 +115,13 @@ describe("what stays as it was", () => {
   });
 });
 
-/** A device that comes back from another namespace may get another index there. */
+/** A device may get another index when it returns from a namespace. */
 function withoutIndex(state: unknown): unknown {
   return JSON.parse(JSON.stringify(state, (key, value) => (/^(ifindex|link_index)$/.test(key) ? undefined : value)));
 }
 
 describe("a pod that is gone", () => {
-  /** What the kernel does to a physical device, done to one that it would remove. */
+  /** Simulates, on a virtual device, how the kernel returns a physical one. The kernel would remove the virtual one. */
   const goesBack = async () => {
     await hostDevice("ADD");
     const move = `ip netns exec ${bed.podNamespace.name} ip link set eth0 netns`;
@@ -129,7 +129,7 @@ describe("a pod that is gone", () => {
     expect(await links()).toMatchObject([{ ifname: "eth0", ifalias: "dev0" }, { ifname: "far0" }]);
   };
 
-  test.each(["DEL", "GC"])("leaves a device that gets its name again by %s", async (verb) => {
+  test.each(["DEL", "GC"])("leaves a device that %s renames back", async (verb) => {
     await goesBack();
     const input = { ...conf(), "cni.dev/valid-attachments": [] };
     expect(await hostDevice(verb, input, { netns: "" })).toMatchObject({ status: 0, output: "" });
@@ -138,7 +138,7 @@ describe("a pod that is gone", () => {
     expect(await bed.reservations()).toBe("");
   });
 
-  test("does not make DEL rename what only looks like it", async () => {
+  test("does not make DEL rename a similar device", async () => {
     await hostDevice("ADD");
     await bed.node.succeed("ip", ["link", "set", "far0", "alias", "dev0"]);
     await bed.node.succeed("ip", ["link", "add", "dev1", "type", "veth", "peer", "name", "dev2"]);
@@ -148,8 +148,8 @@ describe("a pod that is gone", () => {
   });
 });
 
-describe("a device that is named by /sys", () => {
-  /** The node sees a folder of its own as /sys. */
+describe("a device named by a path in /sys", () => {
+  /** The node sees a private folder as /sys. */
   const PCI = "/sys/bus/pci/devices/0000:00:05.0";
   beforeEach(async () => {
     const made = [
@@ -166,8 +166,8 @@ describe("a device that is named by /sys", () => {
   test.each([
     ["its path", { kernelpath: "/sys/devices/pci0" }],
     ["its PCI address", { pciBusID: "0000:00:05.0" }],
-    ["the runtime, as a PCI device, whatever the configuration says", { device: "far0" }, "0000:00:05.0"],
-    ["the runtime, as an auxiliary device", {}, "mlx5_core.sf.4"],
+    ["the runtime's PCI device, which overrides the configuration", { device: "far0" }, "0000:00:05.0"],
+    ["the runtime's auxiliary device", {}, "mlx5_core.sf.4"],
   ])("is found by %s", async (_name, more, deviceID = "") => {
     const input = conf({ device: "", ...more, runtimeConfig: { deviceID } });
     const added = await hostDevice("ADD", input);
@@ -177,7 +177,7 @@ describe("a device that is named by /sys", () => {
     expect(await names()).toEqual(["dev0", "far0"]);
   });
 
-  test("has addresses alone where a program of user space drives it", async () => {
+  test("gets only addresses if a user-space driver uses it", async () => {
     const input = conf({ device: "", pciBusID: "0000:00:06.0" });
     const added = await hostDevice("ADD", input);
     expect(added).toMatchObject({ status: 0, json: { ips: [{ address: "10.33.0.2/24" }, {}] } });
@@ -190,13 +190,13 @@ describe("a device that is named by /sys", () => {
   });
 
   test.each([
-    ["a path out of /sys/devices", { kernelpath: "/sys/devices/../bus" }, 7, /^kernelpath/],
-    ["a path in place of an address", { pciBusID: "../../devices" }, 7, /^pciBusID/],
-    ["an address that is none", { pciBusID: "0000:00:07.0" }, 7, /^pciBusID: no link/],
-    ["a runtime's device that is none", { runtimeConfig: { deviceID: "0000:00:07.0" } }, 7, /deviceID: no link/],
+    ["a path outside /sys/devices", { kernelpath: "/sys/devices/../bus" }, 7, /^kernelpath/],
+    ["a path instead of an address", { pciBusID: "../../devices" }, 7, /^pciBusID/],
+    ["an invalid address", { pciBusID: "0000:00:07.0" }, 7, /^pciBusID: no link/],
+    ["an invalid device of the runtime", { runtimeConfig: { deviceID: "0000:00:07.0" } }, 7, /deviceID: no link/],
     ["no device", {}, 7, /"hwaddr", "kernelpath" or "pciBusID"/],
     ["the device's own addresses", { device: "dev0", useInterfaceNetwork: true }, 2, /^useInterfaceNetwork/],
-  ])("%s is refused, and nothing has changed", async (_name, more, code, message) => {
+  ])("rejects %s, and changes nothing", async (_name, more, code, message) => {
     const before = await bed.state();
     const added = await hostDevice("ADD", conf({ device: "", ...more }));
     expect(added).toMatchObject({ status: 1, json: { code, msg: expect.stringMatching(message) } });

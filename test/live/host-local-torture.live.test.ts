@@ -1,6 +1,6 @@
 /**
- * host-local and the reference's in one directory, hundreds of calls at once, many of them killed at a random moment.
- * WEFT_TORTURE_ROUNDS makes it longer than the few seconds it has among the other tests.
+ * Hundreds of concurrent calls of weft's host-local and the reference's in one directory, many killed at a random
+ * moment. WEFT_TORTURE_ROUNDS sets a longer run than the few seconds of the normal tests.
  */
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { OURS, REFERENCE } from "./harness/plugin-bed.ts";
 
 const ROUNDS = Number(process.env.WEFT_TORTURE_ROUNDS ?? 2);
 const PARALLEL = 200;
-/** Of the calls; the moment is spread over the time that all of them together take. */
+/** The share of killed calls. The moment is random within the duration of all calls. */
 const KILLED_SHARE = 0.3;
 const KILLED_WITHIN_MS = 700;
 
@@ -48,7 +48,7 @@ function call(bin: string, verb: string, containerId: string, mayBeKilled = true
       clearTimeout(timer);
       resolve({ wasKilled: signal === "SIGKILL", status, output });
     });
-    child.stdin.on("error", () => undefined); // Killed before it read.
+    child.stdin.on("error", () => undefined); // The process was killed before it read its input.
     child.stdin.end(JSON.stringify({ ...configuration, ...more }));
   });
 }
@@ -75,7 +75,7 @@ async function attachAll(ids: readonly string[]): Promise<void> {
       const { wasKilled, status, output } = await call(either(), "ADD", id);
       if (wasKilled) killed++;
       else expect([status, output]).toEqual([0, expect.stringContaining("10.33.")]);
-      // Whoever was killed behind its answer attached its container too.
+      // A call that was killed after its complete answer has attached its container too.
       if (output.endsWith("}\n") || (!wasKilled && status === 0)) {
         const ips: { address: string }[] = JSON.parse(output).ips;
         attached.set(
@@ -98,7 +98,7 @@ async function detachAll(ids: readonly string[]): Promise<void> {
   );
 }
 
-/** Whoever is attached has its addresses, alone. */
+/** Every attached container has its addresses, and no other has them. */
 function assertDistinct(): void {
   const given = [...attached.values()].flat();
   expect(new Set(given).size).toBe(given.length);
@@ -107,13 +107,13 @@ function assertDistinct(): void {
 }
 
 test(
-  `${ROUNDS} rounds of ${PARALLEL} calls at once: no address twice, and nothing left after GC`,
+  `${ROUNDS} rounds of ${PARALLEL} concurrent calls assign no address twice, and GC leaves nothing`,
   async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const ids = Array.from({ length: PARALLEL }, (_, at) => `r${round}-${at}`);
       await attachAll(ids);
       assertDistinct();
-      // Half of them stay, through the next round; who was to be attached and was not, the runtime deletes.
+      // Half of the containers stay for the next round. The runtime deletes those whose ADD failed.
       const leaving = [...attached.keys()].filter((id) => !ids.includes(id) || Math.random() < 0.5);
       await Promise.all([
         detachAll([...leaving, ...ids.filter((id) => !attached.has(id))]),

@@ -1,4 +1,4 @@
-/** host-local called by itself, and beside the reference in one directory. test/differential compares the two. */
+/** host-local called alone, and together with the reference in one directory. test/differential compares the two. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
@@ -16,7 +16,7 @@ beforeEach(() => clear());
 afterAll(() => bed.close());
 
 const clear = () => bed.node.succeed("sh", ["-c", "rm -rf /var/lib/cni/* && mkdir -p /var/lib/cni"]);
-/** Every file, its contents, and what else stands in the folders, but for our index, which the reference has not. */
+/** All files with their contents, and other entries of the folders, except weft's index, which the reference lacks. */
 const disk = () =>
   bed.node.succeed("sh", [
     "-c",
@@ -29,14 +29,14 @@ const call = (verb: string, configuration: object, containerId = "c1") =>
 
 const WANTS_STRANGE = { runtimeConfig: { ips: ["10.99.0.1/24"] } };
 test.each([
-  ["an address outside of all ranges", conf({ ranges: [[RANGE]] }, WANTS_STRANGE), /10\.99\.0\.1/],
+  ["an address outside all ranges", conf({ ranges: [[RANGE]] }, WANTS_STRANGE), /10\.99\.0\.1/],
   ["host bits in a subnet", conf({ ranges: [[{ subnet: "10.22.0.1/24" }]] }), /subnet.*10\.22\.0\.0\/24/],
   [
     "overlapping ranges",
     conf({ ranges: [[RANGE], [{ subnet: "10.22.0.0/25" }]] }),
     /overlap.*10\.22\.0\.1-10\.22\.0\.126/,
   ],
-])("%s: ADD refuses as the reference does; DEL needs no range, and succeeds", async (_name, configuration, message) => {
+])("%s: ADD fails as the reference's does; DEL needs no range, and succeeds", async (_name, configuration, message) => {
   expect(await bed.call(REFERENCE, "host-local", "ADD", configuration)).toMatchObject({ status: 1 });
   await clear();
   const answer = await call("ADD", configuration);
@@ -45,7 +45,7 @@ test.each([
   expect(await bed.reservations()).toBe("");
 });
 
-test("an exhausted range is code 11 with its bounds, and nothing changes on disk", async () => {
+test("an exhausted range returns code 11 with its bounds, and changes nothing on disk", async () => {
   const configuration = conf({ ranges: [[{ subnet: "10.22.0.0/30" }]] });
   expect(await call("ADD", configuration)).toMatchObject({ status: 0 });
   const before = await disk();
@@ -54,7 +54,7 @@ test("an exhausted range is code 11 with its bounds, and nothing changes on disk
   expect(await disk()).toBe(before);
 });
 
-test("of two families, one that is exhausted takes nothing of the other", async () => {
+test("if one family's range is exhausted, no address of the other is taken", async () => {
   const configuration = conf({ ranges: [[RANGE], [{ subnet: "fd00:22::/126", rangeEnd: "fd00:22::2" }]] });
   expect(await call("ADD", configuration)).toMatchObject({ status: 0 });
   const reservations = await bed.reservations();
@@ -62,7 +62,7 @@ test("of two families, one that is exhausted takes nothing of the other", async 
   expect(await bed.reservations()).toBe(reservations);
 });
 
-test("GC keeps what is valid, and STATUS tells of a folder that cannot be written", async () => {
+test("GC keeps valid reservations, and STATUS reports a folder that cannot be written", async () => {
   const configuration = conf({ ranges: [[RANGE]] });
   for (const id of ["c1", "c2"]) await call("ADD", configuration, id);
   const valid = { "cni.dev/valid-attachments": [{ containerID: "c2", ifname: "eth0" }] };
@@ -73,7 +73,7 @@ test("GC keeps what is valid, and STATUS tells of a folder that cannot be writte
   expect(await call("STATUS", unwritable)).toMatchObject({ status: 1, json: { code: 50 } });
 });
 
-describe("beside the reference", () => {
+describe("with the reference", () => {
   const configuration = conf({ ranges: [[RANGE]] });
   const add = (bin: string, id: string) => bed.call(bin, "host-local", "ADD", configuration, { containerId: id });
   const del = (bin: string, id: string) => bed.call(bin, "host-local", "DEL", configuration, { containerId: id });
@@ -81,7 +81,7 @@ describe("beside the reference", () => {
   const held = async () => [...(await bed.reservations()).matchAll(/10\.[0-9.]+:(\w+)\r/g)].map(([, id]) => id);
   const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
-  test("each deletes what the other reserved, and sees it as taken", async () => {
+  test("each deletes the other's reservations, and treats them as taken", async () => {
     for (const [at, bin] of [OURS, REFERENCE, OURS, REFERENCE].entries()) {
       expect((await add(bin, `c${at}`)).json.ips[0].address).toBe(`10.22.0.${at + 2}/24`);
     }
@@ -91,7 +91,7 @@ describe("beside the reference", () => {
     }
   });
 
-  test("a container that the one serves already, the other refuses", async () => {
+  test("a container with an address from one plugin is rejected by the other", async () => {
     await add(OURS, "warm");
     await add(REFERENCE, "c1");
     expect(await add(OURS, "c1")).toMatchObject({
@@ -102,7 +102,7 @@ describe("beside the reference", () => {
     expect(await held()).toEqual(["warm", "c1"]);
   });
 
-  test("a start of the machine frees what was reserved before it, and nothing that was not ours to see", async () => {
+  test("a reboot frees earlier reservations, but none that weft did not record", async () => {
     await add(REFERENCE, "upgraded");
     await add(OURS, "ours");
     expect(await held()).toEqual(["upgraded", "ours"]);

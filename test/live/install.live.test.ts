@@ -1,4 +1,7 @@
-/** `weft install` on real file systems: in use meanwhile, killed, twice at once, on a full disk, on another file system. */
+/**
+ * `weft install` on real file systems: while plugins run, killed, twice at once, on a full disk, from another file
+ * system.
+ */
 import { spawn } from "node:child_process";
 import {
   copyFileSync,
@@ -19,7 +22,7 @@ import { makeFolder } from "./harness/folder.ts";
 import { OURS, REFERENCE } from "./harness/plugin-bed.ts";
 
 const ROUNDS = 15;
-/** Each installation has its megabytes written to the disk, whatever else that disk has to do. */
+/** Each installation writes megabytes to a disk that may be busy with other work. */
 const TORTURE_LIMIT_MS = 240_000;
 const CALLERS = 4;
 
@@ -31,12 +34,12 @@ const { buildId, plugins } = JSON.parse(await succeed(weft, ["version", "-o", "j
   buildId: string;
   plugins: string[];
 };
-/** The same code under another build id: an older weft, as far as files go. */
+/** The same code with another build id: as files, an older weft. */
 const older = `${folder}/older`;
 const olderId = "f".repeat(buildId.length);
 writeFileSync(older, Buffer.from(readFileSync(weft, "latin1").replaceAll(buildId, olderId), "latin1"), { mode: 0o755 });
 
-/** The reference plugins, and a stranger's file. */
+/** The reference plugins, and an unrelated file. */
 function referenceFolder(name: string): string {
   const bin = `${folder}/${name}`;
   cpSync(realpathSync(REFERENCE), bin, { recursive: true });
@@ -57,7 +60,7 @@ function expectInstalled(bin: string): void {
   expect(readFileSync(`${bin}/.weft-replaced/bridge`).equals(readFileSync(`${REFERENCE}/bridge`))).toBe(true);
 }
 
-test("the reference's files give way, whatever the umask, and a second call changes nothing", async () => {
+test("replaces the reference's files under any umask, and a second call changes nothing", async () => {
   const bin = referenceFolder("umask");
   const first = await succeed("sh", ["-c", `umask 077; exec ${weft} install ${bin}`]);
   expect(first).toMatch(/\nreplaced .*bridge.*portmap/);
@@ -73,7 +76,7 @@ test("the reference's files give way, whatever the umask, and a second call chan
 });
 
 test(
-  "a plugin called while builds change places, and installations are killed, is always a whole file",
+  "a plugin is a complete file at any moment while installations of two builds alternate and are killed",
   async () => {
     const bin = referenceFolder("torture");
     await succeed(older, ["install", bin]);
@@ -106,7 +109,7 @@ test(
   TORTURE_LIMIT_MS,
 );
 
-/** Two of three are killed at some moment of the time that an installation takes. */
+/** Two of three installations are killed at a random moment of their usual duration. */
 function installOrDie(file: string, bin: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, ["install", bin], { stdio: ["ignore", "ignore", "pipe"] });
@@ -124,7 +127,7 @@ function installOrDie(file: string, bin: string): Promise<void> {
   });
 }
 
-test("a full disk is told, and the directory stays as it was; with room it works from another file system", async () => {
+test("reports a full disk and leaves the directory unchanged; with enough space, installs from another file system", async () => {
   const script = `
     set -eu
     mkdir -p ${folder}/small
@@ -150,7 +153,7 @@ test("a full disk is told, and the directory stays as it was; with room it works
   expect(stdout).toMatch(/^status 1\n[\s\S]*nothing to do\.\nstatus 1\n$/);
 });
 
-test("an operator's copy and symbolic link stay; a link to the older build under a name that is no plugin's goes", async () => {
+test("keeps an operator's copy and symbolic link; removes a link to the older build if its name is not a plugin's", async () => {
   const bin = referenceFolder("backups");
   await succeed(older, ["install", bin]);
   copyFileSync(`${bin}/weft`, `${bin}/weft-1.0.bak`);
@@ -166,7 +169,7 @@ test("an operator's copy and symbolic link stay; a link to the older build under
   expectInstalled(bin);
 });
 
-test("a file that was removed while it runs installs itself nevertheless", async () => {
+test("a running executable whose file was removed can still install itself", async () => {
   const bin = `${folder}/removed`;
   mkdirSync(bin);
   copyFileSync(weft, `${folder}/gone`);

@@ -1,4 +1,4 @@
-/** `weft ipam` on a node with pods that live, pods that are gone, and a runtime that remembers some of them. */
+/** `weft ipam` on a node with running pods, deleted pods, and a runtime that remembers some of them. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { run } from "./harness/command.ts";
@@ -46,7 +46,7 @@ async function list(): Promise<Listed> {
   return JSON.parse(stdout) as Listed;
 }
 
-/** "net ipam1 used", once for each state that a container's addresses have. */
+/** "net ipam1 used", once for each state of a container's addresses. */
 async function states(): Promise<string[]> {
   const { networks } = await list();
   const all = networks.flatMap(({ name, reservations }) =>
@@ -61,7 +61,7 @@ async function attach(bin: string, conf: { type: string }, containerId: string, 
   expect(status).toBe(0);
 }
 
-/** The kernel takes a namespace's links away a while after its name. */
+/** The kernel removes a namespace's links some time after its name. */
 async function remove(...pods: readonly Namespace[]): Promise<void> {
   const veths = async () => (await bed.node.json<unknown[]>("ip", ["-j", "link", "show", "type", "veth"])).length;
   const left = (await veths()) - pods.length;
@@ -73,7 +73,7 @@ async function remove(...pods: readonly Namespace[]): Promise<void> {
 
 const state = (path: string) => `${bed.stateDir}/${path}`;
 
-test("what nobody has is found and freed, and nothing else", async () => {
+test("finds and frees unused addresses, and nothing else", async () => {
   const pods = await bed.emptyPods(6);
   const [alive, gone, remembered, forgotten, reference, referenceGone] = pods as [Namespace, ...Namespace[]];
   await attach(OURS, BRIDGE, "alive", alive);
@@ -146,13 +146,13 @@ test("what nobody has is found and freed, and nothing else", async () => {
     ...["net alive used", "net nobody manual", "net old-form manual"],
     ...["net remembered remembered", "other reference used"],
   ]);
-  // A DEL that comes late finds nothing to do, and a new pod gets what was freed.
+  // A late DEL finds nothing to do, and a new pod gets the freed address.
   expect((await bed.call(OURS, "bridge", "DEL", BRIDGE, { containerId: "gone", netns: "" })).status).toBe(0);
   await attach(OURS, BRIDGE, "new", bed.podNamespace);
   expect(await states()).toContain("net new used");
 });
 
-test("a network namespace that only a process holds keeps its address", async () => {
+test("a network namespace without a name keeps its address while a process holds it", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "held", pod);
   const isInside = `until ip netns pids ${pod.name} | grep -q .; do sleep 0.05; done`;
@@ -164,7 +164,7 @@ test("a network namespace that only a process holds keeps its address", async ()
   await bed.node.succeed("sh", ["-c", `kill $(cat ${state("pid")})`]);
 });
 
-/** As a debugging pod has it: the container's own files at its root, and the node's below /host. */
+/** Runs a script as in a debugging pod: the container's own files at its root, and the node's below /host. */
 function asDebuggingPod(script: string): string {
   const root = state("debug");
   const links = ["ln -s host/usr usr", ...["bin", "lib", "lib64"].map((name) => `ln -s usr/${name} ${name}`)];
@@ -174,10 +174,10 @@ function asDebuggingPod(script: string): string {
   ].join(" && ");
 }
 
-test("in a chroot of another container, what lives is seen, and so is what the runtime remembers", async () => {
+test("in a chroot of another container, sees running pods, and pods that the runtime remembers", async () => {
   const [alive, guest] = (await bed.emptyPods(2)) as [Namespace, Namespace];
   await attach(REFERENCE, PTP, "alive", alive);
-  // A guest's address is on no interface, and its namespace has a name on the node alone.
+  // A guest's address is on no interface, and its namespace has a name only on the node.
   writeFileSync(state("networks/other/10.228.0.9"), "guest\r\neth0");
   mkdirSync(state("results"));
   writeFileSync(state("results/other-guest-eth0"), JSON.stringify({ netns: `/var${guest.path}` }));
@@ -195,7 +195,7 @@ test("in a chroot of another container, what lives is seen, and so is what the r
   }
 });
 
-test("what an earlier boot reserved is freed, and said to be", async () => {
+test("frees reservations of an earlier boot, and reports it", async () => {
   const [pod, torn] = (await bed.emptyPods(2)) as [Namespace, Namespace];
   await attach(OURS, PTP, "ipam1", pod);
   await attach(OURS, PTP, "ipam2", torn);
@@ -215,10 +215,10 @@ test("what an earlier boot reserved is freed, and said to be", async () => {
   expect(await states()).toEqual([]);
 });
 
-test("a link's mark counts wherever weft is called", async () => {
+test("uses a link's mark from any namespace", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "marked", pod);
-  // The address goes; the host's link keeps its mark.
+  // The address is removed; the host's link keeps its mark.
   await bed.node.succeed("ip", ["-n", pod.name, "address", "flush", "dev", "eth0"]);
   const elsewhere = ["--net", `${OURS}/weft`, "ipam", "ls", "--network", "net"];
   expect((await bed.node.run("unshare", elsewhere)).stdout).toMatch(
@@ -226,7 +226,7 @@ test("a link's mark counts wherever weft is called", async () => {
   );
 });
 
-test("what is no reservation of anybody is shown without harm", async () => {
+test("shows invalid reservations without harm", async () => {
   mkdirSync(state("networks/net"), { recursive: true });
   writeFileSync(state("networks/net/10.229.0.5"), "ipam1\u001b[31m\r\neth0");
   await bed.node.succeed("mkfifo", [state("networks/net/10.229.0.6")]);
@@ -235,7 +235,7 @@ test("what is no reservation of anybody is shown without harm", async () => {
   expect(await states()).toEqual(["net nobody manual"]);
 });
 
-test.each(["ls", "gc"])("ipam %s says that there is no such network, or directory", async (subcommand) => {
+test.each(["ls", "gc"])("ipam %s reports a missing network or directory", async (subcommand) => {
   const ask = async (...words: string[]) => {
     const { status, stderr } = await weft("ipam", subcommand, ...words);
     return [status, stderr.replace(/^weft ipam (ls|gc): /, "").split("\n")[0]];
@@ -249,20 +249,20 @@ test.each(["ls", "gc"])("ipam %s says that there is no such network, or director
   }
 });
 
-test("freeing waits for host-local's lock, and looking does not", async () => {
+test("gc waits for host-local's lock, and ls does not", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "ipam1", pod);
   await remove(pod);
   const locked = (...words: string[]) =>
     bed.node.run("flock", ["/var/lib/cni/networks/net/lock", "timeout", "2", `${OURS}/weft`, "ipam", ...words]);
-  /** What coreutils' and busybox's `timeout` end with. */
+  /** The exit statuses of coreutils' and busybox's `timeout`. */
   const TIMED_OUT = [124, 143];
   expect(TIMED_OUT).toContain((await locked("gc", "--yes", "--grace-seconds", "0")).status);
   expect((await locked("ls")).stdout).toMatch(/ipam1 +eth0 +\d+s +young/);
   expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/ipam1 +freed/);
 });
 
-test("of a node that is itself a container, the machine that holds it sees all", async () => {
+test("if the node is itself a container, its host machine sees all pods", async () => {
   const [alive, gone] = (await bed.emptyPods(2)) as [Namespace, Namespace];
   await attach(OURS, BRIDGE, "alive", alive);
   await attach(OURS, BRIDGE, "gone", gone);
@@ -277,7 +277,7 @@ test("of a node that is itself a container, the machine that holds it sees all",
   expect(await states()).toEqual(["net alive used"]);
 });
 
-test("an unprivileged container's view is not enough", async () => {
+test("refuses to decide from an unprivileged container's view", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "ipam1", pod);
   await remove(pod);

@@ -1,4 +1,4 @@
-/** ipvlan on a real kernel: who reaches whom, and what a kernel without it is told. */
+/** ipvlan on a real kernel: which pods reach which, and the errors on a kernel without ipvlan. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { HostLink } from "./harness/host-link.ts";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
@@ -32,7 +32,7 @@ const ipvlan = (verb: string, input: unknown = conf(), options: CallOptions = {}
   link.call("ipvlan", verb, input, options);
 
 describeWhere(canIpvlan)("pods on the host's link", () => {
-  test("reach each other and a machine on it, in both families, with the link's hardware address", async () => {
+  test("reach each other and a machine on the link, in both families, with the link's hardware address", async () => {
     const other = await link.bed.anotherPod("other");
     const first = await ipvlan("ADD");
     const second = await ipvlan("ADD", conf(), { containerId: "c2", netns: other.namespace.path });
@@ -54,7 +54,7 @@ describeWhere(canIpvlan)("pods on the host's link", () => {
     expect(await link.bed.reservations()).not.toMatch(/c1/);
   });
 
-  test.each(["l2", "l3", "l3s"])("in mode %s are checked, and their mode is", async (mode) => {
+  test.each(["l2", "l3", "l3s"])("in mode %s pass CHECK, and have that mode", async (mode) => {
     const added = await ipvlan("ADD", conf({ mode, mtu: 1400 }));
     const check = (more: object) => ipvlan("CHECK", { ...conf({ mode, mtu: 1400 }), prevResult: added.json, ...more });
     const shown = await link.bed.pod.json<object[]>("ip", ["-j", "-d", "link", "show", "eth0"]);
@@ -76,7 +76,7 @@ describeWhere(canIpvlan)("pods on the host's link", () => {
     });
   });
 
-  test("behind another plugin take its link and its addresses", async () => {
+  test("after another plugin, use that plugin's link and addresses", async () => {
     const prevResult = {
       cniVersion: "1.1.0",
       interfaces: [{ name: "eth0", mac: await link.mac() }],
@@ -96,7 +96,7 @@ describeWhere(canIpvlan)("pods on the host's link", () => {
     expect(await ipvlan("STATUS", { ...chained, prevResult: undefined })).toMatchObject({ status: 0, output: "" });
   });
 
-  test("in the pod, a link of the pod's own is shared", async () => {
+  test("in the pod, a link of the pod can be shared", async () => {
     const { pod } = link.bed;
     await pod.succeed("ip", ["link", "add", "in0", "type", "veth", "peer", "name", "in1"]);
     const input = conf({ master: "in0", linkInContainer: true });
@@ -106,14 +106,14 @@ describeWhere(canIpvlan)("pods on the host's link", () => {
     expect(await ipvlan("DEL", input)).toMatchObject({ status: 0, output: "" });
   });
 
-  test("are no more than STATUS says: the link must be there", async () => {
+  test("have a STATUS that requires only the link", async () => {
     expect(await ipvlan("STATUS")).toMatchObject({ status: 0, output: "" });
     expect(await ipvlan("STATUS", conf({ master: "up9" }))).toMatchObject({ status: 1, json: { code: 50 } });
   });
 });
 
 describeWhere(!canIpvlan)("a kernel without ipvlan", () => {
-  test("is named by ADD, which leaves nothing, and by STATUS", async () => {
+  test("fails ADD, which leaves nothing, and STATUS; both name the module", async () => {
     const before = await link.bed.state();
     expect(await ipvlan("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe ipvlan/) } });
     expect(await link.bed.state()).toEqual(before);
@@ -122,12 +122,12 @@ describeWhere(!canIpvlan)("a kernel without ipvlan", () => {
 });
 
 test.each([
-  ["a mode that is none", { mode: "l4" }, /^mode: .*l2, l3, l3s/],
-  ["a master that is none", { master: "up9" }, /^master: there is no link up9/],
-  ["an MTU larger than the host's link has", { mtu: 1501 }, /^mtu: .*at most 1500/],
-  ["neither ipam nor a plugin before", { ipam: undefined }, /^ipam: /],
-  ["a plugin before with two interfaces", { master: "", prevResult: TWO }, /^master: .*2 interfaces/],
-])("%s is refused, and nothing has changed", async (_name, more, message) => {
+  ["an unknown mode", { mode: "l4" }, /^mode: .*l2, l3, l3s/],
+  ["an unknown master", { master: "up9" }, /^master: there is no link up9/],
+  ["an MTU larger than the host link's", { mtu: 1501 }, /^mtu: .*at most 1500/],
+  ["neither ipam nor a previous plugin", { ipam: undefined }, /^ipam: /],
+  ["a previous plugin with two interfaces", { master: "", prevResult: TWO }, /^master: .*2 interfaces/],
+])("rejects %s, and changes nothing", async (_name, more, message) => {
   const before = await link.bed.state();
   const added = await ipvlan("ADD", conf(more));
   expect(added).toMatchObject({ status: 1, json: { code: 7, msg: expect.stringMatching(message) } });

@@ -1,10 +1,10 @@
-/** Attached by the reference plugins, deleted by ours: nothing of theirs stays in nf_tables. */
+/** Attachments by the reference plugins, deleted by weft's: nothing of them stays in nf_tables. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 type Backend = "iptables" | "nftables";
 
-/** Programs called iptables there are the legacy ones. */
+/** The folder in which the programs named iptables are the legacy ones. */
 const LEGACY = "/var/lib/cni/legacy";
 
 let bed: PluginBed;
@@ -37,7 +37,7 @@ interface Attached {
   readonly configurations: Record<Name, object>;
 }
 
-/** The reference chain's ADD, of these plugins. */
+/** The ADD of a chain of these reference plugins. */
 async function attach(
   backend: Backend,
   chain: readonly Name[],
@@ -71,7 +71,7 @@ async function detach({ options, configurations }: Attached, chain: readonly Nam
   }
 }
 
-/** Tables, chains and rules, without those that iptables itself makes, and without what they have counted. */
+/** Tables, chains and rules, without those that iptables itself makes, and without counters. */
 async function rules(): Promise<unknown[]> {
   const { nftables } = JSON.parse(await bed.node.succeed("nft", ["-j", "list", "ruleset"])) as {
     nftables: Record<string, { name?: string; table?: string; handle?: number }>[];
@@ -89,7 +89,7 @@ async function rules(): Promise<unknown[]> {
 describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins in %s", (backend) => {
   const CHAIN: Name[] = ["bridge", "portmap", "firewall"];
 
-  test("goes with the attachment, the rest with the last one", async () => {
+  test("is removed with the attachment, and the shared part with the last one", async () => {
     const first = await attach(backend, CHAIN);
     const alone = await rules();
     expect(alone).not.toEqual([]);
@@ -101,7 +101,7 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
     expect(await rules()).toEqual([]);
   });
 
-  test("passes CHECK of portmap while it is there, in both families, whatever ours holds for others", async () => {
+  test("passes CHECK of portmap while it exists, in both families, even if weft has ports of other pods", async () => {
     const { configurations, options } = await attach(backend, ["bridge", "portmap"]);
     const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, options);
     expect(await check()).toMatchObject({ status: 0, output: "" });
@@ -122,7 +122,7 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
     expect((await check()).json.msg).toMatch(/ports are not mapped/);
   });
 
-  test("of single plugins goes by theirs", async () => {
+  test("of a single plugin is removed by weft's plugin of that name", async () => {
     const attached = await attach(backend, CHAIN);
     const before = await rules();
     await detach(attached, ["firewall"]);
@@ -130,7 +130,7 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
     expect((await rules()).length).toBeLessThan(before.length);
   });
 
-  test("of what GC does not know as valid goes, where it says whose it is", async () => {
+  test("of invalid attachments is removed by GC if it names its owner", async () => {
     await attach(backend, ["bridge"]);
     const kept = await rules();
     await attach(backend, ["bridge"], "c2");
@@ -166,7 +166,7 @@ describe("state of the reference plugins in legacy iptables", () => {
     await bed.node.succeed("sh", ["-c", `mkdir -p $0 && ${link}`, LEGACY]);
   });
 
-  test("goes by the host's own programs, the rest with the last attachment", async () => {
+  test("is removed by the host's own programs, and the shared part with the last attachment", async () => {
     const first = await attach("iptables", CHAIN, "c1", LEGACY);
     const alone = await saved();
     expect(alone).not.toEqual([]);
@@ -178,7 +178,7 @@ describe("state of the reference plugins in legacy iptables", () => {
     expect(await saved()).toEqual([]);
   });
 
-  test("passes CHECK of portmap while it is there, in both families", async () => {
+  test("passes CHECK of portmap while it exists, in both families", async () => {
     const { configurations, options } = await attach("iptables", ["bridge", "portmap"], "c1", LEGACY);
     const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, options);
     expect(await check()).toMatchObject({ status: 0, output: "" });
@@ -186,7 +186,7 @@ describe("state of the reference plugins in legacy iptables", () => {
     expect((await check()).json.msg).toMatch(/ports are not mapped/);
   });
 
-  test("is named in a warning where there are no such programs", async () => {
+  test("causes a warning if these programs are missing", async () => {
     const { configurations, options } = await attach("iptables", CHAIN, "c1", LEGACY);
     const before = await saved();
     const hide = 'mount -t tmpfs tmpfs /usr/sbin && mount -t tmpfs tmpfs /sbin; exec "$@"';
@@ -219,7 +219,7 @@ test("an administrator's rules in CNI-ADMIN stay, and so does the chain", async 
   expect(await bed.node.succeed("iptables-nft-save", ["-t", "filter"])).not.toMatch(/CNI-FORWARD/);
 });
 
-test("what is used by others stays", async () => {
+test("chains that other rules use stay", async () => {
   const attached = await attach("iptables", ["bridge", "firewall"]);
   await bed.node.succeed("sh", [
     "-c",

@@ -1,4 +1,4 @@
-/** macvlan on a real kernel: who hears whom, and what is left. What it makes is compared in test/differential. */
+/** macvlan on a real kernel: which pods reach which, and what remains. test/differential compares its results. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HostLink } from "./harness/host-link.ts";
 import type { Inside } from "./harness/inside.ts";
@@ -16,7 +16,7 @@ let link: HostLink;
 let bed: PluginBed;
 let outside: Inside;
 beforeEach(async () => {
-  // The host's link has the name that the pods' will have.
+  // The host's link has the same name as the pods' interfaces.
   link = await HostLink.make([`${OUTSIDE}/24`, `${OUTSIDE6}/64`]);
   ({ bed, outside } = link);
 });
@@ -37,7 +37,7 @@ const attach = async (input: unknown = conf()) => {
 };
 
 describe("pods on the host's link", () => {
-  test("reach each other and a machine on it, in both families, under their own addresses", async () => {
+  test("reach each other and a machine on the link, in both families, with their own addresses", async () => {
     const { other } = await attach();
     for (const inside of [outside, other.inside]) await inside.listen(PORT);
     expect(await bed.pod.seenBy(OUTSIDE, PORT)).toBe("10.31.0.2");
@@ -47,13 +47,13 @@ describe("pods on the host's link", () => {
     expect(await outside.seenBy("10.31.0.3", PORT)).toBe(OUTSIDE);
   });
 
-  test("that are private reach the machine, and not each other", async () => {
+  test("in private mode reach the machine, and not each other", async () => {
     await attach(conf({ mode: "private" }));
     expect(await bed.pod.pings(OUTSIDE)).toBe(true);
     expect(await bed.pod.pings("10.31.0.3", 1)).toBe(false);
   });
 
-  test("are gone after DEL: nobody answers any more, and another gets the address", async () => {
+  test("are gone after DEL: the old address does not answer, and another pod gets it", async () => {
     const { first } = await attach();
     expect(await outside.pings("10.31.0.2")).toBe(true);
     expect(await macvlan("DEL", { ...conf(), prevResult: first.json })).toMatchObject({ status: 0, output: "" });
@@ -63,7 +63,7 @@ describe("pods on the host's link", () => {
     expect(await bed.reservations()).not.toMatch(/c1/);
   });
 
-  test("tell their neighbours of their addresses as soon as they have them", async () => {
+  test("announce their addresses to neighbours as soon as they have them", async () => {
     await outside.succeed("sh", ["-c", "echo 1 >/proc/sys/net/ipv4/conf/far0/arp_accept"]);
     const { first } = await attach();
     const neighbours = await outside.json<object[]>("ip", ["-j", "neighbour", "show", "10.31.0.2"]);
@@ -71,7 +71,7 @@ describe("pods on the host's link", () => {
   });
 });
 
-test("in the pod, a link of the pod's own is shared", async () => {
+test("in the pod, a link of the pod can be shared", async () => {
   await bed.pod.succeed("ip", ["link", "add", "eth0", "type", "veth", "peer", "name", "far0"]);
   await bed.pod.succeed("ip", ["link", "set", "eth0", "up"]);
   const input = conf({ linkInContainer: true });
@@ -86,26 +86,21 @@ test("in the pod, a link of the pod's own is shared", async () => {
 });
 
 test.each([
-  ["an MTU larger than the host's link has", { mtu: 1501 }, 7, /^mtu: .*at most 1500, the MTU of eth0/],
-  ["a master that is none", { master: "up9" }, 7, /^master: there is no link up9/],
-  ["no default route to take it from", { master: "" }, 7, /^master: .*no default route/],
-  ["a mode that is none", { mode: "bridged" }, 7, /^mode: .*private, vepa, bridge, passthru/],
-  ["a queue of no length", { bcqueuelen: -1 }, 7, /^bcqueuelen/],
+  ["an MTU larger than the host link's", { mtu: 1501 }, 7, /^mtu: .*at most 1500, the MTU of eth0/],
+  ["an unknown master", { master: "up9" }, 7, /^master: there is no link up9/],
+  ["a missing default route, without a master", { master: "" }, 7, /^master: .*no default route/],
+  ["an unknown mode", { mode: "bridged" }, 7, /^mode: .*private, vepa, bridge, passthru/],
+  ["a queue length of zero", { bcqueuelen: -1 }, 7, /^bcqueuelen/],
   ["a group's MAC", { mac: "01:00:5e:00:00:01" }, 7, /^mac: /],
-  [
-    "a gateway that is nowhere",
-    { ipam: { ...DUAL, routes: [{ dst: "10.9.0.0/16", gw: "10.99.0.1" }] } },
-    999,
-    /10\.99/,
-  ],
-])("%s is refused, and nothing has changed", async (_name, more, code, message) => {
+  ["an unreachable gateway", { ipam: { ...DUAL, routes: [{ dst: "10.9.0.0/16", gw: "10.99.0.1" }] } }, 999, /10\.99/],
+])("rejects %s, and changes nothing", async (_name, more, code, message) => {
   const before = await bed.state();
   const added = await macvlan("ADD", conf(more));
   expect(added).toMatchObject({ status: 1, json: { code, msg: expect.stringMatching(message) } });
   expect(await bed.state()).toEqual(before);
 });
 
-test("DEL does its work with a configuration that ADD would refuse", async () => {
+test("DEL succeeds with a configuration that ADD rejects", async () => {
   expect(await macvlan("ADD")).toMatchObject({ status: 0 });
   const refused = conf({ mode: "bridged", master: "up9", mtu: -1, mac: "none", prevResult: { ips: 1 } });
   expect(await macvlan("DEL", refused)).toMatchObject({ status: 0, output: "" });
@@ -113,7 +108,7 @@ test("DEL does its work with a configuration that ADD would refuse", async () =>
   expect(await bed.reservations()).toBe("");
 });
 
-test("the parent's alternative name serves, a long one too, and one that it has not is no name", async () => {
+test("the parent's alternative name is accepted, even a long one, and an unknown one is rejected", async () => {
   const name = "enp0s31f6verylongname";
   await bed.node.succeed("ip", ["link", "property", "add", "dev", "eth0", "altname", name]);
   const named = conf({ master: name });
@@ -131,7 +126,7 @@ test("the parent's alternative name serves, a long one too, and one that it has 
   }
 });
 
-test("CHECK sees another parent", async () => {
+test("CHECK detects another parent", async () => {
   const added = await macvlan("ADD");
   await bed.node.succeed("ip", ["link", "add", "up1", "type", "veth", "peer", "name", "far1"]);
   const check = (master: string) => macvlan("CHECK", { ...conf({ master }), prevResult: added.json });
@@ -142,7 +137,7 @@ test("CHECK sees another parent", async () => {
   });
 });
 
-test("STATUS is 0 while the host has the link, and 50 without it", async () => {
+test("STATUS succeeds if the host has the link, and returns code 50 without it", async () => {
   expect(await macvlan("STATUS")).toMatchObject({ status: 0, output: "" });
   expect(await macvlan("STATUS", conf({ master: "up9" }))).toMatchObject({
     status: 1,
@@ -150,7 +145,7 @@ test("STATUS is 0 while the host has the link, and 50 without it", async () => {
   });
 });
 
-test("GC frees the addresses of pods that are no more, and leaves the others", async () => {
+test("GC frees the addresses of deleted pods, and keeps the others", async () => {
   const { other } = await attach();
   const attachments = [{ containerID: "c2", ifname: "eth0" }];
   const collected = await macvlan("GC", { ...conf(), "cni.dev/valid-attachments": attachments });

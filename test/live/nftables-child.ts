@@ -1,6 +1,6 @@
 /**
- * Runs inside a namespace of the live tests: does the steps that it is given (a JSON list on standard input) to the
- * namespace's nftables and prints each step's answer as one line of JSON.
+ * Runs inside a namespace of the live tests. Applies the given steps (a JSON list on standard input) to the namespace's
+ * nftables, and prints the result of each step as one line of JSON.
  */
 import { readFileSync } from "node:fs";
 import { SYSTEM_CLOCK } from "../../pkg/cluster/clock.ts";
@@ -54,7 +54,7 @@ async function run(step: Step): Promise<unknown> {
       await netlink.commit(addPodMasquerade(await dump(podMasqueradeDumps()), podEntries(step.owner, step.addresses)));
       return "added";
     case "race": {
-      // All look before the first one changes anything: the later ones must be refused.
+      // All dump before the first one changes anything, so the kernel must reject the later ones.
       const dumped = await dump(podMasqueradeDumps());
       const answers: string[] = [];
       for (const owner of step.owners) {

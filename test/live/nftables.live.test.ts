@@ -1,6 +1,4 @@
-/**
- * Our nftables tables in a real kernel, read back by nft and tried with packets. Needs root, ip and nft.
- */
+/** weft's nftables tables in a real kernel, read back by nft and tested with packets. Needs root, ip and nft. */
 import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -8,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Step } from "./nftables-child.ts";
 
 const isRoot = process.getuid?.() === 0;
-if (!isRoot) process.stderr.write("nftables live tests skipped: they make network namespaces, which needs root\n");
+if (!isRoot) process.stderr.write("nftables live tests skipped: creating network namespaces needs root\n");
 
 const CHILD = fileURLToPath(new URL("./nftables-child.ts", import.meta.url));
 const NODE = `weft-nft-${process.pid}`;
@@ -31,7 +29,7 @@ function steps(...list: Step[]): unknown[] {
     .map((line) => JSON.parse(line));
 }
 
-/** Rule lines of a chain as nft lists them, counters left out. */
+/** The rules of a chain as nft lists them, without counters. */
 function rules(table: string): string[] {
   return nft("list", "chain", "inet", table, "postrouting")
     .split("\n")
@@ -60,17 +58,17 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
     }
   });
 
-  test("the node's table is as wanted after each replacement, and absent before", () => {
+  test("the node's table matches after each replacement, and is absent before", () => {
     expect(steps(compare, replace, compare, replace, compare)).toEqual([false, "replaced", true, "replaced", true]);
   });
 
-  test("a transaction larger than a socket's usual send buffer is sent whole", () => {
+  test("a transaction larger than a socket's default send buffer is sent completely", () => {
     const exempt = Array.from({ length: 12_000 }, (_, at) => `2001:db8::${(at + 1).toString(16)}`);
     expect(steps({ ...replace, exempt }, { ...compare, exempt })).toEqual(["replaced", true]);
     expect(Number(readFileSync("/proc/sys/net/core/wmem_default", "utf8"))).toBeLessThan(exempt.length * 32);
   });
 
-  test("nft shows the node's rules as they are meant", () => {
+  test("nft lists the node's rules with the intended meaning", () => {
     steps(replace);
     expect(rules("weft")).toEqual([
       'ip saddr @pod-ranges4 ip daddr != @pod-ranges4 ip daddr != @exempt4 ip daddr != @non-masquerade4 ip daddr != 224.0.0.0/4 counter masquerade fully-random comment "pods to the outside, IPv4"',
@@ -84,7 +82,7 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
     expect(list).toContain("type nat hook postrouting priority srcnat; policy accept;");
   });
 
-  test("what nft lists loads again and is the same table", () => {
+  test("nft's listing can be loaded again and gives the same table", () => {
     steps(replace);
     execFileSync("ip", ["netns", "exec", NODE, "nft", "-f", "-"], {
       input: `delete table inet weft\n${nft("list", "ruleset")}`,
@@ -104,13 +102,13 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
     ["an added counter object", ["add", "counter", "inet", "weft", "foreign"]],
     ["a dormant table", ["add", "table", "inet", "weft", "{ flags dormant; }"]],
     ["a deleted table", ["delete", "table", "inet", "weft"]],
-  ])("%s makes the table another, and replacing repairs it", (_, command) => {
+  ])("%s makes the table differ, and a replacement repairs it", (_, command) => {
     steps(replace);
     nft(...command);
     expect(steps(compare, replace, compare)).toEqual([false, "replaced", true]);
   });
 
-  test("other tables are no concern of ours", () => {
+  test("other tables are ignored", () => {
     nft("add", "table", "inet", "other");
     nft("add", "chain", "inet", "other", "postrouting", "{ type nat hook postrouting priority 100; }");
     nft("add", "rule", "inet", "other", "postrouting", "counter");
@@ -119,14 +117,14 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
     expect(nft("list", "table", "inet", "other")).toContain("counter");
   });
 
-  test("thousands of addresses fit one transaction", () => {
+  test("thousands of addresses fit into one transaction", () => {
     const exempt = Array.from({ length: 5000 }, (_, index) => `198.18.${index >> 8}.${index & 255}`);
     const podRanges = Array.from({ length: 500 }, (_, index) => `10.${index >> 7}.${(index & 127) * 2}.0/24`);
     const large = { podRanges, exempt };
     expect(steps({ do: "replace", ...large }, { do: "compare", ...large })).toEqual(["replaced", true]);
   });
 
-  test("a pod's entries come and go with their owner", () => {
+  test("a pod's entries are added and removed with their owner", () => {
     steps(
       { do: "add", owner: "cni:net/a/eth0", addresses: ["10.1.0.2/24", "fd00:1::2/64"] },
       { do: "add", owner: "cni:net/b/eth0", addresses: ["10.1.0.3/24"] },
@@ -145,7 +143,7 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
     expect(one).toContain('10.1.0.3 . 10.1.0.0/24 comment "cni:net/b/eth0"');
   });
 
-  test("an address that was given anew stays when its old owner's removal comes late", () => {
+  test("a reassigned address stays when its old owner is removed late", () => {
     steps(
       { do: "add", owner: "cni:net/old/eth0", addresses: ["10.1.0.2/24"] },
       { do: "add", owner: "cni:net/new/eth0", addresses: ["10.1.0.2/16"] },
@@ -156,7 +154,7 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
     expect(list).toContain('10.1.0.2 . 10.1.0.0/16 comment "cni:net/new/eth0"');
   });
 
-  test("of two that look at the same time one is refused, so that it looks again", () => {
+  test("of two concurrent additions of an address one fails, so that it dumps again", () => {
     const race: Step = { do: "race", owners: ["cni:net/a/eth0", "cni:net/b/eth0"], addresses: ["10.1.0.2/24"] };
     expect(steps(race)).toEqual([["added", "EEXIST"]]);
     nft("flush", "set", "inet", "weft_masquerade", "pods4");
@@ -166,7 +164,7 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
     expect(steps(race)).toEqual([["added", "ENOENT"]]);
   });
 
-  test("a damaged table is made anew, the other pods' entries included", () => {
+  test("a damaged table is recreated with the other pods' entries", () => {
     steps({ do: "add", owner: "cni:net/a/eth0", addresses: ["10.1.0.2/24", "fd00:1::2/64"] });
     nft("flush", "chain", "inet", "weft_masquerade", "postrouting");
     steps({ do: "add", owner: "cni:net/b/eth0", addresses: ["10.1.0.3/24"] });
@@ -177,7 +175,7 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
     expect(list).toContain('10.1.0.3 . 10.1.0.0/24 comment "cni:net/b/eth0"');
   });
 
-  test("an owner's mark of 127 bytes comes back whole", () => {
+  test("an owner's mark of 127 bytes is read back completely", () => {
     const owner = `cni:${"n".repeat(122)}/`;
     steps({ do: "add", owner, addresses: ["10.1.0.2/24"] });
     expect(nft("list", "ruleset")).toContain(`10.1.0.2 comment "${owner}"`);
@@ -186,7 +184,7 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
   });
 
   describe("with packets", () => {
-    /** pod 10.1.0.2 - node 10.1.0.1, 192.0.2.1 - outside 192.0.2.2, which is also 192.0.2.3 and knows the way back. */
+    /** pod 10.1.0.2 - node 10.1.0.1, 192.0.2.1 - outside 192.0.2.2, which also has 192.0.2.3 and a route back. */
     beforeEach(() => {
       for (const namespace of [POD, OUTSIDE]) run("ip", "netns", "add", namespace);
       run("ip", "-n", NODE, "link", "add", "pod", "type", "veth", "peer", "name", "eth0", "netns", POD);
@@ -205,7 +203,7 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
       inside(NODE, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
     });
 
-    /** The source address that the outside sees of a packet from the pod. */
+    /** The source address of a packet from the pod as the outside machine sees it. */
     async function sourceSeen(destination: string): Promise<string> {
       const program = `const s=require("dgram").createSocket("udp4");s.bind(9999,"${destination}",()=>console.log("ready"));
         s.on("message",(m,from)=>{console.log(from.address);s.close()});setTimeout(()=>process.exit(1),5000).unref()`;

@@ -1,14 +1,14 @@
-/** What weftd sees to on its own node so that pods' packets come through: settings, its nftables, other firewalls' chains. */
+/** The node's settings, nftables and other firewalls' chains that weftd maintains so that pods' packets pass. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
 import { eventually, Running } from "./harness/process.ts";
 
-/** A Service's address, which only exists in rules. */
+/** A Service's address, which exists only in rules. */
 const CLUSTER_IP = "10.96.0.1";
 const SERVICE_PORT = 80;
 
-/** Addresses of the other node: one of those that pods reach under their own, and one that is nobody's. */
+/** Addresses of the other node: one that pods reach without masquerade, and one that belongs to no Node. */
 const KNOWS_THE_WAY = "192.0.2.12";
 const NOBODY = "192.0.2.77";
 
@@ -36,7 +36,7 @@ afterAll(() => cleanup.run());
 
 const shell = (script: string) => node.inside.succeed("sh", ["-c", script]);
 
-test("a pod reaches a Service whose pod is on its own bridge", async () => {
+test("a pod reaches a Service whose endpoint is on its own bridge", async () => {
   const calls = "/proc/sys/net/bridge/bridge-nf-call-iptables";
   const rule = `ip daddr ${CLUSTER_IP} tcp dport ${SERVICE_PORT} dnat to ${second.address}:${ECHO_PORT}`;
   await shell(`nft 'table ip services { chain prerouting { type nat hook prerouting priority dstnat; ${rule}; }; }'`);
@@ -45,7 +45,7 @@ test("a pod reaches a Service whose pod is on its own bridge", async () => {
 
   await node.weftd.stop("SIGTERM");
   await shell(`echo 0 > ${calls}`);
-  // The answer comes from an address that the pod has never called.
+  // The answer comes from an address that the pod did not connect to.
   await expect(call()).rejects.toThrow(/no answer/);
   cluster.restartWeftd(node);
   await cluster.ready(node);
@@ -54,14 +54,14 @@ test("a pod reaches a Service whose pod is on its own bridge", async () => {
   await shell("nft delete table ip services");
 });
 
-test("pods are masqueraded to the outside, but for the networks that know the way back", async () => {
+test("pods are masqueraded to the outside, except to networks with a route back", async () => {
   await other.inside.succeed("ip", ["address", "add", `${KNOWS_THE_WAY}/24`, "dev", "eth0"]);
   await other.inside.listen(7008);
   expect(await first.inside.seenBy(other.address, 7008)).toBe(node.address);
   expect(await first.inside.seenBy(KNOWS_THE_WAY, 7008)).toBe(first.address);
 });
 
-/** A datagram with a frame for the VTEP, from this address of the other node. */
+/** Sends a datagram with a frame for the VTEP from this address of the other node. */
 const SEND = `
   const { createSocket } = require("node:dgram");
   const [from, to] = process.argv.slice(1);
@@ -71,7 +71,7 @@ const SEND = `
   socket.bind(0, from, () => socket.send(Buffer.concat([header, frame]), 8472, to, () => socket.close()));
 `;
 
-test("VXLAN packets are taken from nodes, and from nobody else", async () => {
+test("VXLAN packets are accepted from nodes only", async () => {
   await other.inside.succeed("ip", ["address", "add", `${NOBODY}/24`, "dev", "eth0"]);
   const send = (from: string) => other.inside.succeed(process.execPath, ["-e", SEND, from, node.address]);
   const received = async () => {
@@ -89,7 +89,7 @@ test("VXLAN packets are taken from nodes, and from nobody else", async () => {
   expect(await shell("nft list chain inet weft input")).toMatch(/vxlan-senders4 counter packets 1 .* drop/);
 });
 
-test("whoever sees the route to a new node finds its packets let in already", async () => {
+test("a new node's packets are accepted before its route appears", async () => {
   const adding = cluster.addNode(3);
   const seen = "ip route show 10.244.3.0/24; nft list set inet weft vxlan-senders4";
   const shown = await eventually(async () => {
@@ -101,7 +101,7 @@ test("whoever sees the route to a new node finds its packets let in already", as
   await adding;
 });
 
-/** What the chain of a firewall that drops forwarded packets looks like, and how it goes away. */
+/** The chain of a firewall that drops forwarded packets, and the commands that add and remove it. */
 const FIREWALLS: readonly (readonly [name: string, chain: string, on: string, off: string])[] = [
   [
     "iptables on nf_tables (docker, ufw)",
@@ -110,7 +110,7 @@ const FIREWALLS: readonly (readonly [name: string, chain: string, on: string, of
     "nft delete table ip filter",
   ],
   [
-    "firewalld's last reject",
+    "firewalld's final reject",
     "inet firewalld filter_FORWARD",
     "nft 'table inet firewalld { chain filter_FORWARD { type filter hook forward priority filter + 10; policy accept; ct state established,related accept; reject with icmpx admin-prohibited; }; }'",
     "nft delete table inet firewalld",
@@ -130,7 +130,7 @@ describe.each(FIREWALLS)("%s", (_name, chain, on, off) => {
     expect(text).toMatch(/ip daddr 10\.244\.0\.0\/16 counter packets \d+ bytes \d+ accept comment "weft:pods 10\.244/);
   };
 
-  test("lets pods through from the moment it appears, after each reload, and at weftd's start", async () => {
+  test("accepts pods' packets as soon as it appears, after each reload, and when weftd starts", async () => {
     await shell(on);
     await eventually(accepts);
     expect(await first.inside.pings(remote.address)).toBe(true);
@@ -148,7 +148,7 @@ describe.each(FIREWALLS)("%s", (_name, chain, on, off) => {
   });
 });
 
-test("iptables-nft shows, saves and restores a table with our rules in it", async () => {
+test("iptables-nft shows, saves and restores a table with weft's rules", async () => {
   await shell("iptables-nft -P FORWARD DROP");
   const rules = () => shell("iptables-nft -S CNI-FORWARD");
   await eventually(async () => expect(await rules()).toContain("-A CNI-FORWARD -s 10.244.0.0/16"));
@@ -160,7 +160,7 @@ test("iptables-nft shows, saves and restores a table with our rules in it", asyn
   await shell("nft delete table ip filter");
 });
 
-test("iptables-legacy's chain gets its rules by iptables-legacy", async () => {
+test("iptables-legacy's chain gets its rules through iptables-legacy", async () => {
   await node.weftd.stop("SIGTERM");
   await shell("iptables-legacy -P FORWARD DROP");
   expect(await first.inside.pings(remote.address, 1)).toBe(false);
@@ -173,7 +173,7 @@ test("iptables-legacy's chain gets its rules by iptables-legacy", async () => {
   expect(await remote.inside.pings(first.address)).toBe(true);
 });
 
-test("a table whose owner keeps others out of it is a warning with the command to run", async () => {
+test("a table that its owner locks is a warning with the command to run", async () => {
   const owner = new Running(
     node.namespace,
     "sh",
@@ -187,7 +187,7 @@ test("a table whose owner keeps others out of it is a warning with the command t
     expect((await cluster.readyz(node)).body).toMatch(/owned.*--add-source=10\.244\.0\.0\/16/),
   );
   expect((await cluster.readyz(node)).status).toBe(200);
-  // Another one's chain gets its rules nonetheless.
+  // Another program's chain gets its rules nonetheless.
   await shell("nft 'table ip site { chain forward { type filter hook forward priority -5; policy drop; }; }'");
   await eventually(async () => expect(await shell("nft list table ip site")).toContain("weft:pods 10.244.0.0/16"));
   await owner.stop("SIGTERM");

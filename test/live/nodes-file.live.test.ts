@@ -1,4 +1,4 @@
-/** Two hosts without Kubernetes: a file with all nodes takes the API server's place. */
+/** Two hosts without Kubernetes: a file with all nodes replaces the API server. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
@@ -24,7 +24,7 @@ interface Host {
 const entry = (n: number) => `  - name: n${n}\n    podCIDRs: [10.244.${n}.0/24]\n    addresses: [192.0.2.${n}]\n`;
 const writeNodes = (...entries: string[]) => writeFileSync(`${folder}/nodes.yaml`, `nodes:\n${entries.join("")}`);
 
-/** What systemd calls a card whose name would be too long for a kernel's own. */
+/** The alternative name that systemd gives a card whose name exceeds the kernel's limit. */
 const ALTERNATIVE = "enp0s31f6verylongname";
 
 async function startHost(n: number, namespace: Namespace, ...more: readonly string[]): Promise<Host> {
@@ -75,7 +75,7 @@ beforeAll(async () => {
 
 afterAll(() => cleanup.run());
 
-test("pods of both hosts reach each other, by hardware addresses that nobody announced", async () => {
+test("pods of both hosts reach each other by hardware addresses that are derived, not announced", async () => {
   const [first, second] = hosts as [Host, Host];
   const [near, far] = [await addPod(first, "a"), await addPod(second, "b")];
   await eventually(async () => expect(await near.inside.pings(far.address)).toBe(true));
@@ -83,14 +83,14 @@ test("pods of both hosts reach each other, by hardware addresses that nobody ann
   for (const { weftd } of hosts) expect(weftd.output).not.toMatch(/the nodes file is wrong about this node/);
 });
 
-test("the interface is found by an alternative name longer than a name can be", async () => {
+test("the interface is found by an alternative name longer than an interface name can be", async () => {
   const [, second] = hosts as [Host, Host];
   expect(second.weftd.output).toContain(`--iface ${ALTERNATIVE}`);
   const vteps = await second.inside.json("ip", ["-j", "-d", "link", "show", "type", "vxlan"]);
   expect(vteps).toMatchObject([{ linkinfo: { info_data: { link: "eth0" } } }]);
 });
 
-test("a new version is taken up, a broken one is told by its line and changes nothing", async () => {
+test("a new version of the file is applied; a broken one is reported with its line and changes nothing", async () => {
   const [first] = hosts as [Host, Host];
   writeNodes(entry(1), entry(2), entry(3));
   await eventually(async () => expect(await routes(first)).toEqual(["10.244.2.0/24", "10.244.3.0/24"]));
@@ -101,11 +101,11 @@ test("a new version is taken up, a broken one is told by its line and changes no
   await eventually(async () => expect(await routes(first)).toEqual(["10.244.2.0/24"]));
 });
 
-test("Services of the file are served on each host, and follow it", async () => {
+test("the file's Services are served on each host, and follow the file", async () => {
   const [first, second] = hosts as [Host, Host];
   const [client, near, far] = [await addPod(first, "c"), await addPod(first, "d"), await addPod(second, "e")];
   for (const { inside } of [near, far]) await inside.listen(7007);
-  // A host's own packet has to have a route before it can be translated.
+  // A host's own packet needs a route before it can be translated.
   for (const { inside } of hosts) await inside.succeed("ip", ["route", "add", "default", "via", "192.0.2.254"]);
   const service = (...endpoints: string[]) =>
     `services:\n  - name: web\n    clusterIPs: [10.96.0.10]\n    ports: [{ port: 80, targetPort: 7007, nodePort: 30080 }]\n${
@@ -114,7 +114,7 @@ test("Services of the file are served on each host, and follow it", async () => 
   const reaches = (host: string, port: number) => client.inside.seenBy(host, port, { timeoutMs: 1000 });
   writeNodes(entry(1), entry(2), service(far.address));
   expect(await eventually(() => reaches("10.96.0.10", 80))).toBe(client.address);
-  // The host's address is the Node's primary one, where NodePorts answer.
+  // The host's address is the Node's primary one, on which NodePorts listen.
   await eventually(() => reaches("192.0.2.1", 30080));
   await eventually(() => second.inside.seenBy("10.96.0.10", 80, { timeoutMs: 1000 }));
   writeNodes(entry(1), entry(2), service());
@@ -125,7 +125,7 @@ test("Services of the file are served on each host, and follow it", async () => 
   await eventually(() => expect(reaches("10.96.0.10", 80)).rejects.toThrow());
 });
 
-test("a file that says something else of a host than is so, is told", async () => {
+test("a file that contradicts the host's state is reported", async () => {
   const [first] = hosts as [Host, Host];
   writeNodes(`${entry(1)}    vtepMAC: 0a:00:00:00:00:01\n`, entry(2));
   await first.weftd.says(/the nodes file is wrong about this node/);

@@ -1,4 +1,4 @@
-/** weftd among files and configurations that others have left: what it makes of them, and what it says. */
+/** weftd with unusual files and configurations of other programs: how it handles them, and what it reports. */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
@@ -22,7 +22,7 @@ const NET_CONF = '{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}';
 
 const NOTHING = (_confDir: string): void => undefined;
 
-/** A host on which `prepare` has left something; its weftd is started, and may be anything but ready. */
+/** Starts weftd on a host after `prepare` has left its files. weftd need not become ready. */
 async function startHost({ nodes = NODE, netConf = NET_CONF, prepare = NOTHING } = {}) {
   const folder = makeFolder("odd", cleanup);
   const confDir = `${folder}/net.d`;
@@ -54,7 +54,7 @@ async function startHost({ nodes = NODE, netConf = NET_CONF, prepare = NOTHING }
   return { folder, confDir, inside, weftd, readyz, doctor, runtime: new Runtime(inside, confDir, BIN) };
 }
 
-test("a directory and a FIFO of a conflist's name are passed over, with a warning", async () => {
+test("a directory and a FIFO named like a conflist are skipped with a warning", async () => {
   const { weftd, readyz, confDir, runtime } = await startHost({
     prepare(folder) {
       mkdirSync(`${folder}/10-flannel.conflist`);
@@ -69,19 +69,19 @@ test("a directory and a FIFO of a conflist's name are passed over, with a warnin
   expect((await runtime.add("pod", pod.path)).result.ips).toHaveLength(1);
 });
 
-test("a FIFO in the place of the nodes file is named, and weftd still ends by SIGTERM", async () => {
+test("a FIFO instead of the nodes file is reported, and SIGTERM still ends weftd", async () => {
   const { weftd, readyz } = await startHost({ nodes: "FIFO" });
   await eventually(async () => expect(await readyz()).toMatch(/nodes file .*nodes\.yaml is a FIFO: expected a file/));
   await weftd.stop("SIGTERM");
 });
 
-test("a FIFO in the place of net-conf.json ends weftd with its path", async () => {
+test("a FIFO instead of net-conf.json ends weftd with an error that has its path", async () => {
   const { weftd } = await startHost({ netConf: "FIFO" });
   await eventually(() => expect(weftd.isRunning).toBe(false));
   expect(weftd.output).toMatch(/net-conf\.json is a FIFO: expected a file/);
 });
 
-test("what flanneld takes is taken: a type in capitals, a network with host bits", async () => {
+test("weftd accepts what flanneld accepts: a type in capitals, a network with host bits", async () => {
   const { weftd, readyz, inside } = await startHost({
     netConf: '{"Network":"10.244.1.5/16","Backend":{"Type":"VXLAN"}}',
   });
@@ -90,7 +90,7 @@ test("what flanneld takes is taken: a type in capitals, a network with host bits
   expect(await inside.json("ip", ["-j", "link", "show", "flannel.1"])).toMatchObject([{ ifname: "flannel.1" }]);
 });
 
-test("a podCIDR inside another is left out, and pods start", async () => {
+test("a podCIDR inside another one is omitted, and pods start", async () => {
   const { readyz, runtime, confDir } = await startHost({
     nodes: NODE.replace("10.244.1.0/24", "10.244.0.0/23, 10.244.1.0/24"),
   });
@@ -104,7 +104,7 @@ test("a podCIDR inside another is left out, and pods start", async () => {
   expect((await runtime.add("pod", pod.path)).result.ips).toHaveLength(1);
 });
 
-test("podCIDRs without room for a pod keep the node from being ready, with the reason", async () => {
+test("podCIDRs too small for a pod keep the node from being ready, with the reason", async () => {
   const { readyz, confDir } = await startHost({ nodes: NODE.replace("10.244.1.0/24", "10.244.1.0/31") });
   await eventually(async () => expect(await readyz()).toMatch(/^\[-\] subnet: no pod can .*10\.244\.1\.0\/31/m));
   expect(existsSync(`${confDir}/05-weft.conflist`)).toBe(false);
@@ -121,7 +121,7 @@ const flannelWith = (portmap: object) =>
   });
 const REFUSED = { conditionsV4: ["-m", "mac", "--mac-source", "02:00:00:00:00:01"] };
 
-test("flannel's network with a key that no plugin of ours takes stays in force, and is named by all who look", async () => {
+test("flannel's network with a key that weft's plugins reject stays in force, and all tools report it", async () => {
   const { readyz, confDir, doctor, folder } = await startHost({
     prepare: (to) => writeFileSync(`${to}/10-flannel.conflist`, flannelWith(REFUSED)),
   });

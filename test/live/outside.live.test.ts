@@ -1,6 +1,7 @@
 /**
- * Hosts that are no Kubernetes nodes reach ClusterIPs of pods on two nodes: one on the nodes' own link, by plain routes to
- * each; one elsewhere, by a node that forwards. The nodes' own network is VXLAN, and neither host takes part in it.
+ * Hosts that are not Kubernetes nodes reach ClusterIPs of pods on two nodes: one host on the nodes' link, by plain
+ * routes to each node; the other elsewhere, through a node that forwards. The nodes use VXLAN; neither host takes part
+ * in it.
  */
 import { mkdirSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -16,7 +17,7 @@ import { ServiceObjects } from "./harness/services.ts";
 
 const VIP = { near: "10.96.0.21", far: "10.96.0.22" } as const;
 const VIP6 = "fd00:10:96::22";
-/** The network of the host that is on no link with the nodes but the first one. */
+/** The network of the host whose only connection to the nodes is a link to the first one. */
 const OUTSIDE = { network: "198.51.100.0/24", node: "198.51.100.1", host: "198.51.100.2" };
 
 const cleanup = new Cleanup();
@@ -58,7 +59,7 @@ interface Host {
   readonly inside: Inside;
 }
 
-/** A machine with one interface, whose other end `peer` names. */
+/** A machine with one interface, whose other end is given by `peer`. */
 async function makeHost(label: string, address: string, peer: readonly string[]): Promise<Host> {
   const namespace = await makeNamespace(`outside-${label}`, cleanup);
   await succeed("ip", ["-n", namespace.name, "link", "add", "eth0", "type", "veth", "peer", "name", ...peer]);
@@ -88,7 +89,7 @@ const routes = async ({ inside }: Host) => {
 const readyz = ({ inside }: Host) => inside.ask("http://127.0.0.1:9468/readyz");
 const reaches = ({ inside }: Host, vip: string) => eventually(() => inside.seenBy(vip, 80, { timeoutMs: 1000 }));
 
-test("on the nodes' link, by routes to each node", async () => {
+test("a host on the nodes' link reaches them by routes to each node", async () => {
   const link = `${OWN_PREFIX}vxlan-link`;
   const host = await makeHost("link", "192.0.2.100", ["outside", "netns", link]);
   await host.inside.succeed("ip", ["address", "add", "2001:db8::100/64", "dev", "eth0", "nodad"]);
@@ -96,13 +97,13 @@ test("on the nodes' link, by routes to each node", async () => {
   const weftd = startWeftd(host, "link");
   await eventually(async () =>
     expect(await routes(host)).toEqual([
-      // The host has no default route, so that nothing but this leads to ClusterIPs.
+      // The host has no default route, so only this route serves ClusterIPs.
       "10.244.1.0/24 via 192.0.2.1",
       "10.244.2.0/24 via 192.0.2.2",
       "10.96.0.0/16 via 192.0.2.1",
     ]),
   );
-  // Before the host's own rules stand, the first node translates, and gives connections its address.
+  // Before the host has its own rules, the first node translates, and connections get its address.
   await eventually(async () => expect(await reaches(host, VIP.near)).toBe("192.0.2.100"));
   expect(await reaches(host, VIP.far)).toBe("192.0.2.100");
   await eventually(async () => expect(await reaches(host, VIP6)).toBe("2001:db8::100"));
@@ -114,7 +115,7 @@ test("on the nodes' link, by routes to each node", async () => {
   ]);
   await eventually(async () => expect(await readyz(host)).toMatchObject({ status: 200 }));
 
-  // Routes are kept, as on a node; and follow the Nodes.
+  // Routes are restored as on a node, and follow the Nodes.
   await host.inside.succeed("ip", ["route", "del", "10.244.2.0/24"]);
   await eventually(async () => expect(await routes(host)).toHaveLength(3));
   expect(await reaches(host, VIP.far)).toBe("192.0.2.100");
@@ -130,11 +131,11 @@ test("on the nodes' link, by routes to each node", async () => {
   expect(await reaches(host, VIP.near)).toBe("192.0.2.100");
 });
 
-test("elsewhere, by the node that forwards, which gives the host's connections its own address", async () => {
+test("a host elsewhere reaches them through a node that forwards, with that node's address as its source", async () => {
   const host = await makeHost("far", OUTSIDE.host, ["outside", "netns", first.namespace.name]);
   await first.inside.succeed("ip", ["address", "add", `${OUTSIDE.node}/24`, "dev", "outside"]);
   await first.inside.succeed("ip", ["link", "set", "outside", "up"]);
-  // The way to the API server is none of weft's.
+  // The route to the API server is not weft's.
   const api = `${OWN_PREFIX}vxlan-api`;
   await succeed("ip", ["-n", api, "route", "add", OUTSIDE.network, "via", first.address]);
   await host.inside.succeed("ip", ["route", "add", "192.0.2.250", "via", OUTSIDE.node]);
@@ -160,7 +161,7 @@ test("elsewhere, by the node that forwards, which gives the host's connections i
   await reaches(host, VIP.near);
 });
 
-test("a host that has the name of a Node says so, and changes nothing", async () => {
+test("a host with the name of a Node reports it, and changes nothing", async () => {
   const host = await makeHost("node", "192.0.2.101", ["outside2", "netns", `${OWN_PREFIX}vxlan-link`]);
   await cluster.link("ip", ["link", "set", "outside2", "master", "br0", "up"]);
   startWeftd(host, "node", "--node-name", second.name);
@@ -170,7 +171,7 @@ test("a host that has the name of a Node says so, and changes nothing", async ()
   expect(await routes(host)).toEqual([]);
 });
 
-test("the cluster has heard nothing of them", async () => {
+test("the cluster has no Node or Event of these hosts", async () => {
   const { items } = (await cluster.api("GET", "/api/v1/nodes")) as { items: { metadata: { name: string } }[] };
   expect(items.map(({ metadata }) => metadata.name)).toEqual(["n1", "n2"]);
   const { events } = await cluster.standIn();

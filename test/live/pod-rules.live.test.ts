@@ -1,6 +1,6 @@
 /**
- * `nft flush ruleset` while pods run (a restart of Debian's nftables.service): the rules that the executables wrote for
- * them come back without touching the pods, by weftd, or by `weft restore` where no weftd runs.
+ * `nft flush ruleset` while pods run (a restart of Debian's nftables.service): weftd restores the rules that the
+ * executables wrote for the pods, without touching the pods. If no weftd runs, `weft restore` does.
  *
  * Longer than 400 lines: half of it is the node that all cases share.
  */
@@ -120,7 +120,7 @@ async function call(pod: Pick<Pod, "id" | "namespace">, plugin: Plugin, verb: st
 const port = (hostPort: number, protocol = "tcp"): Json => ({ hostPort, containerPort: SERVER, protocol });
 const resultPath = (id: string) => `${folder}/state/results/${NETWORK}-${id}-eth0`;
 
-/** As libcni writes it once ADD is over. */
+/** Writes the result as libcni does after ADD. */
 function remember({ id, namespace: { path }, ports, result }: Omit<Pod, "inside">): void {
   const cached = {
     ...{ kind: "cniCacheV1", containerId: id, ifName: "eth0", networkName: NETWORK, netns: path, result },
@@ -147,7 +147,7 @@ async function removePod(pod: Pod): Promise<void> {
   rmSync(resultPath(pod.id), { force: true });
 }
 
-/** Host ports from outside, and the node's address outside: of both families. */
+/** Expects host ports to answer from outside and pods to have the node's address outside, in both families. */
 async function expectTraffic(pod: Pod): Promise<void> {
   for (const of of FAMILIES) {
     expect(await pod.inside.seenBy(OUTSIDE[of], OUTSIDE_PORT), `${pod.id} to the outside`).toBe(NODE[of]);
@@ -182,17 +182,17 @@ const flush = () => node.succeed("nft", ["flush", "ruleset"]);
 const isBack = (wanted: readonly string[], owner?: string) =>
   eventually(async () => expect(await elements(owner)).toEqual(wanted));
 const weft = (...args: string[]) => node.run(`${BIN}/weft`, args);
-/** A change of another program's that concerns no pod: weftd looks. */
+/** A change by another program that does not affect pods, but makes weftd check the tables. */
 const stir = () => node.succeed("nft", ["add table ip stirred; delete table ip stirred"]);
 
-/** From the outside's point of view: a frame of the pod under another hardware address. */
+/** Expects that the outside gets no frame of the pod under another hardware address. */
 async function expectGuarded({ inside }: Pod): Promise<void> {
   await inside.succeed("ip", ["link", "set", "eth0", "address", "02:00:00:00:00:77"]);
   expect(await inside.pings("10.22.0.1", 1)).toBe(false);
 }
 
 describe("with weftd", () => {
-  test("host ports, masquerade, spoof guard and firewall of running pods come back", async () => {
+  test("host ports, masquerade, spoof guard and firewall of running pods are restored", async () => {
     await startWeftd();
     const a = await addPod("a", [port(8080), port(8053, "udp")]);
     const b = await addPod("b", [port(8081)]);
@@ -208,14 +208,14 @@ describe("with weftd", () => {
     const { body } = await ask("/metrics");
     expect(body).toContain('weft_repairs_total{kind="attachment"} 2');
     expect((await ask("/readyz")).body).not.toContain("pods' rules");
-    // What CHECK misses is what ADD made; DEL finds all of it.
+    // CHECK compares with what ADD made, and DEL finds all of it.
     for (const plugin of pluginsOf(a)) await call(a, { ...plugin, prevResult: a.result }, "CHECK");
     await expectGuarded(b);
     for (const pod of [a, b]) await removePod(pod);
     expect(await elements()).toEqual([]);
   });
 
-  test("one table that was deleted comes back, and one that stands is left alone", async () => {
+  test("a deleted table is restored, and an intact one is not touched", async () => {
     await startWeftd();
     await addPod("a", [port(8080)]);
     const before = await elements();
@@ -226,7 +226,7 @@ describe("with weftd", () => {
     expect(await handles()).toBe(handle);
   });
 
-  test("rules that were flushed while no weftd ran come back when it starts", async () => {
+  test("rules flushed while no weftd ran are restored when it starts", async () => {
     const a = await addPod("a", [port(8080)]);
     const before = await elements();
     await flush();
@@ -235,16 +235,16 @@ describe("with weftd", () => {
     await expectTraffic(a);
   });
 
-  test("a UDP peer that goes on asking from one port gets its answers again", async () => {
+  test("a UDP client that keeps sending from one port gets answers again", async () => {
     const started = await startWeftd();
     const a = await addPod("a", [{ ...port(8053, "udp"), containerPort: LATER }]);
     const ask = (timeoutMs = SILENCE_MS) => outside.seenBy(NODE[4], 8053, { transport: "udp", from: 5353, timeoutMs });
     const before = await elements();
     started.signal("SIGSTOP");
-    // Connections are tracked as long as a rule asks for it.
+    // Connections are tracked only while a rule needs it.
     const tracking = "table ip site { chain input { type filter hook input priority 0; ct state new counter; }; }";
     await node.succeed("sh", ["-c", `echo 'flush ruleset; ${tracking}' | nft -f -`]);
-    // The node itself answers meanwhile, and would go on to do so.
+    // The node itself answers meanwhile; without a fix it would continue to.
     await node.listen(8053, "udp");
     expect(await ask()).toBe(OUTSIDE[4]);
     started.signal("SIGCONT");
@@ -255,14 +255,14 @@ describe("with weftd", () => {
     expect(await ask(3000)).toBe(OUTSIDE[4]);
   });
 
-  test("where the new rules drop what they do not know, pods are let through as their ADD did it", async () => {
+  test("if the new rules drop unknown packets, pods are accepted as their ADD did it", async () => {
     await startWeftd();
     const a = await addPod("a", [port(8080)]);
     const rules =
       "flush ruleset; table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }";
     await node.succeed("sh", ["-c", `echo '${rules}' | nft -f -`]);
     await eventually(async () => expect(await elements("/a/")).not.toEqual([]));
-    // As the reference's rules do, they accept what a pod begins, and its answers.
+    // Like the reference's rules, they accept a pod's connections and the answers.
     await eventually(async () => expect(await a.inside.seenBy(OUTSIDE[4], OUTSIDE_PORT)).toBe(NODE[4]));
     expect(await node.succeed("nft", ["list", "chain", "ip", "filter", "CNI-FORWARD"])).toContain("10.22.0.2");
     for (const plugin of pluginsOf(a)) await call(a, { ...plugin, prevResult: a.result }, "CHECK");
@@ -270,7 +270,7 @@ describe("with weftd", () => {
     expect(await node.succeed("nft", ["list", "ruleset"])).not.toContain("10.22.0.2");
   });
 
-  test("a pod that is deleted meanwhile leaves nothing, and a result without its link is ignored", async () => {
+  test("a pod deleted meanwhile leaves nothing, and a result without its link is ignored", async () => {
     await startWeftd();
     const [a, b, c] = [
       await addPod("a", [port(8080)]),
@@ -279,7 +279,7 @@ describe("with weftd", () => {
     ];
     const ofA = await elements("/a/");
     await removePod(b);
-    // Its runtime was killed between the link and the result.
+    // The runtime was killed between the removal of the link and of the result.
     await removePod(c);
     remember(c);
     await flush();
@@ -290,12 +290,12 @@ describe("with weftd", () => {
     await isSilent(8082);
   });
 
-  test("pods that come and go while another program flushes again and again leave nothing, and lack nothing", async () => {
+  test("pods that start and stop during repeated flushes leave nothing, and lack nothing", async () => {
     await startWeftd();
     const pods = [0, 1, 2].map((worker) => `w${worker}`);
     const stays = await addPod("stays", [port(8080)]);
     let isOver = false;
-    // Few enough that weftd takes it for damage.
+    // Few enough that weftd treats them as damage, not as contention.
     const flushing = (async () => {
       for (let flushes = 0; flushes < 12 && !isOver; flushes++) {
         await flush();
@@ -309,7 +309,7 @@ describe("with weftd", () => {
     );
     isOver = true;
     await flushing;
-    // What came back while its DEL was under way goes again.
+    // weftd removes what it restored during the pod's DEL.
     await eventually(async () => expect((await elements()).filter((element) => /\/w\d/.test(element))).toEqual([]));
     await flush();
     await eventually(async () => {
@@ -322,18 +322,18 @@ describe("with weftd", () => {
     await expectTraffic(stays);
   });
 
-  test("what an attachment on its way out has given up stays away", async () => {
+  test("rules of an attachment whose DEL has begun are not restored", async () => {
     await startWeftd();
     const [a, b] = [await addPod("a", [port(8080)]), await addPod("b", [port(8081)])];
     const [, portmap, firewall] = pluginsOf(b);
-    // DEL has got as far as this: the link and the result are still there.
+    // This is the state in the middle of DEL: the link and the result still exist.
     for (const plugin of [firewall, portmap]) await call(b, { ...(plugin as Plugin), prevResult: b.result }, "DEL");
     const left = await elements();
     for (let looks = 0; looks < 5; looks++) {
       await stir();
       expect(await elements()).toEqual(left);
     }
-    // Its rules come back with all others, since nothing tells that it is on its way out; they go when its link has gone.
+    // Its rules are restored with all others, since nothing shows that DEL has begun. They are removed with its link.
     await flush();
     await eventually(async () => expect(await elements("/b/")).not.toEqual([]));
     const names = await node.json<{ ifname: string; ifalias?: string }[]>("ip", ["-j", "link", "show"]);
@@ -343,12 +343,12 @@ describe("with weftd", () => {
     await expectTraffic(a);
   });
 
-  test("a pod that the runtime does not remember is named, until it is gone", async () => {
+  test("a pod without a cached result is reported until it is gone", async () => {
     await startWeftd();
     await addPod("a", [port(8080)]);
     const b = await addPod("b", [port(8081)], false);
     const [ofA, ofB] = [await elements("/a/"), await elements("/b/")];
-    // weftd looks, and sees b's rules.
+    // weftd checks the tables, and sees b's rules.
     await node.succeed("nft", ["delete", "table", "inet", "weft_masquerade"]);
     await isBack(ofA, "/a/");
     expect((await elements("/b/")).length).toBeLessThan(ofB.length);
@@ -367,7 +367,7 @@ describe("with weftd", () => {
 });
 
 describe("without weftd", () => {
-  test("doctor finds it, and its command puts it back", async () => {
+  test("doctor finds the missing rules, and its command restores them", async () => {
     const a = await addPod("a", [port(8080)]);
     const doctor = async () => {
       const { stdout } = await weft("doctor", "--only", "pod-rules", "--cni-bin-dir", BIN, "-o", "json");
@@ -393,7 +393,7 @@ describe("without weftd", () => {
     expect(await elements()).toEqual([]);
   });
 
-  test("a port that another pod has by now stays with it, and that is told", async () => {
+  test("a port that another pod has taken meanwhile stays with it, and the conflict is reported", async () => {
     const a = await addPod("a", [port(8080)]);
     await flush();
     const b = await addPod("b", [port(8080)]);
@@ -407,7 +407,7 @@ describe("without weftd", () => {
     await expectTraffic(b);
   });
 
-  test("what came back to a pod whose DEL was under way goes with its link, in other programs' chains, too", async () => {
+  test("rules restored for a pod during its DEL are removed with its link, in other programs' chains too", async () => {
     const [a, b] = [await addPod("a", [port(8080)]), await addPod("b", [port(8081)])];
     const before = await elements("/b/");
     const links = await node.json<{ ifname: string; ifalias?: string }[]>("ip", ["-j", "link", "show"]);
@@ -415,18 +415,18 @@ describe("without weftd", () => {
     const rules =
       "flush ruleset; table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }";
     const ruleset = () => node.succeed("nft", ["list", "ruleset"]);
-    // Stopped in its pause; on a machine that was too slow for that, once more.
+    // Stops `weft restore` while it waits. If the machine was too slow for that, tries again.
     const restoreAndStop = async (attempt = 1): Promise<Running> => {
       await node.succeed("sh", ["-c", `echo '${rules}' | nft -f -`]);
       const [file = "", ...args] = withState(`${folder}/state`, [`${BIN}/weft`, "restore", "--cni-bin-dir", BIN]);
       const restoring = new Running(namespace, file, args, cleanup);
       await eventually(async () => expect(await ruleset()).toMatch(/CNI-FORWARD[^}]*10\.22\.0\.2/));
       await eventually(async () => expect(await elements("/a/")).not.toEqual([]));
-      // All that it does at once is done.
+      // By now it has done all immediate work.
       await new Promise((resolve) => setTimeout(resolve, 500));
       restoring.signal("SIGSTOP");
       if (restoring.isRunning) return restoring;
-      if (attempt === 5) throw new Error(`it never waits for a DEL\n${restoring.output}`);
+      if (attempt === 5) throw new Error(`weft restore does not wait for a DEL\n${restoring.output}`);
       return restoreAndStop(attempt + 1);
     };
     const restoring = await restoreAndStop();

@@ -1,4 +1,7 @@
-/** portmap for some connections only, on a real kernel: by what answers to whom, and by what tools make of the table. */
+/**
+ * portmap for some connections only, on a real kernel: tested by which clients get answers, and by nft's listing of the
+ * table.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import type { PluginBed } from "./harness/plugin-bed.ts";
@@ -35,7 +38,10 @@ afterEach(() => ports.close());
 type Question = "plain" | "second" | "guest" | "loopback" | "pod" | "node";
 const QUESTIONS: readonly Question[] = ["plain", "second", "guest", "loopback", "pod", "node"];
 
-/** Who of these is answered: the machine outside by the node's two addresses, by its second source, and on the node. */
+/**
+ * The clients that get an answer: the machine outside through each of the node's two addresses and from its second
+ * source address, and programs on the node.
+ */
 async function answered(of: 4 | 6): Promise<Question[]> {
   const ask: Record<Question, () => Promise<string>> = {
     plain: () => outside.seenBy(UPLINK[of], HOST_PORT, { timeoutMs: SILENCE_MS, source: OUTSIDE[of] }),
@@ -54,7 +60,7 @@ async function answered(of: 4 | 6): Promise<Question[]> {
     ),
   );
   const answers = new Map(said.filter((each) => each !== undefined));
-  // Whoever is answered by way of the node has its address, as without conditions.
+  // A client that is answered through the node has the node's address, as without conditions.
   if (answers.has("pod")) expect(answers.get("pod")).toBe(GATEWAY[of]);
   if (answers.has("loopback")) expect(answers.get("loopback")).toBe(GATEWAY[of]);
   if (answers.has("plain")) expect(answers.get("plain")).toBe(OUTSIDE[of]);
@@ -76,7 +82,7 @@ test("without conditions all of them are answered", async () => {
 
 describe.each<[string, object, Record<4 | 6, readonly Question[]>]>([
   [
-    "-s, in iptables' words",
+    "-s, in iptables' syntax",
     { conditionsV4: ["-s", `${OUTSIDE[4]},10.22.0.0/24`], conditionsV6: ["--source", `${OUTSIDE[6]}/128`] },
     { 4: ["plain", "second", "pod"], 6: ["plain", "second"] },
   ],
@@ -109,7 +115,7 @@ describe.each<[string, object, Record<4 | 6, readonly Question[]>]>([
     { 4: ["loopback", "pod", "node"], 6: ["pod", "node"] },
   ],
   [
-    "nft's words",
+    "nft's syntax",
     {
       backend: "nftables",
       conditionsV4: [`ip saddr { ${OUTSIDE[4]}, 127.0.0.0/8 }`, `ip daddr != ${SECOND[4]}`],
@@ -118,7 +124,7 @@ describe.each<[string, object, Record<4 | 6, readonly Question[]>]>([
     { 4: ["plain", "loopback"], 6: ["plain", "second"] },
   ],
 ])("%s", (_, more, expected) => {
-  test("maps these connections only; CHECK and DEL know the ports", async () => {
+  test("maps these connections only; CHECK and DEL find the ports", async () => {
     const input = await serve(more);
     for (const of of FAMILIES) expect(await answered(of), `IPv${of}`).toEqual(expected[of]);
     expect(await ports.call("CHECK", input)).toMatchObject({ status: 0 });
@@ -130,7 +136,7 @@ describe.each<[string, object, Record<4 | 6, readonly Question[]>]>([
   });
 });
 
-test("a port of one address keeps to its conditions, too", async () => {
+test("applies to a port of one address too", async () => {
   const added = await ports.attach(
     [mapping("tcp", { hostIP: SECOND[4] })],
     {},
@@ -143,7 +149,7 @@ test("a port of one address keeps to its conditions, too", async () => {
   await expect(outside.seenBy(SECOND[4], HOST_PORT, { timeoutMs: SILENCE_MS, source: GUEST[4] })).rejects.toThrow();
 });
 
-test("two pods share a port where their connections differ, and the rest goes to a third", async () => {
+test("two pods share a port for different connections, and a third pod gets the rest", async () => {
   const [second, third] = [await bed.anotherPod("second"), await bed.anotherPod("third")];
   const options = (containerId: string, netns: string) => ({ containerId, netns });
   const from = (address: string) => ({ conditionsV4: ["-s", address], conditionsV6: ["-s", "fd99::1"] });
@@ -169,7 +175,7 @@ test("two pods share a port where their connections differ, and the rest goes to
   expect((await ports.call("ADD", overlapping, { containerId: "c4" })).json).toMatchObject({ code: 100 });
 });
 
-test("GC removes such ports, and the ports of others stay as they are", async () => {
+test("GC removes such ports, and keeps the ports of other pods", async () => {
   const previous = (at: number) => ({ cniVersion: "1.1.0", ips: [{ address: `10.22.0.${at}/24` }] });
   const one = (at: number) => [mapping("udp", { hostPort: 7000 + at })];
   const plain = portmap(one(1), previous(31));

@@ -1,4 +1,4 @@
-/** Whose a host port is: two pods side by side, and ports of a pod that is gone without a DEL. */
+/** The owner of a host port: two pods with the same port, and ports of a pod that is gone without a DEL. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import { removeNamespace } from "./harness/namespace.ts";
@@ -26,7 +26,7 @@ beforeEach(async () => {
 });
 afterEach(() => ports.close());
 
-/** A pod with a server of its own, on a port that no other pod serves: the port shows which pod answered. */
+/** A pod with its own server, on a port that no other pod serves: the port shows which pod answered. */
 async function pod(containerId: string, containerPort: number, more: object = {}, options: object = {}) {
   const { namespace, inside } = await bed.anotherPod(containerId);
   const call = { containerId, netns: namespace.path };
@@ -40,13 +40,13 @@ const serve = async ({ inside, containerPort }: Pod) => {
   for (const transport of ["tcp", "udp"] as const) await inside.listen(containerPort, transport);
 };
 
-describe.each(FAMILIES)("IPv%d: a port of one address beside the same port of all", (of) => {
+describe.each(FAMILIES)("IPv%d: a port of one address and the same port of all addresses", (of) => {
   const second = { 4: "198.51.100.9", 6: "2001:db8:51::9" }[of];
 
   beforeEach(() => ports.giveNode(second));
 
   describe.each(["the one address", "all addresses"] as const)("%s first", (first) => {
-    test("each is answered by its own pod, masqueraded as that one wants, until either is deleted", async () => {
+    test("each port is answered by its own pod, with that pod's masquerade, until either is deleted", async () => {
       const single = await pod("c1", 81, { hostIP: second }, { snat: false });
       const all = await pod("c2", 82);
       const pods = first === "the one address" ? [single, all] : [all, single];
@@ -64,7 +64,7 @@ describe.each(FAMILIES)("IPv%d: a port of one address beside the same port of al
           expect(await outside.seenBy(to, HOST_PORT, { transport })).toBe(OUTSIDE[of]);
         }
       }
-      // The pod of all addresses is masqueraded for its neighbours, that of one address is not.
+      // The pod of all addresses is masqueraded for its neighbours; the pod of one address is not.
       expect(await single.inside.seenBy(UPLINK[of], HOST_PORT)).toBe(GATEWAY[of]);
       expect(await all.inside.seenBy(second, HOST_PORT).catch(() => "nobody")).not.toBe(GATEWAY[of]);
       for (const each of pods) {
@@ -90,8 +90,8 @@ describe.each(FAMILIES)("IPv%d: a port of one address beside the same port of al
   });
 });
 
-describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE }, () => {
-  /** Its namespace is gone, and with it the node's end of its cable. */
+describe("a port owner that is gone without a DEL", { timeout: 120_000 * PATIENCE }, () => {
+  /** Its namespace is gone, and with it the node's end of its veth pair. */
   async function perish({ namespace, inside }: Pod): Promise<void> {
     await inside.close();
     await removeNamespace(namespace.name);
@@ -107,7 +107,7 @@ describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE },
     expect(await ports.elements()).toEqual(before);
   };
 
-  test("loses its ports, all of them, to the next one that wants any", async () => {
+  test("loses all its ports to the next pod that requests any of them", async () => {
     const old = await pod("c1", 81);
     const next = await pod("c2", 82);
     await old.add();
@@ -123,16 +123,16 @@ describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE },
       expect(await outside.seenBy(UPLINK[of], HOST_PORT)).toBe(OUTSIDE[of]);
       expect(await outside.seenBy(UPLINK[of], HOST_PORT, via)).toBe(OUTSIDE[of]);
     }
-    // Its DEL comes late.
+    // The DEL of the old pod arrives late.
     expect(await ports.call("DEL", old.input(), old.call)).toMatchObject({ status: 0 });
     expect(await outside.seenBy(UPLINK[4], HOST_PORT)).toBe(OUTSIDE[4]);
   });
 
-  test("loses them where its address has been given to another attachment", async () => {
+  test("loses them if its address has been assigned to another attachment", async () => {
     const old = await pod("c1", 81);
     await old.add();
     await perish(old);
-    // As after a reset: the reservations are gone, and the first address is given out again.
+    // As after a reset: the reservations are gone, and the first address is assigned again.
     await bed.node.succeed("sh", ["-c", "rm -rf /var/lib/cni/networks"]);
     const other = await pod("c3", 83);
     expect(await bed.call(OURS, "bridge", "ADD", BRIDGE, other.call)).toMatchObject({ status: 0 });
@@ -142,7 +142,7 @@ describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE },
     expect(await ports.elements("cni:net/c1/")).toEqual([]);
   });
 
-  test("keeps them while the runtime remembers it, until its namespace is gone, too", async () => {
+  test("keeps them while the runtime has its result, until its namespace is gone too", async () => {
     const old = await pod("c1", 81);
     await old.add();
     await perish(old);
@@ -153,7 +153,7 @@ describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE },
     expect(await next.add()).toMatchObject({ status: 0 });
   });
 
-  test("keeps them while a link bears its mark, whatever else is gone", async () => {
+  test("keeps them while a link has its mark, even if all else is gone", async () => {
     const old = await pod("c1", 81);
     await old.add();
     await perish(old);
@@ -162,16 +162,16 @@ describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE },
     await refused(await pod("c2", 82));
   });
 
-  test.each(FAMILIES)("keeps them while its IPv%d address answers, by whichever cable", async (of) => {
+  test.each(FAMILIES)("keeps them while its IPv%d address answers, on whichever link", async (of) => {
     const old = await pod("c1", 81);
-    // The reference marks no link.
+    // The reference does not mark links.
     const { json } = await bed.call(REFERENCE, "bridge", "ADD", BRIDGE, old.call);
     const ips = json.ips.filter(({ address }: { address: string }) => address.includes(":") === (of === 6));
     expect(await ports.call("ADD", old.input({ ...json, ips }), old.call)).toMatchObject({ status: 0 });
     await refused(await pod("c2", 82));
   });
 
-  test("keeps them while a route leads to its address alone", async () => {
+  test("keeps them while a route to its address alone exists", async () => {
     const old = await pod("c1", 81);
     await old.add();
     await perish(old);

@@ -1,10 +1,10 @@
-/** portmap with thousands of ports in one pod: they all work, and the time grows with their number, not with its square. */
+/** portmap with thousands of ports in one pod: all of them work, and the time grows linearly with their number. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { FAMILIES, OUTSIDE, PortBed, portmap, silent, UPLINK } from "./harness/port-bed.ts";
 import { PATIENCE } from "./harness/process.ts";
 
 const [FEW, MANY] = [250, 2000];
-/** Of eight times as many ports; of a quadratic call it would be 64. */
+/** Limit of the time ratio for eight times as many ports. A quadratic call would reach 64. */
 const LONGEST = 20;
 const FIRST = 20_000;
 const VERBS = ["ADD", "CHECK", "DEL"] as const;
@@ -25,7 +25,7 @@ test.each([
   ["tcp", 1],
   ["udp", 1],
   ["tcp", 3],
-] as const)("%s ports, %s apart", { timeout: 240_000 * PATIENCE }, async (protocol, step) => {
+] as const)("maps %s ports, %s apart", { timeout: 240_000 * PATIENCE }, async (protocol, step) => {
   const { bed, outside } = ports;
   const { json: previous } = await ports.attach([]);
 
@@ -45,7 +45,7 @@ test.each([
     return VERBS.map((verb) => ({ verb, ratio: (many[verb] ?? 0) / (few[verb] ?? 0) }));
   }
   const tooLong = (measured: Awaited<ReturnType<typeof ratios>>) => measured.filter(({ ratio }) => ratio > LONGEST);
-  // Once more where the machine was busy just during the longer call.
+  // Repeats the measurement, in case the machine was busy during the longer call.
   if (tooLong(await ratios()).length > 0) expect(tooLong(await ratios())).toEqual([]);
 
   const mapped = range(protocol, MANY, step);
@@ -65,7 +65,7 @@ test.each([
   expect(await ports.elements()).toEqual([]);
 });
 
-test("single entries that an earlier version made for ports of a range are right, too", async () => {
+test("single entries that an earlier version made for a range's ports also work", async () => {
   const { json: previous } = await ports.attach(range("tcp", 3));
   const input = portmap(range("tcp", 3), previous);
   const nft = (text: string) => ports.bed.node.succeed("nft", [text]);
@@ -81,10 +81,10 @@ test("single entries that an earlier version made for ports of a range are right
   expect(await ports.elements()).toEqual([]);
 });
 
-test("more ports than the send buffer of a netlink socket holds at first are one transaction", {
+test("more ports than a netlink socket's default send buffer holds are one transaction", {
   timeout: 240_000 * PATIENCE,
 }, async () => {
-  // Elements of some 170 bytes, 60,000 of them: some ten million bytes, where the kernel takes 8,388,576 at first.
+  // 60,000 elements of about 170 bytes: about ten million bytes. The kernel's default limit is 8,388,576.
   const containerId = "c".repeat(100);
   const { json: previous } = await ports.attach([]);
   const input = portmap([...range("tcp", 15_000), ...range("udp", 15_000)], previous, { snat: false });

@@ -1,5 +1,5 @@
 /**
- * portmap behind bridge on a real kernel: by what answers on the node's ports, and by what is left afterwards.
+ * portmap after bridge on a real kernel: tested by what answers on the node's ports, and by what remains afterwards.
  *
  * Longer than 400 lines: all cases are of one plugin, on one bed.
  */
@@ -38,7 +38,7 @@ const call: PortBed["call"] = (...args) => ports.call(...args);
 const attach: PortBed["attach"] = (...args) => ports.attach(...args);
 const elements: PortBed["elements"] = (...args) => ports.elements(...args);
 
-/** The pod with both servers on its port, mapped. */
+/** A pod with both servers on its port, mapped. */
 async function serve(more: object = {}, mappings: readonly object[] = [mapping("tcp"), mapping("udp")]) {
   const added = await attach(mappings, {}, more);
   expect(added).toMatchObject({ status: 0 });
@@ -46,7 +46,7 @@ async function serve(more: object = {}, mappings: readonly object[] = [mapping("
   return added;
 }
 
-/** Sockets that Node.js has not. Without modules, so that any perl will do: numbers are Linux's. */
+/** Opens sockets that Node.js does not support. Uses no modules, so that any perl works: the numbers are Linux's. */
 const perl = (inside: Inside, script: string, args: readonly string[] = []) =>
   inside.succeed("perl", [
     "-e",
@@ -57,7 +57,7 @@ const perl = (inside: Inside, script: string, args: readonly string[] = []) =>
 describe.each(["tcp", "udp"] as const)("a mapped %s port", (transport) => {
   const via = { transport };
 
-  test("answers from everywhere, under the client's own address where its replies pass the node", async () => {
+  test("answers from everywhere, and sees the client's own address if its replies pass the node", async () => {
     const neighbour = await bed.anotherPod("neighbour");
     await serve();
     await attach([], { containerId: "c2", netns: neighbour.namespace.path });
@@ -72,14 +72,14 @@ describe.each(["tcp", "udp"] as const)("a mapped %s port", (transport) => {
     expect(await bed.node.seenBy("127.0.0.9", HOST_PORT, via), "loopback").toBe(GATEWAY[4]);
   });
 
-  test("is refused at once on ::1, where no packet could come from", async () => {
+  test("is refused at once on ::1, whose packets cannot reach a pod", async () => {
     await serve();
     const began = performance.now();
     await expect(bed.node.seenBy("::1", HOST_PORT, via)).rejects.toThrow(/ECONNREFUSED/);
     expect(performance.now() - began).toBeLessThan(10_000);
   });
 
-  test("no longer answers after DEL, and nothing of it is left", async () => {
+  test("does not answer after DEL, and nothing of it is left", async () => {
     await serve();
     expect(await elements("cni:net/c1/eth0")).toHaveLength(10);
     expect(await call("DEL", portmap([mapping("tcp"), mapping("udp")]))).toEqual({
@@ -94,7 +94,7 @@ describe.each(["tcp", "udp"] as const)("a mapped %s port", (transport) => {
     await silent(bed.pod, UPLINK[4], HOST_PORT, transport);
   });
 
-  test("of one address answers on that address only", async () => {
+  test("with one address answers on that address only", async () => {
     await bed.node.succeed("ip", ["address", "add", "198.51.100.9/24", "dev", "uplink"]);
     await serve({}, [mapping(transport, { hostIP: "198.51.100.9" })]);
     expect(await outside.seenBy("198.51.100.9", HOST_PORT, via)).toBe(OUTSIDE[4]);
@@ -104,7 +104,7 @@ describe.each(["tcp", "udp"] as const)("a mapped %s port", (transport) => {
     await silent(bed.node, "127.0.0.1", HOST_PORT, transport);
   });
 
-  test("of 127.0.0.1 answers the node alone", async () => {
+  test("with 127.0.0.1 answers the node only", async () => {
     await serve({}, [mapping(transport, { hostIP: "127.0.0.1" })]);
     expect(await bed.node.seenBy("127.0.0.1", HOST_PORT, via)).toBe(GATEWAY[4]);
     await silent(outside, UPLINK[4], HOST_PORT, transport);
@@ -142,12 +142,12 @@ describeWhere(canSctp)("sctp", () => {
 });
 
 describe("options", () => {
-  test("masqAll shows everybody to the pod under the node's address", async () => {
+  test("masqAll masquerades all clients with the node's address", async () => {
     await serve({ masqAll: true });
     for (const of of FAMILIES) expect(await outside.seenBy(UPLINK[of], HOST_PORT)).toBe(GATEWAY[of]);
   });
 
-  test("without snat nobody is masqueraded, and the node's loopback stays at home", async () => {
+  test("without snat no client is masqueraded, and the node's loopback is not forwarded", async () => {
     await serve({ snat: false });
     expect(await outside.seenBy(UPLINK[4], HOST_PORT)).toBe(OUTSIDE[4]);
     await silent(bed.pod, UPLINK[4], HOST_PORT);
@@ -155,7 +155,7 @@ describe("options", () => {
     expect(await bed.node.succeed("cat", ["/proc/sys/net/ipv4/conf/cni0/route_localnet"])).toBe("0\n");
   });
 
-  test("markMasqBit is the bit that is used, for each attachment its own", async () => {
+  test("markMasqBit chooses the bit of the mark for each attachment", async () => {
     await serve({ markMasqBit: 5 });
     expect(await bed.pod.seenBy(UPLINK[4], HOST_PORT)).toBe(GATEWAY[4]);
     expect(await elements("mark-5")).toHaveLength(6);
@@ -178,7 +178,7 @@ describe("options", () => {
     ],
     [{ conditionsV6: ["-s", "10.0.0.0/8"] }, 7, /^conditionsV6: expected an IPv6 address/],
     [{ markMasqBit: 32 }, 7, /^markMasqBit: expected an integer from 0 to 31, got 32/],
-  ])("%j is refused", async (more, code, message) => {
+  ])("rejects %j", async (more, code, message) => {
     const before = await bed.state();
     const { json, status } = await call("ADD", portmap([mapping("tcp")], { cniVersion: "1.1.0" }, more));
     expect({ status, code: json.code }).toEqual({ status: 1, code });
@@ -190,7 +190,7 @@ describe("options", () => {
     [{ backend: "iptables" }, /^portmap: backend "iptables": nftables maps the same connections[^\n]*\n$/],
     [{ externalSetMarkChain: "KUBE-MARK-MASQ" }, /^portmap: externalSetMarkChain "KUBE-MARK-MASQ": nftables[^\n]*\n$/],
     [{ conditionsV4: ["-s", "198.51.100.0/24"] }, /^portmap: conditionsV4: nftables[^\n]*\n$/],
-  ])("%j is done by nftables, which one line says", async (more, line) => {
+  ])("uses nftables instead for %j, and prints one line about it", async (more, line) => {
     const { json } = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     const input = portmap([mapping("tcp")], json, more);
     const env = { CNI_CONTAINERID: "c1", CNI_NETNS: bed.podNamespace.path, CNI_IFNAME: "eth0", CNI_PATH: OURS };
@@ -206,23 +206,23 @@ describe("options", () => {
     expect(await elements()).toEqual([]);
   });
 
-  test("backend nftables, and conditions that are empty, are accepted", async () => {
+  test("accepts backend nftables and empty conditions", async () => {
     expect(
       await attach([mapping("tcp")], {}, { backend: "nftables", conditionsV4: [], conditionsV6: null }),
     ).toMatchObject({ status: 0 });
   });
 });
 
-describe("a host port that is taken", () => {
+describe("a host port in use", () => {
   const taken = (mappings: readonly object[], previous: unknown) =>
     call("ADD", portmap(mappings, previous), { containerId: "c2" });
   const OTHER = { cniVersion: "1.1.0", ips: [{ address: "10.22.0.77/24" }, { address: "fd00:22::77/64" }] };
 
   test.each<[string, Mapping, Mapping]>([
     ["the same port", mapping("tcp"), mapping("tcp")],
-    ["one of its family", mapping("tcp"), mapping("tcp", { hostIP: "::" })],
+    ["the same port in one family", mapping("tcp"), mapping("tcp", { hostIP: "::" })],
     ["the same address", mapping("udp", { hostIP: UPLINK[4] }), mapping("udp", { hostIP: UPLINK[4] })],
-  ])("%s is an error with the holder's name, and nothing is changed", async (_, first, second) => {
+  ])("%s is an error with the holder's name, and changes nothing", async (_, first, second) => {
     await attach([first]);
     const before = await bed.state();
     const { status, json } = await taken([mapping("sctp"), second], OTHER);
@@ -243,16 +243,16 @@ describe("a host port that is taken", () => {
     expect((await elements("cni:net/c2/")).length).toBeGreaterThan(0);
   });
 
-  test("is free again when its holder's address has gone over to the new pod", async () => {
+  test("becomes free when its holder's address is assigned to the new pod", async () => {
     const { json } = await attach([mapping("tcp"), mapping("udp", { hostPort: 5353 })]);
     expect(await taken([mapping("tcp")], json)).toMatchObject({ status: 0 });
     expect(await elements("cni:net/c1/")).toEqual([]);
-    // The old attachment's DEL comes late.
+    // The DEL of the old attachment arrives late.
     expect(await call("DEL", portmap([mapping("tcp")]))).toMatchObject({ status: 0 });
     expect(await elements("cni:net/c2/")).toHaveLength(5);
   });
 
-  test("goes to one of many who want it at the same time, and one of one address to another", async () => {
+  test("is assigned to one of many concurrent requests, and the same port of one address to another", async () => {
     const options = Array.from({ length: 12 }, (_, at) => ({
       containerId: `many${at}`,
       mapping: mapping("tcp", at % 2 === 0 ? {} : { hostIP: UPLINK[4] }),
@@ -272,7 +272,7 @@ describe("a host port that is taken", () => {
   });
 });
 
-test("30 attachments at once are all there, and 30 DELs leave nothing", { timeout: 180_000 * PATIENCE }, async () => {
+test("30 concurrent attachments all work, and 30 DELs leave nothing", { timeout: 180_000 * PATIENCE }, async () => {
   const many = Array.from({ length: 30 }, (_, at) => ({
     containerId: `many${at}`,
     mappings: [mapping("tcp", { hostPort: 9000 + at }), mapping("udp", { hostPort: 9000 + at, hostIP: UPLINK[4] })],
@@ -294,7 +294,7 @@ test("30 attachments at once are all there, and 30 DELs leave nothing", { timeou
 });
 
 describe("the node's loopback", () => {
-  /** A datagram of the pod's own making: its header says `from` and `to`, whatever the pod's routes and addresses are. */
+  /** A datagram that the pod forges: its header has `from` and `to`, regardless of the pod's routes and addresses. */
   const forge = (from: string, to: string, port: number) =>
     perl(
       bed.pod,
@@ -312,7 +312,7 @@ describe("the node's loopback", () => {
     return [...chain.matchAll(/counter packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
   }
 
-  /** What a service on the node's 127.0.0.1 got within a while. */
+  /** The data that a service on the node's 127.0.0.1 received within a while. */
   async function received(work: () => Promise<unknown>): Promise<string> {
     const heard = perl(
       bed.node,
@@ -325,7 +325,7 @@ describe("the node's loopback", () => {
     return await heard;
   }
 
-  test("is not reached by a pod that forges its destination, only by the rule's doing", async () => {
+  test("is not reached by a pod that forges the destination, only through the rule", async () => {
     await serve();
     expect(await bed.node.succeed("cat", ["/proc/sys/net/ipv4/conf/cni0/route_localnet"])).toBe("1\n");
     expect(await received(() => forge(POD[4], "127.0.0.1", 7777))).toBe("");
@@ -334,9 +334,9 @@ describe("the node's loopback", () => {
     expect(await received(() => forge(POD[4], "127.0.0.1", 7777))).toBe("forged");
   });
 
-  test("is not pretended to by a pod", async () => {
+  test("cannot be forged as a source by a pod", async () => {
     await serve();
-    // It would ask for the gateway's hardware address under the forged one, and get no answer.
+    // Otherwise the pod would send ARP requests for the gateway from the forged address, and get no answer.
     expect(await bed.pod.pings(GATEWAY[4])).toBe(true);
     await forge("127.0.0.1", GATEWAY[4], 7777);
     await eventually(async () => expect(await dropped()).toBe(1));
@@ -348,8 +348,8 @@ describe("UDP connections", () => {
   const tracked = () =>
     bed.node.succeed("sh", ["-c", "cat /proc/net/nf_conntrack 2>/dev/null | grep -c dport=8080 || :"]);
 
-  test("that began before a port was mapped go where it leads, at once", async () => {
-    // Rules that look at connections switch tracking on.
+  test("that began before a port was mapped go to the pod at once", async () => {
+    // Rules that match connections enable tracking.
     await attach([mapping("tcp", { hostPort: 1 })], {
       containerId: "c0",
       netns: (await bed.anotherPod("zero")).namespace.path,
@@ -364,7 +364,7 @@ describe("UDP connections", () => {
     expect(await tracked()).not.toBe("");
   });
 
-  test("of a pod that is gone go to the next one, at once", async () => {
+  test("of a deleted pod go to the next one at once", async () => {
     await serve({}, [mapping("udp")]);
     const next = await bed.anotherPod("next");
     const via = { transport: "udp", from: 40_001 } as const;
@@ -379,7 +379,7 @@ describe("UDP connections", () => {
 });
 
 describe("verbs", () => {
-  test("ADD without ports touches nothing and passes prevResult on", async () => {
+  test("ADD without ports changes nothing and passes prevResult on", async () => {
     const { json } = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     const before = await bed.state();
     const added = await call("ADD", portmap([], json));
@@ -387,11 +387,11 @@ describe("verbs", () => {
     expect(await bed.state()).toEqual(before);
   });
 
-  test("ADD without prevResult is refused", async () => {
+  test("ADD without prevResult is rejected", async () => {
     expect((await call("ADD", portmap([mapping("tcp")]))).json).toMatchObject({ code: 7, msg: /prevResult/ });
   });
 
-  test("CHECK misses an element, one that leads elsewhere, a rule, route_localnet and the table", async () => {
+  test("CHECK detects a missing element, a wrong element, a missing rule, route_localnet off and a missing table", async () => {
     const { json } = await serve();
     const check = () => call("CHECK", portmap([mapping("tcp"), mapping("udp")], json));
     const table = ["inet", "weft_portmap"];
@@ -422,7 +422,7 @@ describe("verbs", () => {
     }
   });
 
-  test("a damaged table is made anew with other attachments' ports", async () => {
+  test("a damaged table is recreated with other attachments' ports", async () => {
     await serve({ markMasqBit: 7 });
     await bed.node.succeed("nft", ["flush", "chain", "inet", "weft_portmap", "translate"]);
     await silent(outside, UPLINK[4], HOST_PORT);
@@ -436,7 +436,7 @@ describe("verbs", () => {
   test.each([
     ["ports and prevResult", { runtimeConfig: undefined }, {}],
     ["a namespace", {}, { netns: "" }],
-    ["a namespace that is there", {}, { netns: "/run/netns/weft-test-nobody" }],
+    ["an existing namespace", {}, { netns: "/run/netns/weft-test-nobody" }],
     ["a configuration that ADD would accept", { backend: "iptables", markMasqBit: 99 }, {}],
   ])("DEL without %s removes everything, twice", async (_, more, options) => {
     await serve();
@@ -446,12 +446,12 @@ describe("verbs", () => {
     }
   });
 
-  test("DEL where no table is succeeds and makes none", async () => {
+  test("DEL without a table succeeds and makes none", async () => {
     expect(await call("DEL", portmap([]))).toMatchObject({ status: 0 });
     expect(await bed.node.succeed("nft", ["list", "ruleset"])).toBe("");
   });
 
-  test("GC removes what this network's attachments left, and only that", async () => {
+  test("GC removes what this network's invalid attachments left, and only that", async () => {
     const previous = (at: number) => ({ cniVersion: "1.1.0", ips: [{ address: `10.22.0.${at}/24` }] });
     const one = (at: number) => [mapping("udp", { hostPort: 7000 + at })];
     await call("ADD", portmap(one(1), previous(31)), { containerId: "c1" });
@@ -468,12 +468,12 @@ describe("verbs", () => {
     expect(await owners()).toEqual([0, 0, 3]);
   });
 
-  test("STATUS is 0", async () => {
+  test("STATUS succeeds", async () => {
     expect(await call("STATUS", portmap([]))).toEqual({ status: 0, output: "", json: undefined });
   });
 });
 
-describe("what runtimes send", () => {
+describe("input from runtimes", () => {
   test.each<[object, RegExp]>([
     [{ hostPort: 0 }, /portMappings\[1\]\.hostPort: expected an integer from 1 to 65535, got 0/],
     [{ hostPort: 70_000 }, /portMappings\[1\]\.hostPort/],
@@ -487,7 +487,7 @@ describe("what runtimes send", () => {
       { hostPort: 1 },
       /portMappings\[1\]\.hostPort: 1 is already mapped to another port by runtimeConfig\.portMappings\[0\]/,
     ],
-  ])("%j is an error that says where, and changes nothing", async (wrong, message) => {
+  ])("%j is an error with its position, and changes nothing", async (wrong, message) => {
     const first = mapping("tcp", { hostPort: 1, containerPort: 1 });
     const { json } = await call("ADD", portmap([first, { ...mapping("tcp"), ...wrong }], { cniVersion: "1.1.0" }));
     expect(json.code).toBe(7);
@@ -495,16 +495,16 @@ describe("what runtimes send", () => {
     expect(await bed.node.succeed("nft", ["list", "ruleset"])).toBe("");
   });
 
-  test("containerd's keys, capital protocols, and a port said twice are understood", async () => {
+  test("accepts containerd's keys, protocols in capitals, and a repeated port", async () => {
     const containerd = { HostPort: HOST_PORT, ContainerPort: POD_PORT, Protocol: "TCP", HostIP: "" };
     await serve({}, [containerd, containerd, mapping("sctp")]);
     expect(await outside.seenBy(UPLINK[6], HOST_PORT)).toBe(OUTSIDE[6]);
-    // By its number where /etc/protocols is missing.
+    // nft prints the number if /etc/protocols is missing.
     const sctp = (await elements("cni:net/c1/")).filter((element) => /"sctp"|\b132\b/.test(element));
     expect(sctp).toHaveLength(5);
   });
 
-  test("only the first address of each family on the interface is led to", async () => {
+  test("only the interface's first address of each family gets the ports", async () => {
     const previous = {
       cniVersion: "1.1.0",
       interfaces: [{ name: "cni0" }, { name: "eth0", sandbox: "/x" }],

@@ -1,6 +1,6 @@
 /**
- * Runs inside a namespace of the live tests: removes what kube-proxy has left there, and prints what it found as a line of
- * JSON. With an argument it ends by force after so many transactions.
+ * Runs inside a namespace of the live tests: removes kube-proxy's leftovers there, and prints what it found as a line
+ * of JSON. With an argument, it kills itself after that many transactions.
  */
 import { LeftoverRemoval } from "../../daemon/controllers/proxy-leftovers/removal.ts";
 import { execute } from "../../daemon/core/drivers/execute.ts";

@@ -1,6 +1,6 @@
 /**
- * What a recorded kube-proxy 1.36 has left is removed from a real kernel, and nothing else is: afterwards the ruleset is as it
- * was before kube-proxy came. Also of hundreds of Services, and where the removal is killed in between.
+ * Removes the recorded rules of kube-proxy 1.36, and nothing else, from a real kernel: afterwards the ruleset is as
+ * before kube-proxy. Also with hundreds of Services, and with removals that are killed midway.
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -12,7 +12,7 @@ import { makeNamespace } from "./harness/namespace.ts";
 const CHILD = fileURLToPath(new URL("./proxy-leftovers-child.ts", import.meta.url));
 const SERVICES = 400;
 
-/** Other programs' rules, whose chains have kube-proxy's names or stand in the same tables. */
+/** Other programs' rules, in chains with kube-proxy's names or in the same tables. */
 const STRANGERS = `
 table inet stranger {
   chain KUBE-SERVICES { accept; }
@@ -24,7 +24,7 @@ table ip kube-proxy-like {
 `;
 
 const read = (name: string) => readFileSync(`test/vectors/kube-proxy/${name}`, "utf8");
-/** Without the object that counts, which only kube-proxy makes. */
+/** Without the counting object, which only kube-proxy makes. */
 const savedIptables = () =>
   read("iptables-mode-n1.txt")
     .split("\n")
@@ -55,7 +55,7 @@ async function feed(file: string, args: readonly string[], input: string): Promi
 const ruleset = () => inside.succeed("nft", ["-s", "list", "ruleset"]);
 const remove = async () => JSON.parse(await inside.succeed(process.execPath, [CHILD]));
 
-/** A table as nftables mode has it, with so many Services. */
+/** A table as in nftables mode, with that many Services. */
 function largeTable(family: "ip" | "ip6"): string {
   const address = (at: number) => (family === "ip" ? `10.96.${at >> 8}.${at & 255}` : `fd00::${at.toString(16)}`);
   const all = Array.from({ length: SERVICES }, (_, at) => at);
@@ -72,7 +72,7 @@ function largeTable(family: "ip" | "ip6"): string {
   `;
 }
 
-/** The table nat as iptables mode has it, with so many Services. */
+/** The table nat as in iptables mode, with that many Services. */
 function largeChains(): string {
   const all = Array.from({ length: SERVICES }, (_, at) => at);
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -87,7 +87,7 @@ function largeChains(): string {
       `-A KUBE-SVC-${hash(at)} -m comment --comment "default/s${at}:http" -j KUBE-SEP-${hash(at)}`,
       `-A KUBE-SEP-${hash(at)} -s 10.244.1.9/32 -j KUBE-MARK-MASQ`,
       `-A KUBE-SEP-${hash(at)} -p tcp -m tcp -j DNAT --to-destination 10.244.1.9:8080`,
-      // A second rule of each Service in one chain: more rules than one transaction removes.
+      // Each Service has a second rule in one chain: more rules than one transaction removes.
       `-A KUBE-SERVICES -d 10.97.${at >> 8}.${at & 255}/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-${hash(at)}`,
     ]),
     "COMMIT\n",
@@ -99,7 +99,7 @@ describe("nftables mode", () => {
     ["recorded", () => read("n1-ip.nft") + read("n1-ip6.nft"), 4],
     ["recorded on a node without endpoints", () => read("n3-ip.nft"), 4],
     ["of hundreds of Services", () => largeTable("ip") + largeTable("ip6"), 8],
-  ])("the tables go, %s", async (_name, rules, least) => {
+  ])("removes the tables, %s", async (_name, rules, least) => {
     const before = await ruleset();
     await feed("nft", ["-f", "-"], rules());
     const { found, transactions } = await remove();
@@ -109,7 +109,7 @@ describe("nftables mode", () => {
     expect(await remove()).toEqual({ found: [], kept: [], transactions: 0 });
   });
 
-  test.each([1, 2, 4])("a removal that is killed after %d transactions is finished by the next", async (count) => {
+  test.each([1, 2, 4])("the next removal finishes one that was killed after %d transactions", async (count) => {
     const before = await ruleset();
     await feed("nft", ["-f", "-"], largeTable("ip"));
     expect((await inside.run(process.execPath, [CHILD, String(count)])).status).not.toBe(0);
@@ -131,7 +131,7 @@ describe.each(["nft", "legacy"])("iptables mode, iptables-%s", (kind) => {
     await inside.succeed(program, ["-A", "FORWARD", "-s", "172.17.0.0/16", "-j", "ACCEPT"]);
   });
 
-  test("the chains go, and the rules that lead there; the kubelet's chain and others' rules stay", async () => {
+  test("removes the chains and the rules that jump to them; keeps kubelet's chain and other programs' rules", async () => {
     const before = withoutCounts(await saved());
     await feed(`${program}-restore`, ["--noflush"], savedIptables());
     const { found, kept } = await remove();
@@ -143,7 +143,7 @@ describe.each(["nft", "legacy"])("iptables mode, iptables-%s", (kind) => {
     expect((await remove()).found).toEqual([]);
   });
 
-  test("chains of hundreds of Services go", async () => {
+  test("removes the chains of hundreds of Services", async () => {
     const before = withoutCounts(await saved());
     await feed(`${program}-restore`, ["--noflush"], largeChains());
     const { found } = await remove();
@@ -151,7 +151,7 @@ describe.each(["nft", "legacy"])("iptables mode, iptables-%s", (kind) => {
     expect(withoutCounts(await saved())).toEqual(before);
   });
 
-  test("a chain stays that another program's rules lead to, with what masquerades for it", async () => {
+  test("keeps a chain that another program's rules use, and the chains that masquerade for it", async () => {
     await feed(`${program}-restore`, ["--noflush"], savedIptables());
     const portmap = "*nat\n:CNI-DN-1 -\n-A CNI-DN-1 -s 10.244.1.9/32 -j KUBE-MARK-MASQ\nCOMMIT\n";
     await feed(`${program}-restore`, ["--noflush"], portmap);
@@ -165,7 +165,7 @@ describe.each(["nft", "legacy"])("iptables mode, iptables-%s", (kind) => {
   });
 });
 
-test("iptables mode, iptables-nft: a removal that is killed is finished by the next", async () => {
+test("iptables mode, iptables-nft: the next removal finishes one that was killed", async () => {
   const saved = async () => (await inside.succeed("iptables-nft-save")).replace(/^#.*$|\[\d+:\d+\]/gm, "");
   await feed("iptables-nft-restore", [], emptyIptables());
   const before = await saved();

@@ -1,7 +1,7 @@
 /**
- * A node goes from kube-proxy to weft and back: kube-proxy's rules are those that a kube-proxy 1.36 was recorded with (their
- * endpoints are this test's pods), in nftables mode and in iptables mode, by iptables-nft and by iptables-legacy. Connections
- * that are open, and those that begin meanwhile, all succeed.
+ * A node changes from kube-proxy to weft and back. kube-proxy's rules are those recorded from kube-proxy 1.36 (with
+ * this test's pods as endpoints), in nftables mode and in iptables mode, through iptables-nft and iptables-legacy. All
+ * connections, old and new, succeed.
  */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -15,16 +15,16 @@ import { eventually, Running } from "./harness/process.ts";
 import { servicesTable } from "./harness/services.ts";
 
 const VECTORS = "test/vectors/kube-proxy";
-/** rec/one: one endpoint, for connections that stay. */
+/** rec/one: one endpoint, for long connections. */
 const ONE = "10.250.10.8";
 /** rec/web: two endpoints, for new connections. */
 const WEB = "10.250.10.1";
-/** A few retries of weftd's for the turn. */
+/** The time of several retries of weftd for the port. */
 const RETRIES_MS = 5000;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** How a kube-proxy of one mode is played: what loads its rules, and what shows all that is left of them. */
+/** Simulates kube-proxy in one mode: loads its rules, and shows what is left of them. */
 interface Played {
   readonly load: (node: Machine, rename: (text: string) => string) => Promise<unknown>;
   readonly left: (node: Machine) => Promise<readonly string[]>;
@@ -40,12 +40,12 @@ async function fed({ inside }: Machine, file: string, args: readonly string[], i
 
 function iptables(kind: "nft" | "legacy"): Played {
   return {
-    // The object that counts dropped packets is made by kube-proxy, by a tool that is not here.
+    // kube-proxy makes the counter of dropped packets with a tool that this machine lacks.
     load: (node, rename) => {
       const saved = lines(rename(read("iptables-mode-n1.txt")), /^(?!.*-m nfacct )/).join("\n");
       return fed(node, `iptables-${kind}-restore`, [], `${saved}\n`);
     },
-    // KUBE-FIREWALL is the kubelet's.
+    // KUBE-FIREWALL is kubelet's.
     left: async ({ inside }) => {
       const saved = await inside.succeed(`iptables-${kind}-save`);
       return lines(saved, /KUBE-/).filter((line) => !line.includes("KUBE-FIREWALL"));
@@ -62,7 +62,7 @@ const PLAYED: Readonly<Record<string, Played>> = {
   "iptables-legacy": iptables("legacy"),
 };
 
-/** What listens where a kube-proxy does. */
+/** Listens on kube-proxy's ports. */
 async function startProxy({ namespace }: Machine, cleanup: Cleanup): Promise<Running> {
   const script = `for (const port of [10256, 10249])
     require("node:http").createServer((_, answer) => answer.end("kube-proxy")).listen(port, "0.0.0.0", () => console.log("at " + port))`;
@@ -72,7 +72,9 @@ async function startProxy({ namespace }: Machine, cleanup: Cleanup): Promise<Run
   return proxy;
 }
 
-/** New connections one after the other until the returned function is called, which tells how many there were. */
+/**
+ * Opens new connections one after another until the returned function is called. That function returns their number.
+ */
 function connecting(inside: Inside, host: string): () => Promise<number> {
   let isOver = false;
   const running = (async () => {
@@ -160,7 +162,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     ]);
   const events = async () => JSON.stringify(await cluster.api("GET", "/api/v1/events"));
 
-  test("while kube-proxy runs, nothing is programmed and nothing is removed, and an Event says so", async () => {
+  test("while kube-proxy runs, weftd programs and removes nothing, and an Event reports it", async () => {
     await expect(client.inside.seenBy(WEB, 80)).resolves.toBe(client.address);
     await eventually(async () => expect(await events()).toContain("KubeProxyRuns"));
     await pause(RETRIES_MS);
@@ -171,7 +173,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     expect((await cluster.readyz(node)).body).toContain("[+] services: another program serves Services");
   });
 
-  test("when it ends, weftd takes over: its rules stand, kube-proxy's go, and no connection is lost", async () => {
+  test("when kube-proxy ends, weftd programs its rules, removes kube-proxy's, and no connection is lost", async () => {
     const stranger =
       "add table ip stranger; add chain ip stranger KUBE-SERVICES; add rule ip stranger KUBE-SERVICES accept";
     await fed(node, "nft", ["-f", "-"], stranger);
@@ -193,7 +195,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     expect(node.weftd.output).toMatch(/kube-proxy's rules removed/);
   });
 
-  test("kube-proxy's ports are weftd's then", async () => {
+  test("weftd then listens on kube-proxy's ports", async () => {
     await eventually(async () =>
       expect(JSON.parse((await ask(10256, "/healthz")).body)).toMatchObject({ healthy: true, nodeEligible: true }),
     );
@@ -202,7 +204,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     const { body } = await ask(10249, "/metrics");
     expect(body).toMatch(/^kubeproxy_sync_full_proxy_rules_duration_seconds_count\{ip_family="IPv4"\} [1-9]/m);
     const check = (port: number) => node.inside.ask(`http://${node.address}:${port}/`);
-    // rec/lb-local has an endpoint here, rec/lb-remote has not.
+    // rec/lb-local has an endpoint here; rec/lb-remote has none.
     await eventually(async () => expect(await check(30206)).toMatchObject({ status: 200 }));
     await eventually(async () => expect(await check(30354)).toMatchObject({ status: 503 }));
     expect(JSON.parse((await check(30206)).body)).toEqual({
@@ -218,7 +220,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     });
   });
 
-  test("a Node that leaves gets no more traffic from load balancers, and its proxy lives", async () => {
+  test("a Node being removed gets no more traffic from load balancers, and its proxy stays alive", async () => {
     const taints = [{ key: "ToBeDeletedByClusterAutoscaler", effect: "NoSchedule" }];
     await cluster.api("PATCH", `/api/v1/nodes/${node.name}`, { spec: { taints } });
     await eventually(async () => expect(await ask(10256, "/healthz")).toMatchObject({ status: 503 }));
@@ -228,7 +230,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     await eventually(async () => expect(await ask(10256, "/healthz")).toMatchObject({ status: 200 }));
   });
 
-  test("where kube-proxy has the port when weftd restarts, the table stays as it is, and doctor names it", async () => {
+  test("if kube-proxy has the port when weftd restarts, the table is unchanged, and doctor names kube-proxy", async () => {
     const whole = await servicesTable(node);
     await node.weftd.stop("SIGTERM");
     proxy = await startProxy(node, cleanup);
@@ -249,7 +251,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     await eventually(async () => expect((await cluster.readyz(node)).body).toContain("are programmed"));
   });
 
-  test("the way back: none, kube-proxy, cleanup --services; no connection is lost", async () => {
+  test("the change back (none, kube-proxy, cleanup --services) loses no connection", async () => {
     const whole = await servicesTable(node);
     const open = streams(RETRIES_MS * 2);
     const stop = [client.inside, node.inside].map((inside) => connecting(inside, WEB));
@@ -275,7 +277,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(JSON.parse(stdout)).toMatchObject({ changed: true, failures: [] });
     expect(await servicesTable(node)).toBeUndefined();
-    // The rest of weft's stands.
+    // weft's other tables are unchanged.
     await node.inside.succeed("nft", ["list", "table", "inet", "weft"]);
     expect((await left(node)).length).toBe(recorded.length);
 

@@ -1,4 +1,4 @@
-/** ptp on a real kernel: against the reference plugin, and by what pods can do. */
+/** ptp on a real kernel: compared with the reference plugin, and tested by what pods can do. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import { type CallOptions, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
@@ -40,7 +40,7 @@ describe("results and kernel state equal the reference's", () => {
     routes: {
       ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16" }, { dst: "10.98.0.0/16", gw: "10.22.0.1" }] },
     },
-    "DNS of its own": { dns: { nameservers: ["10.22.0.1"], search: ["a.test"] } },
+    "DNS in the configuration": { dns: { nameservers: ["10.22.0.1"], search: ["a.test"] } },
   };
 
   interface Addresses {
@@ -60,7 +60,7 @@ describe("results and kernel state equal the reference's", () => {
     }));
   }
 
-  /** Link-local ones come when they come; the order of those with equal destinations is that of their making. */
+  /** Link-local routes appear at any time. Routes with equal destinations are in order of creation. */
   async function routes(inside: Inside) {
     const all = [
       ...(await inside.json<{ dst: string }[]>("ip", ["-j", "route", "show"])),
@@ -96,7 +96,7 @@ describe("results and kernel state equal the reference's", () => {
     expect(await observe(OURS, conf(more))).toEqual(await observe(REFERENCE, conf(more)));
   });
 
-  test("the reference deletes what we added, and we what it added", async () => {
+  test("weft and the reference delete each other's attachments", async () => {
     for (const [adder, deleter] of [
       [OURS, REFERENCE],
       [REFERENCE, OURS],
@@ -132,7 +132,7 @@ async function attach(label: string, more: object = {}): Promise<Attached> {
   };
 }
 
-test("pods reach their gateway and each other, IPv4 and IPv6, from the moment ADD returns", async () => {
+test("pods reach their gateway and each other by IPv4 and IPv6 as soon as ADD returns", async () => {
   const [first, second] = [await attach("a", { ipam: DUAL }), await attach("b", { ipam: DUAL })];
   for (const address of ["10.22.0.1", "fd00:22::1", ...second.addresses]) {
     expect(await first.inside.pings(address), address).toBe(true);
@@ -142,7 +142,7 @@ test("pods reach their gateway and each other, IPv4 and IPv6, from the moment AD
   expect(await first.inside.seenBy(second.addresses[0] ?? "", 7001)).toBe(first.addresses[0]);
 });
 
-test("pods leave the node under its address with ipMasq, and under their own without", async () => {
+test("pods leave the node with its address under ipMasq, and with their own without", async () => {
   const outside = await bed.anotherPod("outside");
   const { name } = outside.namespace;
   await bed.node.succeed("ip", ["link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", name]);
@@ -167,7 +167,7 @@ test("pods leave the node under its address with ipMasq, and under their own wit
   expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toContain("cni:net/a/eth0");
 });
 
-test("a single address with a gateway elsewhere is served", async () => {
+test("a single address with a gateway outside its subnet works", async () => {
   const addresses = [{ address: "10.22.0.7/32", gateway: "169.254.1.1" }];
   const pod = await attach("a", { ipam: { type: "static", addresses, routes: [{ dst: "0.0.0.0/0" }] } });
   expect(await pod.inside.pings("169.254.1.1")).toBe(true);
@@ -181,24 +181,24 @@ describe("CHECK", () => {
     ["nothing", "node", "true", 0],
     ["the pod's interface", "pod", "ip link del eth0", 1],
     ["the pod's address", "pod", "ip address del 10.22.0.2/24 dev eth0", 1],
-    ["an MTU that the pod has lowered", "pod", "ip link set eth0 mtu 1300", 0],
+    ["the pod's MTU", "pod", "ip link set eth0 mtu 1300", 0],
     ["the pod's route to its gateway", "pod", "ip route del 10.22.0.0/24; ip route del 10.22.0.1", 1],
     ["the pod's route to its subnet", "pod", "ip route del 10.22.0.0/24", 1],
     ["the default route", "pod", "ip route del default", 1],
     ["the IPv6 default route", "pod", "ip -6 route del default", 1],
-    ["the host's end being down", "node", `ip link set ${HOST_END} down`, 1],
+    ["the state of the host's end", "node", `ip link set ${HOST_END} down`, 1],
     ["the gateway's address on the host", "node", `ip address del 10.22.0.1/32 dev ${HOST_END}`, 1],
     ["the host's route", "node", "ip route del 10.22.0.2", 1],
     ["the host's IPv6 route", "node", "ip -6 route del fd00:22::2", 1],
     [
-      "the host's route by another link",
+      "the link of the host's route",
       "node",
       "ip route del 10.22.0.2; ip link add other type veth peer name rehto; ip link set other up; ip link set rehto up; ip route add 10.22.0.2 dev other",
       1,
     ],
     ["the reservation", "node", "rm /var/lib/cni/networks/net/10.22.0.2", 1],
-    ["a route more", "pod", "ip route add 10.97.0.0/16 via 10.22.0.1", 0],
-  ] as const)("finds out about %s", async (_name, where, command, status) => {
+    ["an unrelated route", "pod", "ip route add 10.97.0.0/16 via 10.22.0.1", 0],
+  ] as const)("returns the right status with %s changed", async (_name, where, command, status) => {
     const configuration = conf({ mtu: 1400, ipam: DUAL });
     const added = await ptp("ADD", configuration);
     await bed[where].succeed("sh", ["-c", command]);
@@ -207,7 +207,7 @@ describe("CHECK", () => {
 });
 
 describe("DEL", () => {
-  test("twice succeeds, with nothing printed", async () => {
+  test("succeeds twice without output", async () => {
     await ptp("ADD", conf());
     for (let turn = 1; turn <= 2; turn++)
       expect(await ptp("DEL", conf())).toEqual({ status: 0, output: "", json: undefined });
@@ -216,7 +216,7 @@ describe("DEL", () => {
   test.each([
     ["is empty", ""],
     ["is gone", "/run/netns/weft-test-nobody"],
-  ])("frees the address and the host's end when CNI_NETNS %s", async (_name, netns) => {
+  ])("releases the address and the host's end if CNI_NETNS %s", async (_name, netns) => {
     await ptp("ADD", conf({ ipMasq: true }));
     expect(await ptp("DEL", conf({ ipMasq: true }), { netns })).toMatchObject({ status: 0 });
     expect(await bed.reservations()).toBe("");
@@ -226,24 +226,24 @@ describe("DEL", () => {
   });
 });
 
-describe("a failed ADD leaves everything as it was", () => {
+describe("a failed ADD changes nothing", () => {
   test.each([
     [
-      "a route that cannot be",
+      "an impossible route",
       { ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] } },
       999,
       /ip route \w+ 10\.99/,
     ],
     ["no addresses at all", { ipam: {} }, 7, /^ipam: expected .* ptp needs/],
-    ["an IPAM plugin that is not there", { ipam: { type: "nobody" } }, 7, /failed to find plugin "nobody"/],
+    ["a missing IPAM plugin", { ipam: { type: "nobody" } }, 7, /failed to find plugin "nobody"/],
     [
       "an address without a gateway",
       { ipam: { type: "static", addresses: [{ address: "10.22.0.7/24" }] } },
       7,
       /gateway/,
     ],
-    ["masquerading by a backend that is none", { ipMasq: true, ipMasqBackend: "ebpf" }, 7, /^ipMasqBackend: .*"ebpf"/],
-    ["a host route that is somebody else's", {}, 999, /ip route add 10\.22\.0\.2\/32.*EEXIST/],
+    ["masquerading with an unknown backend", { ipMasq: true, ipMasqBackend: "ebpf" }, 7, /^ipMasqBackend: .*"ebpf"/],
+    ["another program's host route", {}, 999, /ip route add 10\.22\.0\.2\/32.*EEXIST/],
   ])("%s", async (_name, more, code, message) => {
     await bed.node.succeed("sh", [
       "-c",
@@ -278,12 +278,12 @@ test("GC removes what no valid attachment owns, and nothing of another network",
   expect(await foreign.inside.pings("10.24.0.1")).toBe(true);
 });
 
-test("STATUS is good while addresses can be had, and 50 when IPAM is missing", async () => {
+test("STATUS succeeds while addresses are available, and returns code 50 if the IPAM plugin is missing", async () => {
   expect(await ptp("STATUS", conf())).toMatchObject({ status: 0, output: "" });
   expect(await ptp("STATUS", conf({ ipam: { type: "nobody" } }))).toMatchObject({ status: 1, json: { code: 50 } });
 });
 
-test("many calls at once give each pod an address and a route of its own, and DELs free them all", async () => {
+test("many concurrent calls give each pod its own address and route, and DELs release all", async () => {
   const pods = await bed.emptyPods(16);
   const options = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
   const added = await Promise.all(options.map((option) => ptp("ADD", conf({ ipMasq: true }), option)));

@@ -1,4 +1,4 @@
-/** A runtime in a container without privileges: /proc/sys is read-only, and forwarding was switched on from outside. */
+/** A runtime in a container without privileges: /proc/sys is read-only, and forwarding was enabled from outside. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type CallOptions, OURS, PluginBed } from "./harness/plugin-bed.ts";
 
@@ -17,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-/** The node's agent, and what it starts, has a mount namespace of its own. */
+/** The node's agent and its children have a private mount namespace. */
 async function makeReadOnly(...settings: readonly string[]): Promise<void> {
   if (settings.length > 0) await bed.node.succeed("sysctl", ["-qw", ...settings]);
   await bed.node.succeed("sh", ["-c", "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys"]);
@@ -31,7 +31,7 @@ describe.each([
   ["bridge", conf("bridge", DUAL, { ...BRIDGE, hairpinMode: true, enabledad: true })],
   ["ptp", conf("ptp", DUAL)],
 ])("%s", (_type, configuration) => {
-  test("attaches pods of both families where forwarding is on", async () => {
+  test("attaches pods of both families if forwarding is on", async () => {
     await makeReadOnly(...FORWARDING);
     const added = await call("ADD", configuration);
     expect(added).toMatchObject({ status: 0 });
@@ -47,7 +47,7 @@ test.each([
   ["bridge", "net.ipv4.ip_forward", conf("bridge", V4, BRIDGE)],
   ["ptp", "net.ipv4.ip_forward", conf("ptp", V4)],
   ["bridge", "net.ipv6.conf.all.forwarding", conf("bridge", [[{ subnet: "fd00:22::/64" }]], BRIDGE)],
-])("%s names the setting that has to be made from outside: %s", async (_type, setting, configuration) => {
+])("%s names the setting to make from outside: %s", async (_type, setting, configuration) => {
   await makeReadOnly(`${setting}=0`);
   expect(await call("ADD", configuration)).toMatchObject({
     status: 1,
@@ -65,7 +65,7 @@ describe("portmap", () => {
     runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }] },
   });
 
-  test("serves where connections from loopback are allowed on all devices", async () => {
+  test("serves ports if connections from loopback are allowed on all devices", async () => {
     await makeReadOnly(...FORWARDING, "net.ipv4.conf.all.route_localnet=1");
     const { json } = await call("ADD", conf("bridge", V4, BRIDGE));
     const configuration = ports(json);
@@ -75,7 +75,7 @@ describe("portmap", () => {
     expect(await call("CHECK", configuration)).toMatchObject({ status: 0 });
   });
 
-  test("names that setting where they are not", async () => {
+  test("names that setting if they are not", async () => {
     await makeReadOnly(...FORWARDING);
     const { json } = await call("ADD", conf("bridge", V4, BRIDGE));
     expect(await call("ADD", ports(json))).toMatchObject({

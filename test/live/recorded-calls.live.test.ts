@@ -1,6 +1,6 @@
 /**
- * What kubelet 1.36 and containerd 2.1.9 sent to the reference plugins 1.9.1, sent to ours: the same answers, but for
- * hardware addresses and random names. Recorded on a real node; see test/vectors/cni-calls.
+ * The calls of kubelet 1.36 and containerd 2.1.9 to the reference plugins 1.9.1, repeated with weft's: the same
+ * answers, except hardware addresses and random names. Recorded on a real node; see test/vectors/cni-calls.
  */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -34,7 +34,7 @@ function normalised(output: string): unknown {
   const text = output
     .replace(/"([0-9a-f]{2}:){5}[0-9a-f]{2}"/g, (mac) => (mac === '"00:00:00:00:00:00"' ? mac : '"MAC"'))
     .replace(/veth[0-9a-f]{8}/g, "vethX")
-    // 0.3.1 has a version beside each address; the reference's loopback leaves it out.
+    // 0.3.1 has a version for each address; the reference's loopback omits it.
     .replace(/"version": "[46]",\s*/g, "")
     .replace(/"(\/var)?\/run\/netns\/[^"]*"/g, '"NETNS"');
   return JSON.parse(text);
@@ -57,7 +57,7 @@ test.each([
   expect(normalised(answer.output.trim())).toEqual(normalised(output));
 });
 
-test("after the last of them nothing is left of the pod", async () => {
+test("nothing of the pod is left after the last call", async () => {
   expect(await bed.reservations()).toBe("");
   expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toMatch(/8081|10\.244\.0\.2/);
   expect(await bed.pod.json("ip", ["-j", "link", "show"])).toHaveLength(1);

@@ -1,4 +1,4 @@
-/** DEL where CNI_NETNS leads elsewhere by now: the number of a process in it may have been given to another. */
+/** DEL if CNI_NETNS points elsewhere by now: the process number in its path may have been reused. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import type { Namespace } from "./harness/namespace.ts";
@@ -9,7 +9,7 @@ const conf = (type: string, more: object = {}) => ({ cniVersion: "1.1.0", name: 
 const MACVLAN = conf("macvlan", { master: "up0" });
 
 let bed: PluginBed;
-/** The other pod, which has got the number. */
+/** The other pod, which has the reused process number. */
 let other: { readonly namespace: Namespace; readonly inside: Inside };
 beforeEach(async () => {
   bed = await PluginBed.make();
@@ -23,7 +23,7 @@ async function addDevice(name: string): Promise<void> {
   await bed.node.succeed("ip", ["link", "set", name, "up"]);
 }
 
-/** As runtimes name a namespace that has no name of its own. */
+/** The path that runtimes use for a namespace without a name. */
 const byProcess = ({ pid }: Inside) => `/proc/${pid}/ns/net`;
 
 type Configuration = ReturnType<typeof conf>;
@@ -46,7 +46,7 @@ describe.each([
   ["macvlan", MACVLAN],
   ["tap", conf("tap")],
 ])("%s", (_type, configuration) => {
-  test("another pod's namespace is left alone, and the address is free", async () => {
+  test("another pod's namespace is unchanged, and the address is freed", async () => {
     const { first, second } = await addBoth(configuration);
     const deleted = await call(
       "DEL",
@@ -66,7 +66,7 @@ describe.each([
     expect(await bed.reservations()).toBe("");
   });
 
-  test("the host's namespace is left alone, and the address is free", async () => {
+  test("the host's namespace is unchanged, and the address is freed", async () => {
     await addDevice("eth0");
     const added = await call("ADD", configuration, "c1", bed.podNamespace.path);
     expect(added.status).toBe(0);
@@ -77,7 +77,7 @@ describe.each([
   });
 });
 
-test("a name is the pod's own: an interface that has lost its address and hardware address goes", async () => {
+test("in a namespace with a name, DEL removes an interface even after its address and hardware address changed", async () => {
   const added = await call("ADD", MACVLAN, "c1", bed.podNamespace.path);
   await bed.pod.succeed("ip", ["address", "flush", "dev", "eth0"]);
   await bed.pod.succeed("ip", ["link", "set", "eth0", "address", "02:00:00:00:00:05"]);
@@ -86,16 +86,19 @@ test("a name is the pod's own: an interface that has lost its address and hardwa
   expect(await linksOf(bed.pod)).toEqual(["lo"]);
 });
 
-test.each(["bridge", "ptp"])("%s: the attachment's own link goes, wherever it is", async (type) => {
-  const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
-  await addBoth(configuration);
-  // Without the last result: by the marks alone.
-  expect(await call("DEL", configuration, "c1", byProcess(other.inside))).toMatchObject({ status: 0 });
-  expect(await linksOf(bed.pod)).not.toContain("eth0");
-  expect(await linksOf(other.inside)).toContain("eth0");
-});
+test.each(["bridge", "ptp"])(
+  "%s: DEL removes the attachment's own link, in whichever namespace it is",
+  async (type) => {
+    const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
+    await addBoth(configuration);
+    // Without the previous result: by the marks alone.
+    expect(await call("DEL", configuration, "c1", byProcess(other.inside))).toMatchObject({ status: 0 });
+    expect(await linksOf(bed.pod)).not.toContain("eth0");
+    expect(await linksOf(other.inside)).toContain("eth0");
+  },
+);
 
-test.each(["bridge", "ptp"])("%s: a pod that has given its end another name loses it", async (type) => {
+test.each(["bridge", "ptp"])("%s: a pod that renamed its end loses it", async (type) => {
   const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
   await addBoth(configuration);
   await bed.pod.succeed("ip", ["link", "set", "eth0", "down"]);
@@ -104,14 +107,14 @@ test.each(["bridge", "ptp"])("%s: a pod that has given its end another name lose
   expect(await linksOf(bed.pod)).toEqual(["lo"]);
 });
 
-test("an interface goes although another network of its pod has a long name", async () => {
+test("DEL removes an interface even if another network of its pod has a long name", async () => {
   const long = { ...conf("bridge", { isGateway: true }), name: "n".repeat(60) } as Configuration;
   const eth0 = await bed.call(OURS, "bridge", "ADD", long, { containerId: "c1", netns: bed.podNamespace.path });
   expect(eth0.status).toBe(0);
   const second = { containerId: "c1", netns: bed.podNamespace.path, ifName: "net1" };
   const added = await bed.call(OURS, "macvlan", "ADD", MACVLAN, second);
   expect(added.status).toBe(0);
-  // Told by nothing but the marks of the others.
+  // Recognised only by the marks of the other links.
   expect(await bed.call(OURS, "macvlan", "DEL", MACVLAN, { ...second, netns: byProcess(bed.pod) })).toMatchObject({
     status: 0,
   });
@@ -121,7 +124,7 @@ test("an interface goes although another network of its pod has a long name", as
 describe.each(["bridge", "ptp"])("%s: a pod that the reference attached", (type) => {
   const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
 
-  test("is left alone where the last result tells of another", async () => {
+  test("is not touched if the previous result has another link", async () => {
     const { first } = await addBoth(configuration, REFERENCE);
     const deleting = { ...configuration, prevResult: first.json } as Configuration;
     expect(await call("DEL", deleting, "c1", byProcess(other.inside))).toMatchObject({ status: 0 });
@@ -129,7 +132,7 @@ describe.each(["bridge", "ptp"])("%s: a pod that the reference attached", (type)
     expect(await bed.reservations()).not.toContain("c1");
   });
 
-  test("loses its link by its own DEL, with a MAC that it has changed, and without a result", async () => {
+  test("loses its link on its own DEL, even with a changed MAC and without a result", async () => {
     const { first } = await addBoth(configuration, REFERENCE);
     await bed.pod.succeed("ip", ["link", "set", "eth0", "address", "02:00:00:00:00:05"]);
     const deleting = { ...configuration, prevResult: first.json } as Configuration;
@@ -157,7 +160,7 @@ test("host-device: another pod keeps its device", async () => {
   expect(await linksOf(bed.node)).toContain("dev1");
 });
 
-test("loopback and tuning: another pod's lo stays up, and its interface as it is", async () => {
+test("loopback and tuning: another pod's lo stays up, and its interface is unchanged", async () => {
   const { first } = await addBoth(conf("bridge", { isGateway: true }));
   const loopback = { cniVersion: "1.1.0", name: "lo", type: "loopback" } as Configuration;
   expect(
@@ -181,7 +184,7 @@ test("loopback and tuning: another pod's lo stays up, and its interface as it is
   expect(links.find(({ ifname }) => ifname === "eth0")?.mtu).toBe(1280);
 });
 
-test("an address manager that is executed does not refuse the host's namespace", async () => {
+test("an executed IPAM plugin accepts the host's namespace", async () => {
   const ours = conf("bridge", { isGateway: true });
   const added = await call("ADD", ours, "c1", bed.podNamespace.path);
   const env = {

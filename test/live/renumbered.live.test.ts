@@ -1,6 +1,7 @@
 /**
- * A Node is deleted and registers anew with other podCIDRs while its pods run: they are named, they keep what they need on
- * their node, another node may have the old subnets, and what was kept goes with the last of them.
+ * A Node is deleted and registered again with other podCIDRs while its pods run. weftd reports these pods and keeps
+ * what they need on their node. Another node may get the old subnets. What was kept is removed with the last of these
+ * pods.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
@@ -9,7 +10,7 @@ import { eventually } from "./harness/process.ts";
 
 const cleanup = new Cleanup();
 let cluster: Cluster;
-/** Of node 1: two from before, one from after. */
+/** Pods of node 1: two from before the change, one from after. */
 let before: Pod[] = [];
 let after: Pod;
 let far: Pod;
@@ -31,7 +32,7 @@ interface Route {
   readonly protocol: string;
 }
 
-/** Of the pods' bridge, and what leads to the old subnets. */
+/** The addresses of the pods' bridge, and the routes to the old subnets. */
 async function held({ inside }: Node) {
   const links = await inside.json<{ addr_info: { local: string; prefixlen: number; scope: string }[] }[]>("ip", [
     ...["-j", "address", "show", "dev", "cni0"],
@@ -43,7 +44,7 @@ async function held({ inside }: Node) {
   return {
     addresses: addresses.map(({ local, prefixlen }) => `${local}/${prefixlen}`).sort(),
     old: routes
-      // For an IPv6 address alone the kernel makes a route, too.
+      // For a single IPv6 address the kernel makes a route, too.
       .filter(({ dst, protocol }) => dst.includes("/") || protocol !== "kernel")
       .filter(({ dst }) => /^10\.244\.1\.|^fd00:10:244:1:/.test(dst))
       .map(({ dst, dev }) => `${dst} ${dev}`)
@@ -55,7 +56,7 @@ const NEW_GATEWAYS = ["10.244.5.1/24", "fd00:10:244:5::1/64"];
 
 const outsideAddresses = (pods: readonly Pod[]) => pods.flatMap(({ addresses }) => addresses);
 
-/** Each of `pods` reaches each other one and is reached by their node, in both families. */
+/** Expects that each pod reaches each other one, and that their node reaches each, in both families. */
 async function expectReach(pods: readonly Pod[], by: Node = node): Promise<void> {
   const failures: string[] = [];
   for (const to of pods)
@@ -73,7 +74,7 @@ const doctor = (args: readonly string[]) =>
     ...["doctor", "--quiet", "--run-dir", node.runDir, "--cni-conf-dir", node.confDir, "--cni-bin-dir", BIN, ...args],
   ]);
 
-test("the pods' addresses are named by /readyz and an Event, and the node stays ready", async () => {
+test("/readyz and an Event name the pods' addresses, and the node stays ready", async () => {
   expect((await cluster.readyz(node)).body).not.toContain("[!]");
   await cluster.renumber(node, 5);
   await eventually(async () => {
@@ -91,7 +92,7 @@ test("the pods' addresses are named by /readyz and an Event, and the node stays 
   });
 });
 
-test("pods of before and after reach each other and their node, and new ones the other node's", async () => {
+test("old and new pods reach each other and their node, and new ones reach the other node's pods", async () => {
   after = await cluster.addPod(node, "d");
   expect(after.addresses).toEqual([expect.stringMatching(/^10\.244\.5\./), expect.stringMatching(/^fd00:10:244:5:/)]);
   await expectReach([...before, after]);
@@ -99,7 +100,7 @@ test("pods of before and after reach each other and their node, and new ones the
   expect((await held(node)).addresses).toEqual(["10.244.1.1/24", ...NEW_GATEWAYS, "fd00:10:244:1::1/64"].sort());
 });
 
-test("doctor and ipam ls name them, and nothing that they need is to be removed", async () => {
+test("doctor and ipam ls name the old pods, and suggest to remove nothing that they need", async () => {
   const { stdout } = await doctor(["-o", "json"]);
   const { findings } = JSON.parse(stdout) as { findings: { check: string; seen: string; run?: string }[] };
   const found = findings.find(({ check }) => check === "outside-pods");
@@ -117,12 +118,12 @@ test("doctor and ipam ls name them, and nothing that they need is to be removed"
 let heir: Node;
 let heirs: Pod[] = [];
 
-test("another node that gets the old subnets is reached, and the pods of before stay reached on their node", async () => {
+test("another node with the old subnets is reached, and the old pods are still reached on their node", async () => {
   heir = await cluster.addNode(9, undefined, 1);
   for (const peer of cluster.nodes.filter((one) => one !== heir))
     await eventually(async () => expect((await cluster.peerRoutes(peer)).get("10.244.1.0/24")).toBe("10.244.1.0"));
   await eventually(async () => expect((await cluster.peerRoutes(heir)).size).toBe(4));
-  // The first two have the addresses of the pods that still run on node 1.
+  // The first two have the same addresses as the pods that still run on node 1.
   for (const label of ["e", "f", "g"]) heirs.push(await cluster.addPod(heir, label));
   const [, , free] = heirs as [Pod, Pod, Pod];
   expect(outsideAddresses([free]).some((address) => outsideAddresses(before).includes(address))).toBe(false);
@@ -139,7 +140,7 @@ test("another node that gets the old subnets is reached, and the pods of before 
   const { stdout } = await doctor(["-o", "json", "--only", "data-path,pod-bridge,bridge-address,foreign-routes"]);
   expect(JSON.parse(stdout)).toMatchObject({ findings: [] });
 
-  // What is known survives weftd, and what others take away comes back.
+  // The state survives a restart of weftd, and removed objects are restored.
   await node.weftd.stop("SIGTERM");
   await node.inside.succeed("ip", ["route", "del", `${before[0]?.address}/32`]);
   cluster.restartWeftd(node);
@@ -149,11 +150,11 @@ test("another node that gets the old subnets is reached, and the pods of before 
   await eventually(async () => expect(await held(node)).toEqual(expected));
   await node.inside.succeed("ip", ["link", "del", "cni0"]);
   await eventually(async () => expect(await held(node)).toEqual(expected));
-  // A new bridge asks for no neighbour until its link-local address has passed duplicate address detection.
+  // A new bridge sends no neighbour requests until its link-local address has passed duplicate address detection.
   await eventually(() => expectReach([...before, after]), 30_000);
 });
 
-test("while no other node has the subnets, they have their route again", async () => {
+test("while no other node has the old subnets, they have their route again", async () => {
   for (const pod of [...heirs]) await cluster.removePod(pod);
   heirs = [];
   await cluster.deleteNode(heir);
@@ -166,7 +167,7 @@ test("while no other node has the subnets, they have their route again", async (
   await expectReach([...before, after]);
 });
 
-test("with the last of them the old gateways and the warning are gone", async () => {
+test("with the last old pod, the old gateways and the warning are removed", async () => {
   const [first, last] = before as [Pod, Pod];
   await cluster.removePod(first);
   await eventually(async () => {
@@ -182,12 +183,12 @@ test("with the last of them the old gateways and the warning are gone", async ()
     expect((await cluster.readyz(node)).body).not.toContain("[!]");
   }, 20_000);
   await expectReach([after, far]);
-  // Changes that weftd itself has decided on are no repairs.
+  // weftd's own decisions do not count as repairs.
   expect(node.weftd.output).not.toMatch(/keeps (undoing|being undone)/);
   expect((await doctor(["--only", "outside-pods,bridge-address"])).status).toBe(0);
 });
 
-test("what happened while weftd was down is found from what it has left, and the last pod takes the bridge's old gateways along", async () => {
+test("weftd finds a change during its downtime in the saved state; the old gateways are removed with the last pod", async () => {
   const lone = await cluster.addNode(3);
   const pod = await cluster.addPod(lone, "h");
   await lone.weftd.stop("SIGTERM");
@@ -214,7 +215,7 @@ test("what happened while weftd was down is found from what it has left, and the
   }, 20_000);
 });
 
-test("pods with a link each are named, too, until they are gone", async () => {
+test("pods with a link each are reported, too, until they are gone", async () => {
   const other = new Cleanup();
   try {
     const bed = await Cluster.start("host-gw", other, { attach: "ptp" });

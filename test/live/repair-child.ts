@@ -1,7 +1,7 @@
 /**
- * Runs inside a namespace of the live tests: damages nftables tables of weft's again and again (`RepairOptions`, JSON on
- * standard input), and prints how long each repair took (`RepairTimes`). It speaks netlink itself: `nft` reads all chains of
- * a family before it does anything, which would measure nft.
+ * Runs inside a namespace of the live tests: damages weft's nftables tables repeatedly (`RepairOptions`, JSON on
+ * standard input), and prints how long each repair took (`RepairTimes`). Uses netlink directly: `nft` reads all chains
+ * of a family before it does anything, so its own time would dominate.
  */
 import { readFileSync } from "node:fs";
 import { SYSTEM_CLOCK } from "../../pkg/cluster/clock.ts";
@@ -27,7 +27,7 @@ import {
 import { chainObject, setObject, tableObject } from "../../pkg/nft/object.ts";
 import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
 
-/** What is removed of a table of the family inet: all of it, a set's elements, a chain's rules. */
+/** The part of a table of the family inet to remove: the table, a set's elements, or a chain's rules. */
 export type Damage = {
   readonly table: string;
   readonly set: string;
@@ -38,11 +38,11 @@ export type Damage = {
 export interface RepairOptions {
   readonly damages: readonly Damage[];
   readonly rounds: number;
-  /** A chain of another program's: a rule goes into it before each damage, and weftd has so long to look at that. */
+  /** Another program's chain. A rule is added to it before each damage, and weftd has `pauseMs` to react. */
   readonly stir: { readonly table: string; readonly chain: string; readonly pauseMs: number };
 }
 
-/** Milliseconds, for each damage in their order, round by round. */
+/** Milliseconds for each damage in order, round by round. */
 export type RepairTimes = readonly (readonly number[])[];
 
 const LONGEST_MS = 20_000;
@@ -59,7 +59,7 @@ async function dumped(dump: Query): Promise<readonly Message[]> {
   }
 }
 
-/** How many rules and bytes of elements there are: both are what they were once everything is back. */
+/** The number of rules and the bytes of the elements. Both have their old values when the repair is complete. */
 async function size({ table, set, chain }: Damage): Promise<string> {
   const rules = await dumped(dumpRequest(NFT_MSG_GETRULE, "rules", { family }, { table, chain }));
   const elements = await dumped(dumpRequest(NFT_MSG_GETSETELEM, "elements", { family }, { table, set }));
@@ -88,7 +88,7 @@ async function timeOf(damage: Damage, { stir }: RepairOptions): Promise<number> 
   await netlink.commit([remove(damage)]);
   for (;;) {
     if ((await size(damage)) === before) return performance.now() - beganMs;
-    if (performance.now() > beganMs + LONGEST_MS) throw new Error(`not put back: ${JSON.stringify(damage)}`);
+    if (performance.now() > beganMs + LONGEST_MS) throw new Error(`not restored: ${JSON.stringify(damage)}`);
     await pause(1);
   }
 }

@@ -1,4 +1,4 @@
-/** On a running node the files in the folder of plugins become ours, one after the other, and back. */
+/** On a running node the files in the plugins' folder are replaced by weft's, one by one, and back. */
 import { copyFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -9,7 +9,7 @@ import type { Namespace } from "./harness/namespace.ts";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 import { Runtime } from "./harness/runtime.ts";
 
-/** The reference takes iptables where the configuration says nothing. */
+/** The reference uses iptables if the configuration does not say. */
 type Backend = "iptables" | "nftables";
 
 interface Pod {
@@ -40,7 +40,7 @@ afterEach(async () => {
   await cleanup.run();
 });
 
-/** As an installer does: whoever starts a plugin meanwhile gets the old one or the new one. */
+/** Replaces files as an installer does: a plugin started meanwhile is either the old file or the new one. */
 function install(from: string, names = readdirSync(from).filter((name) => name !== "weftd")): void {
   for (const name of names) {
     copyFileSync(join(from, name), join(bin, `.${name}.new`));
@@ -74,7 +74,7 @@ async function attach(backend: Backend, id: string, hostPort: number): Promise<P
 
 const detach = ({ id, namespace }: Pod) => runtime.del(id, namespace.path);
 
-/** All reach each other, by all addresses, and the node reaches each by its port. */
+/** All pods reach each other by all addresses, and the node reaches each by its port. */
 async function expectToServe(pods: readonly Pod[]): Promise<void> {
   for (const to of pods) {
     await bed.node.seenBy(NODE, to.hostPort);
@@ -89,12 +89,15 @@ async function expectToServe(pods: readonly Pod[]): Promise<void> {
 
 interface Traces {
   readonly links: readonly string[];
-  /** Rules, elements and chains that nobody has but for a pod. */
+  /** Rules, elements and chains that exist only for pods. */
   readonly rules: readonly string[];
   readonly addresses: readonly string[];
 }
 
-/** What pods have left on the node. The bridge stays, and with it the tables, weft's with chains that are the same for every pod. */
+/**
+ * The objects that pods have left on the node. The bridge stays, and so do the tables; weft's have chains that all pods
+ * share.
+ */
 async function traces(): Promise<Traces> {
   const links = await bed.node.json<{ ifname: string }[]>("ip", ["-j", "link", "show"]);
   const { nftables } = await bed.node.json<{ nftables: Record<string, Entry>[] }>("nft", ["-j", "list", "ruleset"]);
@@ -119,7 +122,7 @@ function isPods(kind: string, { table, hook, elem, name }: Entry): boolean {
 }
 
 describe.each<Backend>(["iptables", "nftables"])("pods that the reference attached with %s", (backend) => {
-  test("serve on beside new ones, and are deleted by ours without a trace", async () => {
+  test("work together with new ones, and weft deletes them without a trace", async () => {
     install(REFERENCE);
     const old = [await attach(backend, "old1", 8081), await attach(backend, "old2", 8082)];
     await expectToServe(old);
@@ -139,7 +142,7 @@ describe.each<Backend>(["iptables", "nftables"])("pods that the reference attach
   });
 });
 
-test("between one file and the next, old and new plugins work in one chain", async () => {
+test("while files are replaced one by one, old and new plugins work in one chain", async () => {
   install(REFERENCE);
   const pods = [await attach("iptables", "old1", 8081)];
   for (const name of ["portmap", "bridge", "bandwidth", "host-local", "firewall"]) {
@@ -152,12 +155,13 @@ test("between one file and the next, old and new plugins work in one chain", asy
   expect(await traces()).toEqual({ links: ["cni0", "lo"], rules: [], addresses: [] });
 });
 
-test("back again: what the reference leaves of pods that ours attached", async () => {
+test("after a change back, the reference deletes weft's attachments with these leftovers", async () => {
   install(OURS);
   const pods = [await attach("nftables", "old1", 8081), await attach("nftables", "old2", 8082)];
   install(REFERENCE);
   await expectToServe(pods);
-  // With ipMasqBackend nftables the reference's first DEL fails at a chain that iptables-nft lacks; of its own pods, too.
+  // With ipMasqBackend nftables the reference's first DEL fails at a chain that iptables-nft lacks. This also happens
+  // with its own pods.
   for (const pod of pods) await detach(pod).catch(() => detach(pod));
   const { links, rules, addresses } = await traces();
   expect({ links, addresses }).toEqual({ links: ["cni0", "lo"], addresses: [] });
@@ -165,7 +169,7 @@ test("back again: what the reference leaves of pods that ours attached", async (
   expect(marks).toEqual(new Set(["cni:net/old1/eth0", "cni:net/old2/eth0"]));
   const tables = new Set([...rules.join().matchAll(/"table":"([^"]*)"/g)].map(([, table]) => table));
   expect(tables).toEqual(new Set(["weft_masquerade", "weft_portmap", "weft_firewall", "filter"]));
-  // Of firewall's rules the pods' own are gone, as after pods of the reference's.
+  // firewall's rules for the pods are gone, as after pods of the reference.
   expect(rules.filter((rule) => /"table":"filter"/.test(rule) && /"accept"/.test(rule))).toEqual([]);
 
   install(OURS);

@@ -40,13 +40,13 @@ test.each<[Backend, Way, readonly string[]]>([
   [{ Type: "vxlan", VNI: 2, Port: 4789 }, "restart", ["weft-v6.2 2 4789", "weft.2 2 4789"]],
   [{ Type: "host-gw" }, "reload", []],
   [{ Type: "vxlan", VNI: 3, Port: 4789 }, "reload", ["flannel-v6.3 3 4789", "flannel.3 3 4789"]],
-])("to %o by %s: nothing is lost", async (backend, way, wanted) => {
+])("a change to %o by %s loses nothing", async (backend, way, wanted) => {
   const pings = new Pings(cluster, 10, cleanup);
   await roll(cluster, backend, way);
   for (const node of cluster.nodes)
     await eventually(async () => expect(await devices(node)).toEqual(expect.arrayContaining([...wanted])));
   for (const { name, node, namespace } of cluster.pods) await node.runtime.check(name, namespace.path);
-  // However fast the roll was: what it leaves behind is looked at, too.
+  // Also covers what happens after the change, however fast it was.
   await pause(500 * PATIENCE);
   const { failures, lost, sent } = await pings.stop();
   expect(failures).toEqual([]);
@@ -55,7 +55,7 @@ test.each<[Backend, Way, readonly string[]]>([
   expect((await measureReach(cluster)).failures).toEqual([]);
 });
 
-test("what nobody needs any more goes after a while, with nothing lost", async () => {
+test("unused devices are removed after a while, and nothing is lost", async () => {
   const pings = new Pings(cluster, 10, cleanup);
   for (const node of cluster.nodes)
     await eventually(

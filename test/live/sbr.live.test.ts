@@ -1,4 +1,4 @@
-/** `sbr` in a pod with two interfaces, read back with iproute2 and judged by traffic. */
+/** `sbr` in a pod with two interfaces, read back with iproute2 and tested with traffic. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { OURS, PluginBed } from "./harness/plugin-bed.ts";
 
@@ -65,13 +65,13 @@ async function routes(): Promise<Json[]> {
 }
 const state = async () => ({ rules: await rules(), routes: await routes() });
 
-/** Which device a packet from this address takes. */
+/** The device that a packet from this address takes. */
 const way = async (to: string, from: string) => {
   const [route] = await bed.pod.json<Json[]>("ip", ["-j", "route", "get", to, "from", from]);
   return route?.dev;
 };
 
-test("packets leave by the interface whose address they carry, and are answered", async () => {
+test("packets leave through the interface with their source address, and are answered", async () => {
   expect([await way("10.50.0.1", "10.9.1.2"), await way("fd50::1", "fd00:9:1::2").catch(() => "none")]).toEqual([
     "eth0",
     "none",
@@ -89,7 +89,7 @@ test("packets leave by the interface whose address they carry, and are answered"
   await sbr("DEL");
 });
 
-test("tables that are in use are passed over, also those with routes only", async () => {
+test("tables in use are skipped, including those with routes only", async () => {
   await inPod("rule", "add", "from", "192.0.2.7", "table", "100");
   await inPod("route", "add", "10.55.0.0/16", "dev", "eth0", "table", "101");
   await sbr("ADD");
@@ -99,7 +99,7 @@ test("tables that are in use are passed over, also those with routes only", asyn
   await inPod("rule", "del", "from", "192.0.2.7", "table", "100");
 });
 
-test("gateways and source hints, as newer releases of the reference have them", async () => {
+test("supports gateways and source hints as in newer releases of the reference", async () => {
   await sbr("ADD", conf({ gateways: ["10.9.1.254", "fd00:9:1::fe"], addSourceHints: true }));
   const found = await routes();
   expect(
@@ -116,12 +116,17 @@ test("gateways and source hints, as newer releases of the reference have them", 
   await sbr("DEL", conf());
 });
 
-describe("CHECK finds", () => {
+describe("CHECK detects", () => {
   test.each([
-    ["a rule gone", {}, ["rule", "del", "from", "10.9.1.2"], /rule for packets from 10.9.1.2 .*missing/],
-    ["IPv6's rule gone", {}, ["-6", "rule", "del", "from", "fd00:9:1::2"], /rule for packets from fd00:9:1::2/],
-    ["the default route gone", {}, ["route", "del", "default", "table", "100"], /default route for .*10.9.1.2/],
-    ["a rule to a configured table gone", { table: 300 }, ["rule", "del", "from", "10.9.1.2"], /rule for .*10.9.1.2/],
+    ["a missing rule", {}, ["rule", "del", "from", "10.9.1.2"], /rule for packets from 10.9.1.2 .*missing/],
+    ["a missing IPv6 rule", {}, ["-6", "rule", "del", "from", "fd00:9:1::2"], /rule for packets from fd00:9:1::2/],
+    ["a missing default route", {}, ["route", "del", "default", "table", "100"], /default route for .*10.9.1.2/],
+    [
+      "a missing rule for a configured table",
+      { table: 300 },
+      ["rule", "del", "from", "10.9.1.2"],
+      /rule for .*10.9.1.2/,
+    ],
   ])("%s", async (_name, more, args, message) => {
     await sbr("ADD", conf(more));
     expect(await sbr("CHECK", conf(more))).toMatchObject({ status: 0, output: "" });
@@ -134,9 +139,9 @@ describe("CHECK finds", () => {
 describe("DEL", () => {
   test.each([
     ["without prevResult", { prevResult: undefined }],
-    ["with a result that is none", { prevResult: 7 }],
-    ["with other keys that are none", { gateways: 7, addSourceHints: "x" }],
-  ])("%s removes rules and their tables' routes, and succeeds once more", async (_name, change) => {
+    ["with an invalid result", { prevResult: 7 }],
+    ["with other invalid keys", { gateways: 7, addSourceHints: "x" }],
+  ])("%s removes rules and their tables' routes, and succeeds again", async (_name, change) => {
     await sbr("ADD");
     expect(await rules()).toHaveLength(7);
     expect(await sbr("DEL", conf(change))).toEqual({ status: 0, output: "", json: undefined });
@@ -145,7 +150,7 @@ describe("DEL", () => {
     expect(await sbr("DEL", conf(change))).toMatchObject({ status: 0, output: "" });
   });
 
-  test("of an interface that is gone removes the rules for its addresses", async () => {
+  test("of a removed interface removes the rules for its addresses", async () => {
     await sbr("ADD");
     await inPod("link", "set", "net1", "down");
     await inPod("link", "set", "net1", "name", "net9");
@@ -153,7 +158,7 @@ describe("DEL", () => {
     expect(await rules()).toHaveLength(5);
   });
 
-  test("of a configured table leaves its routes, and rules to others", async () => {
+  test("with a configured table keeps its routes and rules to other tables", async () => {
     await inPod("route", "add", "10.66.0.0/16", "dev", "net1", "table", "300");
     await inPod("rule", "add", "from", "10.9.1.2", "table", "400");
     await sbr("ADD", conf({ table: 300 }));
@@ -172,14 +177,14 @@ describe("DEL", () => {
   );
 });
 
-describe("an ADD that fails changes nothing", () => {
+describe("a failed ADD changes nothing", () => {
   test.each([
-    ["a table that is none", { table: -1 }, {}, 7, "table"],
-    ["two gateways of a family", { gateways: ["10.9.1.5", "10.9.1.6"] }, {}, 7, "gateways"],
-    ["no result before", { prevResult: undefined }, {}, 7, "prevResult"],
+    ["an invalid table", { table: -1 }, {}, 7, "table"],
+    ["two gateways of one family", { gateways: ["10.9.1.5", "10.9.1.6"] }, {}, 7, "gateways"],
+    ["no prevResult", { prevResult: undefined }, {}, 7, "prevResult"],
     ["no addresses", { prevResult: { interfaces: [{ name: "net1" }] } }, {}, 7, "prevResult.ips"],
     ["no interface", {}, { ifName: "net7" }, 7, "prevResult.ips"],
-    ["a gateway beyond the link", { gateways: ["172.16.0.1"] }, {}, 999, "172.16.0.1"],
+    ["a gateway outside the link's subnets", { gateways: ["172.16.0.1"] }, {}, 999, "172.16.0.1"],
   ])("%s", async (_name, more, options, code, text) => {
     const before = await state();
     const answer = await sbr("ADD", conf(more), options);
@@ -188,13 +193,13 @@ describe("an ADD that fails changes nothing", () => {
   });
 });
 
-test("the bridge's CHECK behind sbr finds its routes where sbr has put them", async () => {
+test("the bridge's CHECK after sbr finds its routes in sbr's tables", async () => {
   const bridge = {
     ...{ cniVersion: "1.1.0", name: "by-source", type: "bridge", bridge: "br9", isDefaultGateway: true },
     ipam: { type: "static", addresses: [{ address: "10.99.0.2/24", gateway: "10.99.0.1" }] },
   };
   const options = { ifName: "net2", containerId: "c2" };
-  // One default route of a metric is all that a table takes.
+  // A table can have only one default route of each metric.
   await inPod("route", "del", "default");
   const { json: prevResult } = await bed.call(OURS, "bridge", "ADD", bridge, options);
   const check = () => bed.call(OURS, "bridge", "CHECK", { ...bridge, prevResult }, options);
@@ -209,7 +214,7 @@ test("the bridge's CHECK behind sbr finds its routes where sbr has put them", as
   await bed.node.succeed("ip", ["link", "del", "br9"]);
 });
 
-test("STATUS is 0, and tells a configuration that no ADD can serve; GC has nothing to do", async () => {
+test("STATUS succeeds, and reports a configuration that no ADD can serve; GC succeeds without work", async () => {
   expect(await sbr("STATUS")).toMatchObject({ status: 0, output: "" });
   expect(await sbr("STATUS", conf({ table: 0 }))).toMatchObject({ status: 1, json: { code: 7 } });
   expect(await sbr("GC", { ...conf(), "cni.dev/valid-attachments": [] })).toMatchObject({ status: 0, output: "" });

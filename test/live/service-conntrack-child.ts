@@ -1,6 +1,6 @@
 /**
- * Runs inside a node's namespace: the controller of Services' flows, as weftd runs it. Each line of standard input is a list
- * of all frontends from then on; each pass over the table is a line of output.
+ * Runs inside a node's namespace: the controller of Services' flows, as weftd runs it. Each line of standard input is
+ * the new list of all frontends. Each pass over the table prints a line.
  */
 import { createInterface } from "node:readline";
 import type { ConntrackSweep, ProgrammedServices } from "../../daemon/controllers/facts.ts";
@@ -18,12 +18,12 @@ import { NETLINK_NETFILTER } from "../../pkg/netlink/message.ts";
 import { type Frontend, frontendKey } from "../../pkg/services/frontend.ts";
 import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
 
-/** Of one Service port. */
+/** One Service port. */
 export interface Told {
   readonly address: string;
   readonly port: number;
   readonly protocol?: Protocol;
-  /** Addresses of endpoints, all of one port. */
+  /** Addresses of endpoints, all with the same port. */
   readonly endpoints: readonly string[];
   readonly endpointPort: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Flows of Services on a real kernel: a node that translates by a ruleset of the test's own, a client that sends from one
- * source port, and the controller of flows beside them. Read back with `conntrack`.
+ * Flows of Services on a real kernel: a node that translates by the test's own ruleset, a client that sends from one
+ * source port, and the controller of flows. Read back with `conntrack`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -58,7 +58,7 @@ class Controller {
     await ended;
   }
 
-  /** Waits for the next pass over the table of this family. */
+  /** Waits for the next pass over this family's table. */
   async swept(family: Family, since: number): Promise<void> {
     await eventually(() => expect(this.sweeps.slice(since).map((sweep) => sweep.family)).toContain(family));
   }
@@ -70,7 +70,7 @@ beforeEach(async () => {
   node = await Inside.enter(nodeNamespace, cleanup);
   await node.succeed("sh", ["-c", "for of in all default; do echo 0 >/proc/sys/net/ipv6/conf/$of/accept_dad; done"]);
   await node.succeed("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
-  // What ends by itself would pass for what was deleted.
+  // Flows must not expire: an expired flow would look like a deleted one.
   for (const timeout of ["udp_timeout", "udp_timeout_stream", "tcp_timeout_syn_sent"])
     await node.succeed("sysctl", ["-qw", `net.netfilter.nf_conntrack_${timeout}=600`]);
   for (const [at, name] of NAMES.entries()) {
@@ -92,7 +92,7 @@ beforeEach(async () => {
     }
   }
   for (const name of ["e1", "e2"]) await of(name).listen(ENDPOINT_PORT, "udp");
-  // What is not translated passes, and nothing answers it: such flows keep a client from its Service.
+  // Untranslated packets pass and get no answer: such flows keep a client from its Service.
   await node.succeed("ip", ["route", "add", "10.96.0.0/16", "via", E2[4]]);
   await node.succeed("ip", ["-6", "route", "add", "fd00:96::/64", "via", E2[6]]);
   controller = new Controller();
@@ -105,7 +105,7 @@ const of = (name: string): Inside => {
   return inside;
 };
 
-/** Translates to the first endpoint of each. */
+/** Translates to the first endpoint of each frontend. */
 async function translate(...frontends: readonly Told[]): Promise<void> {
   const rules = frontends.flatMap(({ address: to, port, protocol = 17, endpoints: [first], endpointPort }) => {
     if (first === undefined) return [];
@@ -120,7 +120,7 @@ async function translate(...frontends: readonly Told[]): Promise<void> {
   if (status !== 0) throw new Error(stderr);
 }
 
-/** The kernel and the controller have these from now on. */
+/** From now on the kernel and the controller have these frontends. */
 async function serve(...frontends: readonly Told[]): Promise<void> {
   await translate(...frontends);
   controller.tell(...frontends);
@@ -136,7 +136,7 @@ interface Flow {
   readonly zone: number;
 }
 
-/** As `conntrack` tells them. */
+/** The flows as `conntrack` lists them. */
 async function flows(family: Family): Promise<Flow[]> {
   const text = await node.succeed("conntrack", ["-L", "-f", `ipv${family}`, "-o", "id"]);
   return text.split("\n").flatMap((line) => {
@@ -182,7 +182,7 @@ const plant = (
   ]);
 
 describe.each(FAMILIES)("IPv%d, from a fixed source port", (family) => {
-  test("an endpoint is replaced: the flow goes on at the new one, flows to others keep their ids", async () => {
+  test("an endpoint is replaced: the flow continues at the new one, and other flows keep their ids", async () => {
     await serve(dns(family, E1[family]), other(family));
     await answers(VIP[family], 40_000);
     await answers(OTHER_VIP[family], 40_001);
@@ -195,7 +195,7 @@ describe.each(FAMILIES)("IPv%d, from a fixed source port", (family) => {
     expect(await flowsTo(OTHER_VIP[family])).toEqual(good);
   });
 
-  test("a Service is scaled to zero and back: no flow is left, and none passes it by afterwards", async () => {
+  test("a Service is scaled to zero and back: no old flow is left, and no new flow bypasses the Service", async () => {
     await serve(dns(family, E1[family]), other(family));
     await answers(VIP[family], 40_000);
     await answers(OTHER_VIP[family], 40_001);
@@ -210,7 +210,7 @@ describe.each(FAMILIES)("IPv%d, from a fixed source port", (family) => {
     expect(await flowsTo(OTHER_VIP[family])).toEqual(good);
   });
 
-  test("a port changes, then the Service is deleted: flows to what is gone are gone, others and other zones stay", async () => {
+  test("a port changes, then the Service is deleted: its flows are deleted, those of other Services and zones stay", async () => {
     await serve(dns(family, E1[family]), other(family));
     await answers(VIP[family], 40_000);
     await answers(OTHER_VIP[family], 40_001);
@@ -226,7 +226,7 @@ describe.each(FAMILIES)("IPv%d, from a fixed source port", (family) => {
     expect(await flowsTo(OTHER_VIP[family])).toEqual(good);
   });
 
-  test("a restart keeps good flows under their ids, and finds those that went stale meanwhile", async () => {
+  test("a restart keeps valid flows with their ids, and finds those that became stale meanwhile", async () => {
     await serve(dns(family, E1[family]), other(family));
     for (const [to, from] of [
       [VIP[family], 40_000],
@@ -243,7 +243,7 @@ describe.each(FAMILIES)("IPv%d, from a fixed source port", (family) => {
     expect(controller.sweeps.filter((sweep) => sweep.family === family).map(({ deleted }) => deleted)).toEqual([1]);
   });
 
-  test("of TCP only what nothing has answered goes", async () => {
+  test("only unanswered TCP flows are deleted", async () => {
     const tcp = (...endpoints: readonly string[]): Told => ({ ...dns(family, ...endpoints), protocol: 6 });
     await serve(tcp(E1[family]));
     const established = ["-p", "tcp", "--state", "ESTABLISHED", "-u", "SEEN_REPLY,ASSURED"];
@@ -259,7 +259,7 @@ describe.each(FAMILIES)("IPv%d, from a fixed source port", (family) => {
     });
     await of("e2").listen(ENDPOINT_PORT);
     await serve(tcp(E2[family]));
-    // The client's next SYN goes to an endpoint that is there.
+    // The client's next SYN goes to an existing endpoint.
     expect(await waiting).toBe(CLIENT[family]);
     const after = await flowsTo(VIP[family]);
     expect(after.filter(({ from }) => from === 40_000)).toEqual(before.filter(({ from }) => from === 40_000));
@@ -267,7 +267,7 @@ describe.each(FAMILIES)("IPv%d, from a fixed source port", (family) => {
   });
 });
 
-test("thousands of flows of one frontend go in one pass, and none of the others", async () => {
+test("thousands of flows of one frontend are deleted in one pass, and no other flow", async () => {
   const count = 3000;
   const entry = (to: string, at: number) =>
     `-I -p udp -t 600 -u SEEN_REPLY -s 10.1.${100 + (at >> 8)}.${at & 255} -d ${to} -r ${E1[4]} -q 10.1.${100 + (at >> 8)}.${at & 255} --sport 40000 --dport ${PORT} --reply-port-src ${ENDPOINT_PORT} --reply-port-dst 40000`;

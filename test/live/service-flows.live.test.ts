@@ -1,4 +1,4 @@
-/** UDP through Services that weftd programs, from a fixed source port: no black hole, whatever becomes of the endpoints. */
+/** UDP to Services that weftd programs, from a fixed source port: no change of endpoints makes a black hole. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, ECHO_PORT, type Machine, type Node, type Pod } from "./harness/cluster.ts";
@@ -23,7 +23,7 @@ beforeAll(async () => {
   cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables" };
   objects = new ServiceObjects(cluster);
   node = await cluster.addNode(1, withDefaultRoutes);
-  // What ends by itself would pass for what was deleted.
+  // Flows must not expire: an expired flow would look like a deleted one.
   for (const timeout of ["udp_timeout", "udp_timeout_stream"])
     await node.inside.succeed("sysctl", ["-qw", `net.netfilter.nf_conntrack_${timeout}=600`]);
   client = await cluster.addPod(node, "client");
@@ -55,7 +55,7 @@ async function lead(name: string, ...pods: readonly Pod[]): Promise<void> {
   }
 }
 
-/** Each flow to `destination` by what answers it, with its id. */
+/** Each flow to `destination`: the address that answers it, and its id. */
 async function flows(destination: string): Promise<{ readonly by: string; readonly id: string }[]> {
   const family = destination.includes(":") ? "ipv6" : "ipv4";
   const text = await node.inside.succeed("conntrack", ["-L", "-f", family, "-p", "udp", "-o", "id"]);
@@ -70,29 +70,32 @@ const ask = (host: string) =>
   client.inside.seenBy(host, PORT, { transport: "udp", from: FROM, timeoutMs: 300 * PATIENCE });
 const answers = (host: string) => eventually(() => ask(host));
 
-test.each([0, 1] as const)("endpoints come, are replaced, go and come back: family %d", async (index) => {
-  const [vip, other] = [VIPS[index], OTHERS[index]];
-  const [one = "", two = ""] = [first.addresses[index], second.addresses[index]];
-  await answers(other);
-  const good = await flows(other);
-  await lead("dns", first);
-  await answers(vip);
-  expect(await answering(vip)).toEqual([one]);
-  await lead("dns", second);
-  await eventually(async () => {
-    await ask(vip);
-    expect(await answering(vip)).toEqual([two]);
-  });
-  await lead("dns");
-  await eventually(async () => expect(await flows(vip)).toEqual([]));
-  await expect(ask(vip)).rejects.toThrow();
-  await lead("dns", first);
-  await answers(vip);
-  expect(await answering(vip)).toEqual([one]);
-  expect(await flows(other)).toEqual(good);
-});
+test.each([0, 1] as const)(
+  "flows follow endpoints that are added, replaced, removed and restored: family %d",
+  async (index) => {
+    const [vip, other] = [VIPS[index], OTHERS[index]];
+    const [one = "", two = ""] = [first.addresses[index], second.addresses[index]];
+    await answers(other);
+    const good = await flows(other);
+    await lead("dns", first);
+    await answers(vip);
+    expect(await answering(vip)).toEqual([one]);
+    await lead("dns", second);
+    await eventually(async () => {
+      await ask(vip);
+      expect(await answering(vip)).toEqual([two]);
+    });
+    await lead("dns");
+    await eventually(async () => expect(await flows(vip)).toEqual([]));
+    await expect(ask(vip)).rejects.toThrow();
+    await lead("dns", first);
+    await answers(vip);
+    expect(await answering(vip)).toEqual([one]);
+    expect(await flows(other)).toEqual(good);
+  },
+);
 
-test("a restart of weftd keeps all good flows; a Service that is deleted while no weftd runs keeps none", async () => {
+test("a restart of weftd keeps all valid flows, and deletes those of a Service deleted meanwhile", async () => {
   const [vip, other] = [VIPS[0], OTHERS[0]];
   for (const host of [vip, other]) await answers(host);
   const before = [await flows(vip), await flows(other)];

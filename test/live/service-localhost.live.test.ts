@@ -1,6 +1,6 @@
 /**
- * NodePorts on localhost: 127.0.0.1 by the kernel behind a guard, ::1 by weftd itself, with real connections of both families.
- * What is done to a node here is tried on an unguarded one first, so that the test can fail.
+ * NodePorts on localhost: 127.0.0.1 by the kernel with a guard, ::1 by weftd itself, with real connections of both
+ * families. Each attack on a node is first tried on an unguarded one, to prove that the test can fail.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
@@ -14,7 +14,7 @@ const [VIP, VIP6] = ["10.96.0.21", "fd00:10:96::21"];
 const [UDP_VIP, UDP_VIP6] = ["10.96.0.22", "fd00:10:96::22"];
 const [TCP_NODE_PORT, UDP_NODE_PORT] = [30_080, 30_053];
 const LOCALHOSTS = ["127.0.0.1", "::1"];
-/** Where the node itself listens on its loopback address. */
+/** The node itself listens on its loopback address at this port. */
 const SECRET_PORT = 9999;
 const ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet";
 
@@ -74,9 +74,9 @@ const guard = async ({ inside }: Node) =>
   (await inside.run("nft", ["list", "table", "inet", "weft-localhost"])).stdout.includes("drop");
 
 describe.each(["tcp", "udp"] as const)("%s to a NodePort", (transport) => {
-  test.each(LOCALHOSTS)("of %s reaches an endpoint on the node, and one on another", async (host) => {
+  test.each(LOCALHOSTS)("on %s reaches an endpoint on the node, and one on another", async (host) => {
     await lead(transport, local);
-    // The endpoint sees an address of the node, which it can answer.
+    // The endpoint sees an address of the node that it can answer.
     expect(await eventually(() => ask(first.inside, host, transport))).not.toBe(host);
     await lead(transport, remote);
     const seen = await eventually(async () => {
@@ -88,7 +88,7 @@ describe.each(["tcp", "udp"] as const)("%s to a NodePort", (transport) => {
   });
 });
 
-test("long streams pass ::1 whole, in both directions", async () => {
+test("long streams pass ::1 completely in both directions", async () => {
   await remote.inside.echo(7009);
   await objects.change("tcp", {
     spec: { ports: [{ name: "http", protocol: "TCP", port: 80, nodePort: TCP_NODE_PORT }] },
@@ -105,7 +105,7 @@ test("long streams pass ::1 whole, in both directions", async () => {
     await objects.changeSlice("tcp", endpoints(family === "IPv4" ? 0 : 1, remote), family, ECHO_PORT);
 });
 
-test("without endpoints both are refused at once", async () => {
+test("without endpoints, both addresses refuse connections at once", async () => {
   await lead("tcp");
   for (const host of LOCALHOSTS)
     await eventually(() => expect(ask(first.inside, host, "tcp")).rejects.toThrow(/ECONNREFUSED/));
@@ -114,7 +114,7 @@ test("without endpoints both are refused at once", async () => {
 });
 
 describe("the guard of 127.0.0.1", () => {
-  /** A neighbour that sends what is for 127.0.0.1 to a node. */
+  /** A neighbour sends packets for 127.0.0.1 to a node. */
   async function knock(neighbour: Machine, victim: string): Promise<string> {
     const { inside } = neighbour;
     await inside.succeed("sh", ["-c", `echo 1 >${ROUTE_LOCALNET}`]);
@@ -123,7 +123,7 @@ describe("the guard of 127.0.0.1", () => {
     return inside.seenBy("127.0.0.1", SECRET_PORT, { timeoutMs: 1000 * PATIENCE });
   }
 
-  test("keeps neighbours away from what listens there (CVE-2020-8558)", async () => {
+  test("protects local services from neighbours (CVE-2020-8558)", async () => {
     const open = await cluster.addMachine(3);
     const neighbour = await cluster.addMachine(4);
     await open.inside.listen(SECRET_PORT, "tcp", "127.0.0.1");
@@ -139,7 +139,7 @@ describe("the guard of 127.0.0.1", () => {
     );
   });
 
-  test("is put back, and so is the setting", async () => {
+  test("is restored, and so is the setting", async () => {
     await first.inside.succeed("nft", ["delete", "table", "inet", "weft-localhost"]);
     await eventually(async () => expect([await guard(first), await setting(first)]).toEqual([true, "1"]));
     await first.inside.succeed("nft", ["flush", "ruleset"]);
@@ -149,7 +149,7 @@ describe("the guard of 127.0.0.1", () => {
     await eventually(() => ask(first.inside, "127.0.0.1", "tcp"));
   });
 
-  test("goes, after the setting, when localhost is not asked for any more; the port of ::1 is free then", async () => {
+  test("is removed after the setting if localhost is no longer configured; the port on ::1 is then free", async () => {
     cluster.weftdEnvironment = { ...cluster.weftdEnvironment, WEFTD_NODEPORT_ADDRESSES: "primary" };
     await first.weftd.stop("SIGTERM");
     expect([await guard(first), await setting(first)]).toEqual([true, "1"]);
@@ -159,7 +159,7 @@ describe("the guard of 127.0.0.1", () => {
     await eventually(() => ask(first.inside, first.address, "tcp"));
   });
 
-  test("a port of ::1 that another program has is served once it is free", async () => {
+  test("a port on ::1 that another program has is served once it is free", async () => {
     const script = `require("net").createServer((socket) => socket.end("other echo")).listen(${TCP_NODE_PORT}, "::1")`;
     const other = new Running(first.namespace, process.execPath, ["-e", script], cleanup);
     await eventually(async () => expect(await ask(first.inside, "::1", "tcp")).toBe("other"));
@@ -174,7 +174,7 @@ describe("the guard of 127.0.0.1", () => {
     await eventually(async () => expect(await ask(first.inside, "::1", "tcp")).toMatch(/^2001:db8::1$/), 20_000);
   });
 
-  test("goes with weft cleanup --services, after the setting", async () => {
+  test("is removed by weft cleanup --services, after the setting", async () => {
     await eventually(async () => expect([await guard(first), await setting(first)]).toEqual([true, "1"]));
     await first.weftd.stop("SIGTERM");
     const { status, stdout } = await first.inside.run(`${BIN}/weft`, [

@@ -1,6 +1,6 @@
 /**
- * A thousand changes of endpoints a second, beside connections to a Service that none of them is about: no connection fails,
- * and what the kernel holds afterwards is what a start would write.
+ * A thousand changes of endpoints per second, with connections to a Service that they do not affect: no connection
+ * fails, and the kernel then holds what a restart would write.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
@@ -63,7 +63,7 @@ beforeAll(async () => {
 
 afterAll(() => cleanup.run());
 
-test("no connection fails, and a restart finds nothing to write", async () => {
+test("no connection fails, and a restart has nothing to write", async () => {
   let [isOver, connections] = [false, 0];
   const connecting = (async () => {
     for (; !isOver; connections++) expect(await client.inside.seenBy(STEADY, 80)).toBe(client.address);

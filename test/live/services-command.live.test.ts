@@ -1,5 +1,5 @@
 /**
- * weft services and weft explain on real kernels: what they say of a connection to a Service is compared with real
+ * weft services and weft explain on real kernels: their output about a connection to a Service is compared with real
  * connections, with weftd and without.
  */
 import { chmodSync, copyFileSync } from "node:fs";
@@ -40,7 +40,7 @@ beforeAll(async () => {
   client = await cluster.addPod(first, "client");
   local = await cluster.addPod(first, "local");
   remote = await cluster.addPod(second, "remote");
-  // A node's own connections to ClusterIPs take a route that leads anywhere.
+  // A node's own connections to ClusterIPs need a route; any destination works.
   await first.inside.succeed("ip", ["route", "add", "default", "via", "192.0.2.2"]);
   await first.inside.succeed("ip", ["route", "add", "default", "via", "2001:db8::2"]);
 }, 60_000 * PATIENCE);
@@ -66,7 +66,7 @@ const target = (pod: Pod, index: number, ready = true) => ({
   ...{ address: pod.addresses[index] ?? "", node: pod.node.name, conditions: { ready } },
 });
 
-/** Waits until the node's kernel has it. */
+/** Waits until the node's kernel has the frontend. */
 const programmed = (service: string, address: string) =>
   eventually(async () => {
     const { json } = await weft("services", `default/${service}`);
@@ -98,7 +98,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     await programmed(name, vip);
   });
 
-  test("services shows frontends, endpoints and counts connections", async () => {
+  test("services shows frontends and endpoints, and counts connections", async () => {
     const before = await weft("services", `default/${name}`);
     const count = ({ json }: typeof before, address: string) =>
       json.services[0].frontends.find((frontend: { address: string }) => frontend.address === address).connections;
@@ -118,7 +118,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     expect(count(await weft("services", `default/${name}`), vip)).toBe(count(before, vip) + 3);
   });
 
-  test("explain leads to the endpoints that connections really go to, under the address that they see", async () => {
+  test("explain names the endpoints that real connections reach, and the source address that they see", async () => {
     const toLocal = () => objects.changeSlice(name, [target(local, index)]);
     const toRemote = () => objects.changeSlice(name, [target(remote, index)]);
     const senders: [string, string | undefined, () => Promise<string>, string, number][] = [
@@ -157,14 +157,14 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
         expect({ who, isMasqueraded }).toEqual({ who, isMasqueraded: (await seen()) !== sender });
       }
     }
-    /** The address that the node would send under. */
+    /** The source address that the node would use. */
     async function seenAs(address: string): Promise<string> {
       const [route] = await first.inside.json<{ prefsrc: string }[]>("ip", ["-j", "route", "get", address]);
       return route?.prefsrc ?? "";
     }
   });
 
-  test("explain tells all endpoints with their probability, and follows the one that is asked for", async () => {
+  test("explain shows all endpoints with their probability, and follows a requested one", async () => {
     await objects.changeSlice(name, [target(local, index), target(remote, index)]);
     await eventually(async () =>
       expect((await explain(at(vip, 80), client.addresses[index])).at("prerouting")?.text).toMatch(/50 %.*50 %/),
@@ -173,7 +173,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     expect(last).toMatchObject({ at: "leaves", text: expect.stringContaining("n2") });
   });
 
-  test("without endpoints it is rejected, and explain says why", async () => {
+  test("a connection without endpoints is rejected, and explain gives the reason", async () => {
     await objects.changeSlice(name, [target(client, index, false)]);
     for (const [from, refused] of [
       [client.addresses[index], () => client.inside.seenBy(vip, 80)],
@@ -191,7 +191,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     await eventually(() => client.inside.seenBy(vip, 80));
   });
 
-  test("a port that no Service has, and an address that no Service has", async () => {
+  test("explain reports a port or an address that no Service has", async () => {
     const port = await explain(at(vip, 81), client.addresses[index]);
     expect({ status: port.status, text: port.last.text }).toEqual({
       status: FAULTS,
@@ -200,7 +200,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     await expect(client.inside.seenBy(vip, 81)).rejects.toThrow(/ECONNREFUSED/);
   });
 
-  test("a client that keeps its endpoint is led to that one, others to any", async () => {
+  test("a client with affinity gets its endpoint, and other clients any", async () => {
     await objects.change(name, { spec: { sessionAffinity: "ClientIP" } });
     await eventually(async () => {
       const { text = "" } = (await explain(at(vip, 80), client.addresses[index])).at("service") ?? {};
@@ -219,7 +219,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     await eventually(async () => expect(await prerouting(client)).toMatch(/50 %.*50 %/));
   });
 
-  test("where the kernel does otherwise than weftd means, explain says so", async () => {
+  test("explain reports a difference between the kernel's and weftd's result", async () => {
     const table = index === 0 ? "ip" : "ip6";
     await first.inside.succeed("nft", [
       `add table ${table} site; add chain ${table} site p { type nat hook prerouting priority -150; }; add rule ${table} site p ${table} daddr ${vip} tcp dport 80 dnat to ${at(remote.addresses[index] ?? "", 9)}`,
@@ -235,7 +235,7 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
   });
 });
 
-test("a frontend that another Service has is shown with the winner", async () => {
+test("a frontend that another Service has is shown with its owner", async () => {
   await objects.create("late", {
     clusterIP: "10.96.0.40",
     clusterIPs: ["10.96.0.40"],
@@ -268,13 +268,13 @@ const ofServices = (findings: readonly Finding[]) =>
     .filter((text) => /service|kube-proxy|external/.test(text));
 
 describe("doctor", () => {
-  test("has nothing to say of Services that are in order", async () => {
+  test("reports nothing if the Services are correct", async () => {
     await eventually(async () =>
       expect(ofServices(await doctor()).filter((text) => !text.includes("service-room"))).toEqual([]),
     );
   });
 
-  test("finds a kube-proxy that runs beside weftd, of this network namespace alone", async () => {
+  test("finds a running kube-proxy, in this network namespace only", async () => {
     const folder = makeFolder("kube-proxy", cleanup);
     copyFileSync("/bin/sleep", `${folder}/kube-proxy`);
     chmodSync(`${folder}/kube-proxy`, 0o755);
@@ -285,7 +285,7 @@ describe("doctor", () => {
     for (const running of [here, elsewhere]) await running.stop("SIGKILL");
   });
 
-  test("finds no option of the kernel missing where weftd has programmed, and changes nothing by asking", async () => {
+  test("finds no missing kernel option after weftd has programmed Services, and changes nothing", async () => {
     const before = await first.inside.succeed("nft", ["list", "tables"]);
     const { json } = await weft("doctor", "--quiet", "--only", "service-kernel", "--cni-bin-dir", BIN, ...PLACES());
     expect(json.findings).toEqual([]);
@@ -296,7 +296,7 @@ describe("doctor", () => {
 describe("without weftd", () => {
   beforeAll(() => first.weftd.stop("SIGKILL"));
 
-  test("services shows what the kernel holds, and says so", async () => {
+  test("services shows the kernel's state, and says so", async () => {
     const { status, json } = await weft("services");
     expect({ status, source: json.source }).toEqual({ status: FAULTS, source: "kernel" });
     expect(json.services.flatMap((service: { frontends: unknown[] }) => service.frontends)).toContainEqual(
@@ -316,7 +316,7 @@ describe("without weftd", () => {
     expect({ status, state: last.state }).toEqual({ status: DONE, state: "arrives" });
   });
 
-  test("doctor finds a table without a weftd", async () => {
+  test("doctor reports a table without a weftd", async () => {
     expect(ofServices(await doctor())).toContain("error stale-services");
   });
 });

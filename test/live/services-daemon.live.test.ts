@@ -1,6 +1,6 @@
 /**
- * weftd serves Services on real kernels, with real connections: what comes by the watch reaches the kernel, restarts and
- * crashes change nothing, and an API server that is away is no reason to change anything.
+ * weftd serves Services on real kernels, with real connections: watch events reach the kernel, restarts and crashes
+ * change nothing, and neither does an unreachable API server.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
@@ -9,11 +9,11 @@ import { succeed } from "./harness/command.ts";
 import { eventually, Running } from "./harness/process.ts";
 import { ServiceObjects, servicesTable } from "./harness/services.ts";
 
-/** Long enough for notifications and joined passes to have happened. */
+/** Long enough for notifications and joined passes to complete. */
 const QUIET_MS = 1500;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Where only the second pod listens. */
+/** Only the second pod listens on this port. */
 const OTHER_PORT = 7008;
 const STREAM_PORT = 7009;
 const VIP = "10.96.0.11";
@@ -45,16 +45,19 @@ beforeAll(async () => {
 
 afterAll(() => cleanup.run());
 
-/** A node looks for a route to a Service's address before its rules are asked. */
+/** A node needs a route to a Service's address before its rules apply. */
 async function withDefaultRoutes({ namespace }: Machine): Promise<void> {
   for (const gateway of ["192.0.2.250", "2001:db8::250"])
     await succeed("ip", ["-n", namespace.name, "route", "add", "default", "via", gateway]);
 }
 
-/** Everything that is committed in the node's namespace until the returned function is called, which gives it as nft tells it. */
+/**
+ * Everything committed in the node's namespace until the returned function is called. That function returns nft's
+ * output.
+ */
 async function monitor({ namespace, inside }: Node): Promise<() => Promise<string>> {
   const running = new Running(namespace, "nft", ["monitor"], cleanup);
-  // It has begun to listen when it tells of this.
+  // nft is listening once it prints this.
   await eventually(async () => {
     await inside.succeed("nft", ["add", "table", "ip", "probe"]);
     await inside.succeed("nft", ["delete", "table", "ip", "probe"]);
@@ -67,12 +70,12 @@ async function monitor({ namespace, inside }: Node): Promise<() => Promise<strin
   };
 }
 
-/** What is committed for Services. */
+/** The commits for Services. */
 const ofServices = (told: string) => told.split("\n").filter((line) => line.includes("weft-services"));
 const reaches = (pod: Pod, host: string, port = 80) => pod.inside.seenBy(host, port, { timeoutMs: 1000 });
 const target = (pod: Pod, index = 0) => ({ address: pod.addresses[index] ?? "", node: pod.node.name });
 
-test("weftd has set connection tracking's timeouts as kube-proxy does", async () => {
+test("weftd sets connection tracking's timeouts as kube-proxy does", async () => {
   const setting = (name: string) =>
     first.inside.succeed("sysctl", ["-n", `net.netfilter.nf_conntrack_tcp_timeout_${name}`]);
   await eventually(async () => {
@@ -81,8 +84,8 @@ test("weftd has set connection tracking's timeouts as kube-proxy does", async ()
   });
 });
 
-describe("what comes by the watch", () => {
-  test("a Service leads to its endpoint, under the pod's own address; one that is deleted leads nowhere", async () => {
+describe("watch events", () => {
+  test("a Service forwards to its endpoint with the pod's own address; a deleted one does not", async () => {
     await objects.create("web", { clusterIP: VIP, clusterIPs: [VIP] });
     await objects.createSlice("web", ECHO_PORT, [target(remote)]);
     expect(await eventually(() => reaches(client, VIP))).toBe(client.address);
@@ -92,7 +95,7 @@ describe("what comes by the watch", () => {
     await objects.removeSlice("web");
   });
 
-  test("endpoints come and go, and ports change", async () => {
+  test("endpoints and ports can change", async () => {
     await objects.create("flip", { clusterIP: VIP, clusterIPs: [VIP] });
     await objects.createSlice("flip", ECHO_PORT, []);
     await eventually(() => expect(reaches(client, VIP)).rejects.toThrow(/ECONNREFUSED/));
@@ -107,7 +110,7 @@ describe("what comes by the watch", () => {
     await objects.removeSlice("flip");
   });
 
-  test("a Service of both families is served in both", async () => {
+  test("a Service with both families is served in both", async () => {
     await objects.create("dual", { clusterIPs: [VIP, VIP6], ipFamilies: ["IPv4", "IPv6"] });
     await objects.createSlice("dual", ECHO_PORT, [target(remote)]);
     await objects.createSlice("dual", ECHO_PORT, [target(remote, 1)]);
@@ -118,7 +121,7 @@ describe("what comes by the watch", () => {
     await objects.removeSlice("dual", "IPv6");
   });
 
-  test("/readyz, /debug/services and /metrics tell of it", async () => {
+  test("/readyz, /debug/services and /metrics show the Service", async () => {
     await objects.create("told", { clusterIP: VIP, clusterIPs: [VIP] });
     await objects.createSlice("told", ECHO_PORT, [target(local), target(remote)]);
     await eventually(() => reaches(client, VIP));
@@ -139,7 +142,7 @@ describe("what comes by the watch", () => {
   });
 });
 
-describe("a weftd that is stopped, killed or started again", () => {
+describe("weftd stopped, killed or started again", () => {
   beforeAll(async () => {
     await objects.create("long", { clusterIP: VIP, clusterIPs: [VIP], type: "NodePort" });
     await objects.createSlice("long", STREAM_PORT, [target(local), target(remote)]);
@@ -151,7 +154,7 @@ describe("a weftd that is stopped, killed or started again", () => {
   });
 
   test.each(["SIGTERM", "SIGKILL"] as const)(
-    "after %s the kernel is as before, a start writes nothing, and no connection is lost",
+    "after %s the kernel is unchanged, a start writes nothing, and no connection is lost",
     async (signal) => {
       const before = await servicesTable(first);
       expect(before?.join()).toContain(VIP);
@@ -173,7 +176,7 @@ describe("a weftd that is stopped, killed or started again", () => {
     },
   );
 
-  test("what changed while it was away is all that a start writes", async () => {
+  test("a start writes only the changes that happened meanwhile", async () => {
     const before = await servicesTable(first);
     await first.weftd.stop("SIGKILL");
     await objects.changeSlice("long", [target(remote)]);
@@ -189,7 +192,7 @@ describe("a weftd that is stopped, killed or started again", () => {
     await eventually(async () => expect((await servicesTable(first))?.length).toBe(before?.length));
   });
 
-  test("--service-proxy none leaves the table as it is", async () => {
+  test("--service-proxy none keeps the table unchanged", async () => {
     const before = await servicesTable(first);
     await first.weftd.stop("SIGTERM");
     cluster.weftdEnvironment = {};
@@ -205,7 +208,7 @@ describe("a weftd that is stopped, killed or started again", () => {
   });
 });
 
-test("while the API server is away, all stays, also after a restart; what was missed follows", async () => {
+test("while the API server is unreachable, the table stays, also after a restart; missed changes follow", async () => {
   await objects.create("stays", { clusterIP: VIP, clusterIPs: [VIP] });
   await objects.createSlice("stays", ECHO_PORT, [target(local)]);
   await eventually(() => reaches(client, VIP));

@@ -1,7 +1,7 @@
 /**
- * Damage of every kind to the table of Services, among a hundred of them: another program flushes all rules, deletes the
- * table, or any one rule, chain, set or element. Each is put back, and how long that took is measured, from the end of the
- * command that did the damage to the moment when nft shows the table as it was.
+ * Damage of every kind to the table of Services, with a hundred Services: another program flushes all rules, deletes
+ * the table, or any one rule, chain, set or element. weftd repairs each. The time to repair is measured from the end of
+ * the damaging command until nft shows the table as before.
  */
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -13,13 +13,13 @@ import { ServiceObjects, servicesTable } from "./harness/services.ts";
 
 const SERVICES = 100;
 const LONGEST_MS = 100;
-/** How long nft takes to list the table on a quiet machine: what takes longer tells how busy it is. */
+/** The time of nft's listing of the table on an idle machine. A longer time shows how busy the machine is. */
 const QUIET_LOOK_MS = 15;
-/** Of each row, until one is in time. */
+/** The number of attempts of each row until one is in time. */
 const ATTEMPTS = 8;
-/** Repaired more often than twenty times in ten seconds, an object counts as contended. */
+/** An object repaired more than twenty times in ten seconds counts as contended. */
 const ROW_MS = 550;
-/** The rows are shared out among so many nodes: none has to wait until the one before it has been forgotten. */
+/** The rows are divided among this many nodes, so that no row waits until weftd has forgotten the previous damage. */
 const NODES = 5;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const PLACE = "inet weft-services";
@@ -27,7 +27,7 @@ const PLACE = "inet weft-services";
 const cleanup = new Cleanup();
 let cluster: Cluster;
 let nodes: readonly Node[];
-/** The first of them. */
+/** The first node. */
 let node: Node;
 let client: Pod;
 const vip = (number: number) => `10.96.1.${number}`;
@@ -43,7 +43,7 @@ beforeAll(async () => {
   for (let number = 1; number <= SERVICES; number++) {
     const clusterIP = vip(number);
     const type = number % 10 === 0 ? "NodePort" : "ClusterIP";
-    // Some keep their clients, and some have no endpoint.
+    // Some Services have client affinity, and some have no endpoint.
     const sessionAffinity = number % 7 === 0 ? "ClientIP" : "None";
     await objects.create(`s${number}`, { clusterIP, clusterIPs: [clusterIP], type, sessionAffinity });
     const endpoints = [{ address: server.address, node: node.name }, { address: `10.244.9.${number}` }];
@@ -74,7 +74,7 @@ interface Listed {
   readonly map?: Listed["set"];
 }
 
-/** Its elements are packets'. */
+/** Packets add its elements. */
 const isTimed = ({ flags = [] }: NonNullable<Listed["set"]>) => [flags].flat().includes("timeout");
 
 async function listed({ inside }: Node): Promise<readonly Listed[]> {
@@ -89,7 +89,7 @@ async function listed({ inside }: Node): Promise<readonly Listed[]> {
   return nftables;
 }
 
-/** An element of a set or map as nft wants it said: what nft prints of it by itself. */
+/** An element of a set or map in the syntax that nft accepts, which is what nft prints. */
 async function firstElement({ inside }: Node, set: string, kind: "set" | "map"): Promise<string | undefined> {
   const text = await inside.succeed("nft", ["-s", "list", kind, "inet", "weft-services", set]);
   const first = /elements = \{ ([^,}]+)/.exec(text)?.[1]?.trim();
@@ -99,7 +99,7 @@ async function firstElement({ inside }: Node, set: string, kind: "set" | "map"):
     .replace(/ : .*$/, (data) => (kind === "map" ? data : ""));
 }
 
-/** The handle of a chain's rule, by its place: another one after each repair that replaces rules. */
+/** The handle of a chain's rule at a position. A repair that replaces rules changes it. */
 async function handleOf(one: Node, chain: string, place: number): Promise<number> {
   const rules = (await listed(one)).flatMap(({ rule }) => (rule?.chain === chain ? [rule] : []));
   const handle = rules[place]?.handle;
@@ -123,7 +123,7 @@ const WHOLE: readonly Row[] = [
   ],
 ];
 
-/** For each rule, each chain, each set and map: it goes, or what is in it. */
+/** For each rule, each chain, each set and map: deletes it or its contents. */
 async function rows(one: Node): Promise<readonly Row[]> {
   const found: Row[] = [];
   const places = new Map<string, number>();
@@ -136,7 +136,7 @@ async function rows(one: Node): Promise<readonly Row[]> {
         async () => `nft delete rule ${PLACE} ${rule.chain} handle ${await handleOf(one, rule.chain, place)}`,
       ]);
     }
-    // A chain that others lead to goes only with the rules or elements that do.
+    // A chain that others jump to can only be deleted together with those rules or elements.
     if (chain?.hook !== undefined)
       found.push([
         `chain ${chain.name} deleted`,
@@ -159,11 +159,11 @@ interface Patient {
   readonly node: Node;
   readonly rows: readonly Row[];
   readonly before: readonly string[] | undefined;
-  /** When it was last damaged. */
+  /** The time of its last damage. */
   damagedMs: number;
 }
 
-/** Does the damage, and resolves with the time until the table is as it was before. */
+/** Does the damage, and resolves with the time until the table is as before. */
 async function heal(patient: Patient, [name, damageOf]: Row, times: Repairs): Promise<number> {
   await pause(Math.max(0, patient.damagedMs + ROW_MS - performance.now()));
   const said = comparisons(patient.node);
@@ -173,13 +173,13 @@ async function heal(patient: Patient, [name, damageOf]: Row, times: Repairs): Pr
   const isBack = async () => expect(await servicesTable(patient.node), name).toEqual(patient.before);
   await times.time(name, () => eventually(isBack, 5000, 0));
   const tookMs = performance.now() - patient.damagedMs;
-  // Where it was put back before anybody could look, weftd says that there was something to do.
-  await eventually(() => expect(comparisons(patient.node), `${name}: nothing was put back`).toBeGreaterThan(said));
+  // If the repair was faster than the probe, weftd's log must show it.
+  await eventually(() => expect(comparisons(patient.node), `${name}: weftd repaired nothing`).toBeGreaterThan(said));
   return tookMs;
 }
 
 test(
-  "every damage is put back, within the time promised",
+  "weftd repairs every damage within the promised time",
   async () => {
     const [times, looks] = [new Repairs(), new Repairs()];
     const patients = (await Promise.all(
@@ -187,7 +187,7 @@ test(
         ...{ node: one, rows: await rows(one), before: await servicesTable(one), damagedMs: 0 },
       })),
     )) as [Patient, ...Patient[]];
-    // The node with the pods has a few rows more than the others: those are its own.
+    // The node with the pods has a few more rows than the others. It runs those itself.
     const shared = patients[0].rows.map((ofFirst, at): readonly [Patient, Row] => {
       const patient = patients[at % NODES] as Patient;
       const row = patient.rows.find(([name]) => name === ofFirst[0]);
@@ -196,7 +196,8 @@ test(
     expect(shared.length).toBeGreaterThan(50);
     const late: string[] = [];
     for (const [patient, row] of shared) {
-      // Other work on the machine delays now this row and now that one: what is slow by its nature is slow each time.
+      // Other work on the machine delays different rows at different times; a row that is slow by its nature is slow
+      // each time.
       const tries: string[] = [];
       for (let isInTime = false; !isInTime && tries.length < ATTEMPTS; ) {
         const lookBeganMs = performance.now();
@@ -204,11 +205,11 @@ test(
         const lookMs = performance.now() - lookBeganMs;
         const tookMs = await heal(patient, row, times);
         isInTime = tookMs < LONGEST_MS * Math.max(1, lookMs / QUIET_LOOK_MS) + lookMs;
-        tries.push(`${tookMs.toFixed(0)} ms, a look ${lookMs.toFixed(0)} ms`);
+        tries.push(`${tookMs.toFixed(0)} ms, a probe ${lookMs.toFixed(0)} ms`);
         if (!isInTime && tries.length === ATTEMPTS) late.push(`${row[0]}: ${tries.join("; ")}`);
       }
     }
-    process.stdout.write(`${times.table(`${SERVICES} Services: time to repair`)}\n${looks.table("a look")}\n`);
+    process.stdout.write(`${times.table(`${SERVICES} Services: time to repair`)}\n${looks.table("a probe")}\n`);
     expect(late).toEqual([]);
     await client.inside.seenBy(vip(2), 80);
     expect((await cluster.status(node, "/metrics")).body).toMatch(/^weft_repairs_total\{kind="rule"\} [1-9]/m);
@@ -218,7 +219,7 @@ test(
 );
 
 test(
-  "a program that deletes the table again and again is named in an Event; then the table is back",
+  "a program that deletes the table repeatedly is reported in an Event; then the table is restored",
   async () => {
     const before = await servicesTable(node);
     const stop = `${node.runDir}/../peace`;
@@ -243,11 +244,11 @@ test(
   120_000 * PATIENCE,
 );
 
-test("neither other programs' commits nor a packet's own elements are a reason to look at the table", async () => {
+test("other programs' commits and elements that packets add do not trigger a comparison of the table", async () => {
   const compared = comparisons();
   const before = await servicesTable(node);
   await shell("for n in $(seq 50); do nft add table ip t$n; nft delete table ip t$n; done");
-  // This Service keeps its clients.
+  // This Service has client affinity.
   await client.inside.seenBy(vip(14), 80);
   expect(await node.inside.succeed("nft", ["list", "map", "inet", "weft-services", "affinity4"])).toContain(
     client.address,

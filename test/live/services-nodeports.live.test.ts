@@ -1,4 +1,4 @@
-/** NodePorts on a node's addresses as they come and go, and the order of two proxies on one node, with real connections. */
+/** NodePorts on a node's changing addresses, and the order of two proxies on one node, with real connections. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
@@ -49,8 +49,8 @@ async function restart(addresses: string): Promise<void> {
   await cluster.ready(node);
 }
 
-test("primary: the Node's own addresses of both families, and no other", async () => {
-  // Masqueraded: the endpoint sees the node, by its address towards the pod.
+test("primary: NodePorts answer on the Node's own addresses of both families only", async () => {
+  // Masqueraded: the endpoint sees the node's address towards the pod.
   for (const own of ["192.0.2.1", "2001:db8::1"]) await isAnswered(own);
   await address("add", `${SECOND}/24`);
   await address("add", `${SECOND6}/64`);
@@ -60,7 +60,7 @@ test("primary: the Node's own addresses of both families, and no other", async (
   await address("del", `${SECOND6}/64`);
 });
 
-test("all: addresses are followed as they come and go", async () => {
+test("all: NodePorts follow added and removed addresses", async () => {
   await restart("all");
   await isAnswered("192.0.2.1");
   await isRefused(SECOND);
@@ -74,7 +74,7 @@ test("all: addresses are followed as they come and go", async () => {
   await address("del", `${SECOND6}/64`);
 });
 
-test("networks of one family give none to the other one", async () => {
+test("networks of one family enable no address of the other family", async () => {
   await address("add", `${SECOND}/24`);
   await restart("203.0.113.0/24");
   await isAnswered(SECOND);

@@ -1,6 +1,6 @@
 /**
- * weft status and weft explain against what really happens: what they say of a peer or of a packet's way is compared with
- * pings, before and behind damage, with weftd and without.
+ * weft status and weft explain compared with pings: what they report of a peer or of a packet's path, before and after
+ * damage, with weftd and without.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
@@ -59,7 +59,7 @@ describe.concurrent.each<[Mode, Families]>([
     own = await cluster.addPod(node, "a");
     neighbour = await cluster.addPod(node, "b");
     remote = await cluster.addPod(other, "c");
-    // The way to the outside, and somebody there.
+    // The route to the outside, and a machine there.
     const via = isIpv4 ? "192.0.2.2" : "2001:db8::2";
     await node.inside.succeed("ip", ["route", "add", "default", "via", via]);
     await other.inside.succeed("ip", ["address", "add", `${outside}/${isIpv4 ? 32 : 128}`, "dev", "lo"]);
@@ -88,7 +88,7 @@ describe.concurrent.each<[Mode, Families]>([
     return { exit, hops, last: hops.at(-1) as Hop };
   };
   const shell = (script: string) => node.inside.succeed("sh", ["-ec", script]);
-  /** A first packet may be lost while an address is looked for. */
+  /** A first packet may be lost during neighbour resolution. */
   const reaches = (address: string) =>
     eventually(async () => expect(await own.inside.pings(address)).toBe(true), 10_000);
   const places = (hops: readonly Hop[]) => hops.map(({ at }) => at);
@@ -114,7 +114,7 @@ describe.concurrent.each<[Mode, Families]>([
     expect(stdout).toMatch(/n2 .* all +\d+\.\d ms\n/);
   });
 
-  test("a pod on the same node is reached from port to port", async () => {
+  test("explain follows a packet from port to port to a pod on the same node", async () => {
     const { exit, hops, last } = await explain(neighbour.address, own.address);
     expect({ exit, at: places(hops) }).toEqual({ exit: DONE, at: ["address", "from", "bridge", "neighbour", "pod"] });
     expect(last.text).toContain(`container ${neighbour.name}`);
@@ -122,7 +122,7 @@ describe.concurrent.each<[Mode, Families]>([
     await reaches(neighbour.address);
   });
 
-  test("a pod on another node is reached, from a pod and from the node; each hop's command shows it", async () => {
+  test("explain follows packets from a pod and from the node to a pod on another node, and each hop's command shows it", async () => {
     for (const from of [own.address, undefined]) {
       const { exit, hops, last } = await explain(remote.address, from);
       const ways = isTunnel ? ["device", "neighbour", "fdb", "underlay", "leaves"] : ["device", "neighbour", "leaves"];
@@ -133,7 +133,7 @@ describe.concurrent.each<[Mode, Families]>([
     await reaches(remote.address);
   });
 
-  test("the outside sees the node's address, and the rule that makes it so is named", async () => {
+  test("the outside sees the node's address, and explain names the masquerade rule", async () => {
     const { exit, hops } = await explain(outside, own.address);
     const masquerade = hops.find(({ at }) => at === "postrouting");
     expect(masquerade?.text).toMatch(/the rule "pods to the outside, IPv[46]" of inet weft postrouting .*masquerade/);
@@ -141,19 +141,19 @@ describe.concurrent.each<[Mode, Families]>([
     await reaches(outside);
   });
 
-  test("the node's own address arrives", async () => {
+  test("a packet to the node's own address arrives", async () => {
     const { exit, last } = await explain(node.address, own.address);
     expect({ exit, at: last.at, state: last.state }).toEqual({ exit: DONE, at: "arrives", state: "arrives" });
   });
 
-  test("an address that no pod has ends at the bridge", async () => {
+  test("a packet to an unused pod address ends at the bridge", async () => {
     const nobody = isIpv4 ? "10.244.1.200" : "fd00:10:244:1::200";
     const { exit, last } = await explain(nobody, own.address);
     expect({ exit, at: last.at, state: last.state }).toEqual({ exit: FAULTS, at: "pod", state: "ends" });
     expect(await own.inside.pings(nobody, 1)).toBe(false);
   });
 
-  test("an address of the pods' network that no node's subnet holds is an error", async () => {
+  test("an address of the pods' network outside all nodes' subnets is an error", async () => {
     const nobody = isIpv4 ? "10.244.77.5" : "fd00:10:244:77::5";
     for (const from of [own.address, undefined]) {
       const { exit, last } = await explain(nobody, from);
@@ -161,7 +161,7 @@ describe.concurrent.each<[Mode, Families]>([
     }
   });
 
-  test("a blackhole swallows the packet", async () => {
+  test("explain shows a blackhole route as the end", async () => {
     await shell(`ip route add blackhole ${outside}`);
     const { exit, last } = await explain(outside, own.address);
     expect({ exit, at: last.at, text: last.text }).toEqual({
@@ -173,7 +173,7 @@ describe.concurrent.each<[Mode, Families]>([
     await shell(`ip route del blackhole ${outside}`);
   });
 
-  test("a chain that drops is named, and its remedy lets the packet through", async () => {
+  test("explain names a chain that drops the packet, and its remedy lets the packet pass", async () => {
     const match = isIpv4 ? `ip daddr ${remote.address}` : `ip6 daddr ${remote.address}`;
     await shell(
       `nft 'add table inet site; add chain inet site f { type filter hook forward priority 0; }; add rule inet site f ${match} drop'`,
@@ -191,7 +191,7 @@ describe.concurrent.each<[Mode, Families]>([
     await shell("nft delete table inet site");
   });
 
-  test("what depends on a port is told as what may happen; with the port it is certain", async () => {
+  test("without a port, explain reports a possibility; with the port, a certainty", async () => {
     const match = isIpv4 ? `ip daddr ${outside}` : `ip6 daddr ${outside}`;
     const to = isIpv4 ? `ip to ${remote.address}` : `ip6 to ${remote.address}`;
     await shell(
@@ -218,7 +218,7 @@ describe.concurrent.each<[Mode, Families]>([
   describe("without weftd", () => {
     beforeAll(() => node.weftd.stop("SIGKILL"));
 
-    test("status works on", async () => {
+    test("status still works", async () => {
       const { exit, node: shown, peers } = await status();
       expect(shown.weftd).toMatchObject({ isAlive: false, isReady: false });
       expect(peers).toMatchObject([{ name: "n2", isProgrammed: true, isAnswering: true }]);
@@ -233,7 +233,7 @@ describe.concurrent.each<[Mode, Families]>([
         "ends",
         ["route"],
       ],
-      ["a stranger's route to the pod", `ip route add REMOTE via ${nowhere} dev eth0`, "route", "astray", []],
+      ["another program's route to the pod", `ip route add REMOTE via ${nowhere} dev eth0`, "route", "astray", []],
       ...(isTunnel
         ? ([
             ["a missing neighbour", `ip neigh del ${gateway} dev ${device}`, "neighbour", "ends", ["neighbour"]],
@@ -245,7 +245,7 @@ describe.concurrent.each<[Mode, Families]>([
               ["fdb"],
             ],
             [
-              "a forwarding entry that leads elsewhere",
+              "a forwarding entry to another node",
               `bridge fdb replace $(ip neigh show ${gateway} dev ${device} | sed 's/.*lladdr \\([^ ]*\\).*/\\1/') dev ${device} dst ${isIpv4 ? "192.0.2.77" : "2001:db8::77"} self permanent`,
               "fdb",
               "astray",
@@ -255,7 +255,7 @@ describe.concurrent.each<[Mode, Families]>([
         : []),
     ];
     test.each(damages)(
-      "%s is where the packet ends, and the remedy mends it",
+      "explain shows that the packet ends at %s, and the remedy repairs it",
       async (_what, damage, at, state, kinds) => {
         await shell(damage.replace("REMOTE", remote.address));
         const { exit, last } = await explain(remote.address, own.address);
@@ -272,7 +272,7 @@ describe.concurrent.each<[Mode, Families]>([
       },
     );
 
-    test("a peer that is down is one that does not answer", async () => {
+    test("status shows a peer that is down as not answering", async () => {
       await cluster.link("ip", ["link", "set", "port2", "down"]);
       const { peers } = await status();
       expect(peers).toMatchObject([{ name: "n2", isProgrammed: true, isAnswering: false }]);

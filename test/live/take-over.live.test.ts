@@ -1,4 +1,7 @@
-/** A living node goes from flannel to weft and back: running pods keep running, and nothing is left or handed out twice. */
+/**
+ * A running node changes from flannel to weft and back: pods keep running, nothing is left, and no address is assigned
+ * twice.
+ */
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
@@ -34,7 +37,7 @@ function expectNew({ addresses }: Attached, others: readonly Attached[]): void {
   for (const address of addresses) expect(taken).not.toContain(address);
 }
 
-/** All ports that the node has for pods, and whatever says that an address is in use. */
+/** All of the node's ports for pods, and all records that an address is in use. */
 const state = (machine: Machine, folder: string) =>
   shell(
     machine,
@@ -61,7 +64,7 @@ describe.concurrent.each<[Mode, Families]>([
 
   beforeAll(async () => {
     cluster = await Cluster.start(mode, cleanup, { families });
-    // Both run flannel, and the other one always will.
+    // Both nodes run flannel; the other one keeps it.
     const flannel = async (machine: Machine, peer: number) => {
       await runFlanneld(cluster, machine, [peer]);
       await annotate(cluster, machine);
@@ -79,7 +82,7 @@ describe.concurrent.each<[Mode, Families]>([
   afterAll(() => cleanup.run());
 
   const pings: Promise<string>[] = [];
-  /** From before the take-over to after it, ten milliseconds apart, to a pod on the node that stays with flannel. */
+  /** Pings a pod on the node that keeps flannel every ten milliseconds, from before the take-over until after it. */
   async function startPinging(from: Attached | undefined): Promise<void> {
     if (from === undefined) throw new Error("there is no such pod");
     const inside = await Inside.enter(from.namespace, cleanup);
@@ -93,13 +96,13 @@ describe.concurrent.each<[Mode, Families]>([
     );
 
   describe("from flannel to weft", () => {
-    test("no packet of running pods is lost", async () => {
+    test("running pods lose no packet", async () => {
       for (const output of await Promise.all(pings)) {
         expect(output).toContain(NONE_LOST);
       }
     });
 
-    test("the device keeps its name and its MAC, which the peers know; the route is weft's", async () => {
+    test("the device keeps its name and the MAC that peers have, and the route becomes weft's", async () => {
       const kept = waysOf(cluster).map(({ device, mac }) => `${device} ${mac(1)}`);
       expect((await links("vxlan")).sort()).toEqual(mode === "vxlan" ? kept.sort() : []);
       const routes = waysOf(cluster).map(({ subnet, vtep, host }) => [subnet(2), mode === "vxlan" ? vtep(2) : host(2)]);
@@ -117,7 +120,7 @@ describe.concurrent.each<[Mode, Families]>([
       });
     });
 
-    test("flannel's rules and conflist are gone, its network's name and bridge stay", async () => {
+    test("flannel's rules and conflist are removed, its network's name and bridge stay", async () => {
       const look = "nft list ruleset; iptables-legacy-save -t nat; iptables-legacy-save -t filter";
       expect(await shell(node, look)).not.toMatch(/flannel/i);
       expect(readdirSync(node.confDir).sort()).toEqual(["05-weft.conflist", DISABLED]);
@@ -132,7 +135,7 @@ describe.concurrent.each<[Mode, Families]>([
       });
     });
 
-    test("a new pod gets an address that nobody has, and reaches the others", async () => {
+    test("a new pod gets an unused address, and reaches the other pods", async () => {
       const added = await attach(node.runtime, "new");
       expectNew(added, old);
       const inside = await Inside.enter(added.namespace, cleanup);
@@ -141,7 +144,7 @@ describe.concurrent.each<[Mode, Families]>([
       await node.runtime.del("new", added.namespace.path);
     });
 
-    test("deleting the old pods frees everything that flannel kept of them", async () => {
+    test("deleting the old pods frees everything that flannel kept for them", async () => {
       expect((await state(node, "flannel")).split("\n")).toHaveLength(PODS + 1);
       for (const { id, namespace } of old.splice(0, PODS - 2)) await node.runtime.forget(id, namespace.path);
       expect((await state(node, "networks/cbr0")).split("\n")).toHaveLength(2 * waysOf(cluster).length + 1);
@@ -152,7 +155,7 @@ describe.concurrent.each<[Mode, Families]>([
 
   describe("and back", () => {
     let added: Attached;
-    test("pods that weft attached keep running when flannel has the node again", async () => {
+    test("pods that weft attached keep running when flannel is started again", async () => {
       added = await attach(node.runtime, "wefts");
       const inside = await Inside.enter(added.namespace, cleanup);
       const outputs = Promise.all(far.addresses.map((address) => pinging(inside, address)));
@@ -163,7 +166,7 @@ describe.concurrent.each<[Mode, Families]>([
       for (const output of await outputs) expect(output).toContain(NONE_LOST);
     });
 
-    test("new pods get addresses that nobody has, and deleting all leaves nothing", async () => {
+    test("new pods get unused addresses, and deleting all pods leaves nothing", async () => {
       const runtime = new Runtime(node.inside, node.confDir, `${node.stateDir}/bin`);
       rmSync(`${node.stateDir}/bin`, { recursive: true });
       flannelBin(node);
@@ -179,7 +182,7 @@ describe.concurrent.each<[Mode, Families]>([
       expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(false);
     });
 
-    test("weft cleanup takes nothing that flannel goes on with", async () => {
+    test("weft cleanup removes nothing that flannel uses", async () => {
       const [devices, bridges] = [await links("vxlan"), await links("bridge")];
       const words = ["cleanup", "--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
       const said = await node.inside.succeed(`${OURS}/weft`, words);

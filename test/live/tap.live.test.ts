@@ -1,4 +1,4 @@
-/** tap on a real kernel: what a program that opens the device can do. What it makes is compared in test/differential. */
+/** tap on a real kernel: what a program that opens the device can do. test/differential compares its results. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type CallOptions, OURS, PluginBed } from "./harness/plugin-bed.ts";
 
@@ -16,7 +16,7 @@ const tap = (verb: string, input: unknown = conf(), options: CallOptions = {}) =
 
 const taps = () => bed.pod.json<object[]>("ip", ["-j", "-d", "link", "show", "type", "tun"]);
 
-test("a program that opens the device is heard by the pod, and the device outlives it", async () => {
+test("the pod receives frames from a program that opens the device, and the device outlives the program", async () => {
   expect(await tap("ADD", conf({ owner: 0, group: 1000 }))).toMatchObject({ status: 0 });
   const asked = await bed.pod.run("perl", ["-e", ASKS]);
   expect(asked).toMatchObject({ status: 0, stdout: "10.32.0.2 is at home\n" });
@@ -24,8 +24,8 @@ test("a program that opens the device is heard by the pod, and the device outliv
 });
 
 /**
- * Opens the tap device as a machine would, and asks by ARP who has the pod's address, again each second: the kernel sends
- * nothing before it has seen to the new carrier. Perl's modules are not needed.
+ * Opens the tap device as a virtual machine would, and sends an ARP request for the pod's address every second: the
+ * kernel sends nothing until it has processed the new carrier. Needs no perl modules.
  */
 const ASKS = `
   open(my $tap, "+<:unix", "/dev/net/tun") or die "open: $!";
@@ -44,18 +44,13 @@ const ASKS = `
   }`;
 
 test.each([
-  [
-    "a gateway that is nowhere",
-    { ipam: { ...DUAL, routes: [{ dst: "10.9.0.0/16", gw: "10.99.0.1" }] } },
-    999,
-    /10\.99/,
-  ],
+  ["an unreachable gateway", { ipam: { ...DUAL, routes: [{ dst: "10.9.0.0/16", gw: "10.99.0.1" }] } }, 999, /10\.99/],
   ["an MTU that the device cannot have", { mtu: 65_535 }, 999, /mtu 65535/],
-  ["a bridge that is none", { bridge: "br0" }, 7, /^bridge: /],
-  ["a bridge that is another device", { bridge: "lo" }, 7, /^bridge: /],
-  ["an owner that is nobody", { owner: 2 ** 32 - 1 }, 7, /^owner: /],
+  ["an unknown bridge", { bridge: "br0" }, 7, /^bridge: /],
+  ["a bridge that is another kind of device", { bridge: "lo" }, 7, /^bridge: /],
+  ["an unknown owner", { owner: 2 ** 32 - 1 }, 7, /^owner: /],
   ["a context for SELinux", { selinuxContext: "system_u:system_r:container_t:s0" }, 2, /^selinuxContext: /],
-])("%s is refused, and no tap is left", async (_name, more, code, message) => {
+])("rejects %s, and leaves no tap", async (_name, more, code, message) => {
   const before = await bed.state();
   const added = await tap("ADD", conf(more));
   expect(added).toMatchObject({ status: 1, json: { code, msg: expect.stringMatching(message) } });
@@ -67,7 +62,7 @@ test.each([
   ["another group", { group: 7 }, /group/],
   ["one queue", { multiQueue: false }, /multiQueue/],
   ["a bridge", { bridge: "br0" }, /not a port of br0/],
-])("CHECK sees that it has not %s", async (_name, more, message) => {
+])("CHECK detects that it lacks %s", async (_name, more, message) => {
   const input = conf({ owner: 1000, group: 1000, multiQueue: true, mtu: 1400 });
   await bed.pod.succeed("ip", ["link", "add", "br0", "type", "bridge"]);
   const added = await tap("ADD", input);
@@ -88,9 +83,9 @@ test("DEL, twice and without a namespace, leaves no device and no address", asyn
   expect(await taps()).toEqual([]);
 });
 
-test("STATUS is 0 where taps can be made, and 50 where they cannot", async () => {
+test("STATUS succeeds if taps can be made, and returns code 50 if they cannot", async () => {
   expect(await tap("STATUS")).toMatchObject({ status: 0, output: "" });
-  // The node has a mount namespace of its own.
+  // The node has a private mount namespace.
   await bed.node.succeed("sh", ["-c", "mount -t tmpfs tmpfs /dev/net"]);
   expect(await tap("STATUS")).toMatchObject({ status: 1, json: { code: 50, msg: expect.stringContaining("tun") } });
   expect(await tap("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe tun/) } });

@@ -56,15 +56,15 @@ const pod = async () => ({
 async function kept(): Promise<unknown> {
   const { status, stdout } = await bed.node.run("cat", [BACKUP]);
   if (status !== 0) return undefined;
-  // `owner` is ours alone, for GC.
+  // `owner` is weft's addition, for GC.
   const { owner: _, ...attributes } = JSON.parse(stdout) as Json;
   return attributes;
 }
 
 test.each([
-  ["ours", OURS, "the reference", REFERENCE],
-  ["the reference", REFERENCE, "ours", OURS],
-])("what %s has changed, %s puts back", async (_first, adds, _second, deletes) => {
+  ["weft", OURS, "the reference", REFERENCE],
+  ["the reference", REFERENCE, "weft", OURS],
+])("changes made by %s are undone by %s", async (_first, adds, _second, deletes) => {
   const before = await eth0();
   expect(await tuning("ADD", conf(), {}, adds)).toMatchObject({ status: 0 });
   expect(await eth0()).toMatchObject({ mtu: 1454, address: MAC, txqlen: 777, promiscuity: 1, allmulti: 1 });
@@ -72,7 +72,7 @@ test.each([
   expect(await eth0()).toEqual(before);
 });
 
-test("two entries of one chain: the first DEL puts back what was before both", async () => {
+test("with two entries in one chain, the first DEL restores the state before both", async () => {
   const before = await eth0();
   await tuning("ADD", conf({ mac: MAC }));
   await tuning("ADD", conf({ mtu: 1400, mac: "c2:00:00:00:00:42" }));
@@ -83,19 +83,19 @@ test("two entries of one chain: the first DEL puts back what was before both", a
   expect(await eth0()).toEqual(before);
 });
 
-test("args.cni sets kernel settings where the configuration sets none", async () => {
+test("args.cni sets kernel settings if the configuration sets none", async () => {
   const args = { cni: { sysctl: { "net.ipv4.conf.IFNAME.arp_filter": "1" } } };
   expect(await tuning("ADD", conf({ args }))).toMatchObject({ status: 0 });
   expect(await setting("net.ipv4.conf.eth0.arp_filter")).toBe("1");
 });
 
-test("a setting that can only be written is written, and CHECK passes it over", async () => {
+test("a write-only setting is written, and CHECK skips it", async () => {
   const input = conf({ sysctl: { "net.ipv4.route.flush": "1" } });
   expect(await tuning("ADD", input)).toMatchObject({ status: 0 });
   expect(await tuning("CHECK", input)).toMatchObject({ status: 0, output: "" });
 });
 
-describe("CHECK finds", () => {
+describe("CHECK detects", () => {
   const link = (...args: string[]) => ["ip", "link", "set", "eth0", ...args];
   test.each([
     ["another hardware address", link("address", "c2:00:00:00:00:77"), /hardware address .* c2:00:00:00:00:77/],
@@ -103,7 +103,7 @@ describe("CHECK finds", () => {
     ["promiscuous mode off", link("promisc", "off"), /promiscuous mode/],
     ["all-multicast mode off", link("allmulticast", "off"), /all-multicast mode/],
     ["another queue", link("txqueuelen", "5"), /queue length .* 5: expected 777/],
-    ["another number among several", ["sysctl", "-qw", `${RMEM}=4096 5000 6001`], /tcp_rmem/],
+    ["one changed number among several", ["sysctl", "-qw", `${RMEM}=4096 5000 6001`], /tcp_rmem/],
     ["another setting of the interface", ["sysctl", "-qw", "net.ipv4.conf.eth0.arp_filter=0"], /IFNAME.arp_filter/],
   ])("%s", async (_name, [file = "", ...args], message) => {
     await tuning("ADD");
@@ -116,26 +116,26 @@ describe("CHECK finds", () => {
     await tuning("DEL");
   });
 
-  test("what others switched on is none of its business", async () => {
+  test("no fault in attributes that another program enabled", async () => {
     await bed.pod.succeed("ip", ["link", "set", "eth0", "promisc", "on"]);
     expect(await tuning("CHECK", conf({ mtu: 1500 }))).toMatchObject({ status: 0, output: "" });
   });
 });
 
-describe("an ADD that fails changes nothing", () => {
+describe("a failed ADD changes nothing", () => {
   const bad = (...keys: [string, string][]) => ({ ...ALL, sysctl: { ...ALL.sysctl, ...Object.fromEntries(keys) } });
   test.each([
     ["a setting that does not exist", bad(["net.ipv4.nothing", "1"]), {}, 7, "net.ipv4.nothing"],
-    ["a value that the kernel refuses", bad(["net.ipv4.ip_default_ttl", "999"]), {}, 7, "net.ipv4.ip_default_ttl"],
-    ["a setting that is not the network's", bad(["kernel.hostname", "x"]), {}, 7, "kernel.hostname"],
-    ["a value that is no text", { sysctl: { [RMEM]: 5 } }, {}, 7, RMEM],
+    ["a value that the kernel rejects", bad(["net.ipv4.ip_default_ttl", "999"]), {}, 7, "net.ipv4.ip_default_ttl"],
+    ["a setting outside the network settings", bad(["kernel.hostname", "x"]), {}, 7, "kernel.hostname"],
+    ["a value that is not text", { sysctl: { [RMEM]: 5 } }, {}, 7, RMEM],
     ["an MTU below 68", { ...ALL, mtu: 5 }, {}, 7, "mtu"],
-    ["an MTU that is no number", { ...ALL, mtu: "x" }, {}, 7, "mtu"],
+    ["an MTU that is not a number", { ...ALL, mtu: "x" }, {}, 7, "mtu"],
     ["a multicast address", { ...ALL, mac: "c3:00:00:00:00:02" }, {}, 7, "mac"],
-    ["a hardware address that is none", { ...ALL, mac: "nope" }, {}, 7, "mac"],
-    ["CNI_ARGS with a hardware address that is none", ALL, { args: "MAC=nope" }, 4, "MAC"],
+    ["an invalid hardware address", { ...ALL, mac: "nope" }, {}, 7, "mac"],
+    ["CNI_ARGS with an invalid hardware address", ALL, { args: "MAC=nope" }, 4, "MAC"],
     ["CNI_ARGS with strangers", ALL, { args: "KEY=x" }, 4, "KEY"],
-    ["no result before", { ...ALL, prevResult: undefined }, {}, 7, "prevResult"],
+    ["no prevResult", { ...ALL, prevResult: undefined }, {}, 7, "prevResult"],
     ["no interface", ALL, { ifName: "eth7" }, 4, "eth7"],
     ["a data directory that cannot be made", { ...ALL, dataDir: "/proc/nothing" }, {}, 5, "dataDir"],
   ])("%s", async (_name, more, options, code, text) => {
@@ -145,7 +145,7 @@ describe("an ADD that fails changes nothing", () => {
     expect(await pod()).toEqual(before);
   });
 
-  test("an interface that takes the hardware address and refuses the MTU", async () => {
+  test("an interface that accepts the hardware address and rejects the MTU", async () => {
     await bed.pod.succeed("ip", ["link", "add", "link", "eth0", "name", "net1", "type", "macvlan"]);
     const before = await bed.pod.succeed("ip", ["link", "show", "net1"]);
     const answer = await tuning("ADD", conf({ mtu: 1600, mac: MAC }), { ifName: "net1" });
@@ -160,10 +160,10 @@ describe("an ADD that fails changes nothing", () => {
 describe("DEL", () => {
   test.each([
     ["without prevResult", { prevResult: undefined }, {}],
-    ["with attributes that are none", { mac: 7, mtu: "x", sysctl: [] }, {}],
+    ["with invalid attributes", { mac: 7, mtu: "x", sysctl: [] }, {}],
     ["without a namespace", {}, { netns: "" }],
     ["of a namespace that is gone", {}, { netns: "/run/netns/weft-test-nobody" }],
-  ])("%s leaves no file, and succeeds once more", async (_name, change, options) => {
+  ])("%s leaves no file, and succeeds again", async (_name, change, options) => {
     await tuning("ADD");
     expect(await kept()).toBeDefined();
     expect(await tuning("DEL", conf(change), options)).toEqual({ status: 0, output: "", json: undefined });
@@ -171,7 +171,7 @@ describe("DEL", () => {
     expect(await tuning("DEL", conf(change), options)).toMatchObject({ status: 0, output: "" });
   });
 
-  test("of an interface that is gone leaves no file", async () => {
+  test("of a removed interface leaves no file", async () => {
     await tuning("ADD");
     await bed.pod.succeed("ip", ["link", "set", "eth0", "down"]);
     await bed.pod.succeed("ip", ["link", "set", "eth0", "name", "eth9"]);
@@ -179,15 +179,15 @@ describe("DEL", () => {
     expect(await kept()).toBeUndefined();
   });
 
-  test.each(["{", "", '{"mtu":"x"}'])("with a file that says %j succeeds and leaves none", async (text) => {
+  test.each(["{", "", '{"mtu":"x"}'])("with a file that contains %j succeeds and leaves none", async (text) => {
     await bed.node.succeed("sh", ["-c", `mkdir -p ${DATA_DIRECTORY} && printf '%s' '${text}' >${BACKUP}`]);
     expect(await tuning("DEL")).toMatchObject({ status: 0, output: "" });
     expect(await kept()).toBeUndefined();
   });
 });
 
-test("the operator's list of allowed settings is kept to", async () => {
-  // The plugin sees an /etc of its own, so that the machine's is left alone.
+test("the operator's list of allowed settings is enforced", async () => {
+  // The plugin sees a private /etc, so that the machine's is not touched.
   const LISTED = "/var/lib/cni/listed";
   const script = [
     "#!/bin/sh",
@@ -204,7 +204,7 @@ test("the operator's list of allowed settings is kept to", async () => {
   expect(await setting("net.ipv4.conf.eth0.arp_filter")).toBe("1");
 });
 
-test("GC removes what is kept for attachments that are not valid, and only this network's", async () => {
+test("GC removes saved state of this network's invalid attachments only", async () => {
   const gc = (valid: object[], name: string) => tuning("GC", { ...conf(), name, "cni.dev/valid-attachments": valid });
   await tuning("ADD");
   await bed.node.succeed("sh", ["-c", `echo '{"mtu":1500}' >${DATA_DIRECTORY}/c9_eth0.json`]);
@@ -216,7 +216,7 @@ test("GC removes what is kept for attachments that are not valid, and only this 
   await bed.node.succeed("rm", [`${DATA_DIRECTORY}/c9_eth0.json`]);
 });
 
-test("STATUS is 0, and 50 where no attribute could be kept", async () => {
+test("STATUS succeeds, and returns code 50 if no attribute could be saved", async () => {
   expect(await tuning("STATUS")).toMatchObject({ status: 0, output: "" });
   expect(await tuning("STATUS", conf({ mtu: 1400, dataDir: "/proc/nothing" }))).toMatchObject({
     status: 1,

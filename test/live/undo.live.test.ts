@@ -1,5 +1,5 @@
 /**
- * `weft install --undo` on a node with pods that weft attached: the reference plugins go on with them.
+ * `weft install --undo` on a node with pods that weft attached: the reference plugins serve them afterwards.
  *
  * Longer than 400 lines: half of it is the node that all cases share.
  */
@@ -40,7 +40,10 @@ let outside: Inside;
 let bin: string;
 /** The runtime's PATH. */
 let searchPath: string;
-/** Of the pods' addresses: 10.NUMBER.0.0/24 and fd00:NUMBER::/64, the next number for networks of nftables. */
+/**
+ * The third number of the pods' addresses: 10.NUMBER.0.0/24 and fd00:NUMBER::/64; the next number is for networks of
+ * nftables.
+ */
 let subnet: number;
 const cleanup = new Cleanup();
 
@@ -75,7 +78,7 @@ afterEach(async () => {
 const numberOf = (backend: Backend) => subnet + (backend === "nftables" ? 1 : 0);
 const bridgeOf = (backend: Backend) => `cni${numberOf(backend) - subnet}`;
 
-/** More keys of plugins, by their type, in all chains. */
+/** Additional keys of plugins, by type, in all chains. */
 let more: Readonly<Record<string, Json>>;
 
 const conflist = (backend: Backend) => ({
@@ -138,7 +141,7 @@ async function attach(backend: Backend, id: string, ports: readonly Port[], isCa
   return { id, namespace, inside, backend, ports, result };
 }
 
-/** As libcni does it. */
+/** Writes the result as libcni does. */
 function remember(backend: Backend, { id, namespace, ports, result }: Omit<Pod, "inside" | "backend">): void {
   const network = conflist(backend);
   mkdirSync(`${bed.stateDir}/results`, { recursive: true });
@@ -180,7 +183,7 @@ async function expectTraffic(pods: readonly Pod[]): Promise<void> {
   }
 }
 
-/** CHECK, then DEL, of every plugin, each once. */
+/** Expects CHECK and then DEL of every plugin to succeed, once each. */
 async function expectReference(pods: readonly Pod[]): Promise<void> {
   for (const pod of pods) {
     for (const plugin of pluginsOf(pod.backend, pod.ports)) {
@@ -196,7 +199,7 @@ async function expectReference(pods: readonly Pod[]): Promise<void> {
   }
 }
 
-/** With ipMasqBackend nftables the reference's first DEL of a pod of its own fails at a chain that iptables lacks. */
+/** With ipMasqBackend nftables the reference's first DEL of its own pod fails at a chain that iptables lacks. */
 async function deleteOwnPod(pod: Pod): Promise<void> {
   for (const plugin of pluginsOf(pod.backend, pod.ports).reverse()) {
     const del = () => callIn(pod, { ...plugin, prevResult: pod.result }, "DEL");
@@ -205,7 +208,7 @@ async function deleteOwnPod(pod: Pod): Promise<void> {
   }
 }
 
-/** Rules in which a pod, its devices or its addresses are named, tables of weft's, and what else pods have. */
+/** Rules that name a pod, its devices or its addresses, weft's tables, and other objects of pods. */
 async function leftOf(pods: readonly Pod[]): Promise<unknown> {
   const ruleset = await bed.node.succeed("nft", ["-s", "list", "ruleset"]);
   const names = pods.flatMap(({ id, result }) => [
@@ -229,7 +232,7 @@ const NOTHING = { rules: [], links: ["bridge", "lo", "uplink"], reserved: [], tu
 const weftTables = async () =>
   (await bed.node.succeed("nft", ["list", "tables"])).split("\n").filter((line) => line.includes("weft_"));
 
-/** Connections one after another for as long as `work` takes; how many were answered. */
+/** Opens connections one after another while `work` runs. Returns how many were answered. */
 async function connectWhile(work: () => Promise<unknown>, ports: readonly number[]): Promise<number> {
   let isOver = false;
   let answered = 0;
@@ -294,7 +297,7 @@ describe.each<Backend>(["iptables", "nftables"])("with %s", (backend) => {
     expect(await leftOf([...pods, young])).toEqual(NOTHING);
   });
 
-  test("a second call has nothing to do, and changes nothing", async () => {
+  test("a second call changes nothing", async () => {
     const pods = [await attach(backend, "one", [tcp(8082)])];
     expect(await undo()).toMatchObject({ status: 0 });
     const before = await bed.node.succeed("nft", ["-s", "-a", "list", "ruleset"]);
@@ -306,7 +309,7 @@ describe.each<Backend>(["iptables", "nftables"])("with %s", (backend) => {
   });
 });
 
-test("without the runtime's cache the tables tell enough", async () => {
+test("without the runtime's cache, the tables have enough information", async () => {
   const ports = [tcp(8081), tcp(8090, SERVER, UPLINK[4]), { hostPort: 5353, containerPort: SERVER, protocol: "udp" }];
   const pods = [await attach("iptables", "lost1", ports, false), await attach("iptables", "lost2", [tcp(8082)], false)];
   const done = await undo();
@@ -318,7 +321,7 @@ test("without the runtime's cache the tables tell enough", async () => {
   expect(await leftOf(pods)).toEqual(NOTHING);
 });
 
-test("killed at any moment, the same call again finishes the work", async () => {
+test("after a kill at any moment, the same call finishes the work", async () => {
   const pods = [await attach("iptables", "one", [tcp(8081)]), await attach("nftables", "two", [tcp(8082)])];
   const script = "$0 install $1 --undo --cni-conf-dir $1 & sleep $2; kill -9 $! 2>/dev/null; wait";
   for (const seconds of ["0.02", "0.05", "0.1", "0.15", "0.2", "0.3"]) {
@@ -332,7 +335,7 @@ test("killed at any moment, the same call again finishes the work", async () => 
   expect(await leftOf(pods)).toEqual({ ...NOTHING, links: ["bridge", ...NOTHING.links] });
 });
 
-test("a pod whose rules are refused keeps weft's, is named, and stops no other", async () => {
+test("a pod whose rules are rejected keeps weft's, is named, and does not affect other pods", async () => {
   const refused = await attach("iptables", "refused", [tcp(8081)]);
   const other = await attach("iptables", "other", [tcp(8082)]);
   const path = `${bed.stateDir}/results/net-iptables-refused-eth0`;
@@ -359,7 +362,7 @@ test("a pod whose rules are refused keeps weft's, is named, and stops no other",
   expect(await leftOf([refused, other])).toEqual(NOTHING);
 });
 
-test("plugins that configurations name and that replaced no file stay, with the pods that they made", async () => {
+test("plugins in use that replaced no file stay, and their pods are unchanged", async () => {
   const pod = await attach("iptables", "one", [tcp(8081)]);
   rmSync(`${bin}/.weft-replaced/portmap`);
   const confDir = makeFolder("net.d", cleanup);
@@ -377,8 +380,8 @@ test("plugins that configurations name and that replaced no file stay, with the 
   expect(await leftOf([pod])).toEqual({ ...NOTHING, rules: ["table inet weft_portmap {"] });
 });
 
-test("elements of a pod that is gone go without rules in their place", async () => {
-  // The address of a pod that lives is held in one of the machine's namespaces: no other test has these.
+test("elements of a deleted pod are removed without replacement", async () => {
+  // An address of a running pod would be found in any of the machine's namespaces; no other test uses these addresses.
   subnet = 217;
   const gone = await attach("iptables", "gone", [tcp(8081)]);
   const pod = await attach("iptables", "one", [tcp(8082)]);
@@ -393,7 +396,7 @@ test("elements of a pod that is gone go without rules in their place", async () 
   await expectReference([pod]);
 });
 
-test("where the host's iptables is the legacy one, the rules go into its tables", async () => {
+test("if the host's iptables is the legacy one, the rules are written to its tables", async () => {
   const pods = [await attach("iptables", "one", [tcp(8081), tcp(8082, ECHO)]), await attach("iptables", "two", [])];
   const folder = `${bed.stateDir}/legacy`;
   const link =
@@ -414,13 +417,13 @@ test("where the host's iptables is the legacy one, the rules go into its tables"
 test.each([
   [["--only", "bridge"], 2, /--undo cannot be combined with --only/],
   [["--keep-existing"], 2, /--undo cannot be combined/],
-])("%j beside --undo is refused", async (words, status, message) => {
+])("rejects %j with --undo", async (words, status, message) => {
   const done = await undo(...words);
   expect(done).toMatchObject({ status, stdout: "", stderr: expect.stringMatching(message) });
   expect(readdirSync(`${bin}/.weft-replaced`)).toContain("bridge");
 });
 
-/** Devices, their addresses and the order of chains are each run's own; the reference comments its tables. */
+/** Devices, their addresses and the order of chains differ in each run; the reference adds comments to its tables. */
 async function writtenRules(): Promise<string[]> {
   const saved = await Promise.all(["iptables-save", "ip6tables-save"].map((name) => bed.node.succeed(name, [])));
   const tables = ["inet cni_plugins_masquerade", "ip cni_hostport", "ip6 cni_hostport", "bridge nat"];
@@ -439,8 +442,8 @@ async function writtenRules(): Promise<string[]> {
 }
 
 describe.each<[string, Backend, Record<string, Json>]>([
-  ["as they come", "iptables", {}],
-  ["as they come", "nftables", {}],
+  ["in their default form", "iptables", {}],
+  ["in their default form", "nftables", {}],
   [
     "with conditions and a mark",
     "iptables",
@@ -460,7 +463,7 @@ describe.each<[string, Backend, Record<string, Json>]>([
   ["without snat", "iptables", { portmap: { snat: false }, firewall: { ingressPolicy: "open" } }],
   ["without snat", "nftables", { portmap: { backend: "nftables", snat: false } }],
 ])("pods %s, with %s", (_name, backend, keys) => {
-  test("have the rules that the reference would have made", async () => {
+  test("get the rules that the reference would have made", async () => {
     more = keys;
     const ports = [
       ...[tcp(8081), { hostPort: 5353, containerPort: SERVER, protocol: "udp" }, tcp(8090, SERVER, UPLINK[4])],
@@ -489,7 +492,7 @@ describe.each<[string, Backend, Record<string, Json>]>([
   });
 });
 
-test("rules in another program's chain that drops what it does not know stay, and are named", async () => {
+test("rules in another program's chain that drops unknown packets stay, and are named", async () => {
   const chain = "add chain inet site gate { type filter hook forward priority 5; policy drop; }";
   await bed.node.succeed("nft", [`add table inet site; ${chain}`]);
   const pod = await attach("iptables", "one", [tcp(8081)]);
@@ -501,7 +504,7 @@ test("rules in another program's chain that drops what it does not know stay, an
   await expectReference([pod]);
 });
 
-test("limits for some subnets alone are named: the reference's CHECK does not know them", async () => {
+test("bandwidth limits for some subnets only are named, since the reference's CHECK does not support them", async () => {
   more = { bandwidth: { shapedSubnets: ["198.51.100.0/24"] } };
   await attach("iptables", "one", []);
   const done = await undo();

@@ -1,4 +1,6 @@
-/** weftd comes and goes, also as another version, while pods talk: no packet is lost, and no connection. */
+/**
+ * weftd is stopped and started, also in another version, while pods communicate: no packet and no connection is lost.
+ */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Mode, type Node, type Pod } from "./harness/cluster.ts";
@@ -8,14 +10,14 @@ import { eventually, PATIENCE } from "./harness/process.ts";
 
 const ECHO = 7010;
 const OUTSIDE = 7011;
-/** Longer than all that happens meanwhile. */
+/** Longer than everything that happens meanwhile. */
 const TALK_MS = 12_000;
-/** Packets that are lost until somebody puts something back cost TCP seconds; a busy machine less. */
+/** A lost packet delays TCP by seconds. A busy machine delays it by less than this. */
 const LONGEST_MS = 1000;
 
 const previous = previousCommit();
 
-describeWhere(previous !== undefined)("under a TCP stream and 1,000 pings a second", () => {
+describeWhere(previous !== undefined)("with a TCP stream and 1,000 pings a second", () => {
   const cleanup = new Cleanup();
   let weftd = "";
 
@@ -38,10 +40,10 @@ describeWhere(previous !== undefined)("under a TCP stream and 1,000 pings a seco
         const ping = from.inside.run("ping", ["-n", "-q", "-i", "0.001", "-c", String(count), "-W", "2", to.address]);
         const talks = Promise.all([
           from.inside.converse(to.address, ECHO, TALK_MS, 5),
-          // By way of masquerade, where the mode has it.
+          // Through masquerade, if the mode has it.
           from.inside.converse(cluster.nodes[1]?.address ?? "", OUTSIDE, TALK_MS, 5),
         ]);
-        // Who fails below ends the talks, too.
+        // A failure below also ends the traffic.
         for (const one of [ping, talks]) one.catch(() => undefined);
         const steps: [NodeJS.Signals, string | undefined][] = [
           ["SIGTERM", undefined],

@@ -1,4 +1,4 @@
-/** vlan on a real kernel: what passes the host's link with a tag, and what a kernel without it is told. */
+/** vlan on a real kernel: which packets pass the host's link with a tag, and the errors on a kernel without VLANs. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { HostLink } from "./harness/host-link.ts";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
@@ -27,7 +27,7 @@ const vlan = (verb: string, input: unknown = conf(), options: CallOptions = {}) 
   link.call("vlan", verb, input, options);
 
 describeWhere(canVlan)("a pod on a VLAN of the host's link", () => {
-  test("reaches who is on that VLAN, in both families, and nobody else", async () => {
+  test("reaches only machines on that VLAN, in both families", async () => {
     await link.outside.succeed("ip", ["address", "flush", "dev", "far0"]);
     await link.outside.succeed("sh", ["-c", "ip link add link far0 name v100 type vlan id 100; ip link set v100 up"]);
     await link.addressOutside("v100", [`${TAGGED}/24`, `${TAGGED6}/64`]);
@@ -46,7 +46,7 @@ describeWhere(canVlan)("a pod on a VLAN of the host's link", () => {
     expect(await link.bed.reservations()).not.toMatch(/c1/);
   });
 
-  test("does not reach who is on the link itself", async () => {
+  test("does not reach machines on the link itself", async () => {
     expect(await vlan("ADD")).toMatchObject({ status: 0 });
     expect(await link.bed.pod.pings(UNTAGGED, 1)).toBe(false);
   });
@@ -65,7 +65,7 @@ describeWhere(canVlan)("a pod on a VLAN of the host's link", () => {
     }
   });
 
-  test("may be on a link of its own", async () => {
+  test("can be on a link of the pod", async () => {
     // A VLAN cannot come up on a link that is down.
     const parent = "ip link add in0 type veth peer name in1; ip link set in0 up";
     await link.bed.pod.succeed("sh", ["-c", parent]);
@@ -77,14 +77,14 @@ describeWhere(canVlan)("a pod on a VLAN of the host's link", () => {
     expect(await vlan("DEL", input)).toMatchObject({ status: 0, output: "" });
   });
 
-  test("has STATUS 50 only where the link is missing", async () => {
+  test("fails STATUS with code 50 only if the link is missing", async () => {
     expect(await vlan("STATUS")).toMatchObject({ status: 0, output: "" });
     expect(await vlan("STATUS", conf({ master: "up9" }))).toMatchObject({ status: 1, json: { code: 50 } });
   });
 });
 
 describeWhere(!canVlan)("a kernel without VLANs", () => {
-  test("is named by ADD, which leaves nothing, and by STATUS", async () => {
+  test("fails ADD, which leaves nothing, and STATUS; both name the module", async () => {
     const before = await link.bed.state();
     expect(await vlan("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe 8021q/) } });
     expect(await link.bed.state()).toEqual(before);
@@ -93,12 +93,12 @@ describeWhere(!canVlan)("a kernel without VLANs", () => {
 });
 
 test.each([
-  ["a VLAN that is reserved", { vlanId: 4095 }, /^vlanId: .*0 to 4094/],
+  ["a reserved VLAN", { vlanId: 4095 }, /^vlanId: .*0 to 4094/],
   ["no master", { master: "" }, /^master: /],
-  ["a master that is none", { master: "up9" }, /^master: there is no link up9/],
-  ["an MTU larger than the host's link has", { mtu: 1501 }, /^mtu: .*at most 1500/],
+  ["an unknown master", { master: "up9" }, /^master: there is no link up9/],
+  ["an MTU larger than the host link's", { mtu: 1501 }, /^mtu: .*at most 1500/],
   ["no ipam", { ipam: undefined }, /^ipam: /],
-])("%s is refused, and nothing has changed", async (_name, more, message) => {
+])("rejects %s, and changes nothing", async (_name, more, message) => {
   const before = await link.bed.state();
   const added = await vlan("ADD", conf(more));
   expect(added).toMatchObject({ status: 1, json: { code: 7, msg: expect.stringMatching(message) } });

@@ -1,4 +1,4 @@
-/** `vrf` beside the reference on a veth in a pod, read back with iproute2 and judged by traffic. */
+/** `vrf` compared with the reference on a veth in a pod, read back with iproute2 and tested with traffic. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
@@ -32,7 +32,7 @@ const vrf = (verb: string, input: unknown = conf(), more: object = {}, bin = OUR
 const inPod = (...args: string[]) => bed.pod.succeed("ip", args);
 
 describeWhere(!canVrf)("a kernel without VRFs", () => {
-  test("fails an ADD and STATUS by saying so, and DEL finds nothing", async () => {
+  test("fails ADD and STATUS with the reason, and DEL succeeds without work", async () => {
     await inPod("link", "add", "eth0", "type", "veth", "peer", "name", "far0");
     const lack = { status: 1, json: { msg: expect.stringContaining("this kernel does not support vrf devices") } };
     expect(await vrf("ADD")).toMatchObject(lack);
@@ -43,25 +43,25 @@ describeWhere(!canVrf)("a kernel without VRFs", () => {
 });
 
 test.each([
-  ["no VRF's name", { vrfname: undefined }, "vrfname"],
-  ["a name that no device can have", { vrfname: "much-too-long-a-name" }, "vrfname"],
-  ["a table that is none", { table: -1 }, "table"],
-  ["no result before", { prevResult: undefined }, "prevResult"],
-])("%s is refused", async (_name, more, key) => {
+  ["no VRF name", { vrfname: undefined }, "vrfname"],
+  ["an invalid device name", { vrfname: "much-too-long-a-name" }, "vrfname"],
+  ["an invalid table", { table: -1 }, "table"],
+  ["no prevResult", { prevResult: undefined }, "prevResult"],
+])("rejects %s", async (_name, more, key) => {
   expect(await vrf("ADD", conf(more))).toMatchObject({
     status: 1,
     json: { code: 7, msg: expect.stringContaining(key) },
   });
 });
 
-test("an interface that is not there is refused", async () => {
+test("rejects a missing interface", async () => {
   expect(await vrf("ADD", conf(), { ifName: "eth7" })).toMatchObject({
     status: 1,
     json: { code: 4, msg: expect.stringContaining("eth7") },
   });
 });
 
-test.each(["", "/run/netns/weft-test-nobody"])("DEL in the namespace %j has nothing to do", async (netns) => {
+test.each(["", "/run/netns/weft-test-nobody"])("DEL in the namespace %j succeeds without work", async (netns) => {
   expect(await vrf("DEL", conf(), { netns })).toEqual({ status: 0, output: "", json: undefined });
 });
 
@@ -90,7 +90,7 @@ describeWhere(canVrf)("with VRFs", () => {
     const global = link?.addr_info.filter(({ scope }) => scope === "global") ?? [];
     return global.map(({ local, prefixlen }) => `${local}/${prefixlen}`).sort();
   };
-  /** Not those that the kernel makes of addresses. */
+  /** Without the routes that the kernel makes for addresses. */
   const routes = async (table: string) => {
     const of = (family: string) => bed.pod.json<Json[]>("ip", [family, "-j", "route", "show", "table", table]);
     const found = [...(await of("-4").catch(() => [])), ...(await of("-6").catch(() => []))];
@@ -103,7 +103,7 @@ describeWhere(canVrf)("with VRFs", () => {
     ["1.0.0", {}],
     ["0.4.0", { table: 1234 }],
     ["0.3.1", {}],
-  ])("in CNI %s with %j the same as the reference", async (cniVersion, more) => {
+  ])("in CNI %s with %j the result equals the reference's", async (cniVersion, more) => {
     const input = conf(more, cniVersion);
     const observe = async (bin: string) => {
       const { status, json } = await vrf("ADD", input, {}, bin);
@@ -119,7 +119,7 @@ describeWhere(canVrf)("with VRFs", () => {
     expect(await observe(REFERENCE)).toEqual(ours);
   });
 
-  test("addresses and routes come along, and traffic within the VRF flows", async () => {
+  test("addresses and routes are kept, and traffic within the VRF flows", async () => {
     const added = await vrf("ADD", conf({ table: 77 }));
     expect(added).toMatchObject({
       status: 0,
@@ -137,7 +137,7 @@ describeWhere(canVrf)("with VRFs", () => {
     expect(await vrf("DEL")).toMatchObject({ status: 0, output: "" });
   });
 
-  test("two interfaces share a VRF, which goes with the last; another VRF gets another table", async () => {
+  test("two interfaces share a VRF, which is removed with the last; another VRF gets another table", async () => {
     await inPod("link", "add", "net1", "type", "veth", "peer", "name", "far1");
     await inPod("link", "add", "net2", "type", "veth", "peer", "name", "far2");
     for (const [ifName, vrfname] of [
@@ -152,13 +152,13 @@ describeWhere(canVrf)("with VRFs", () => {
     await vrf("DEL", conf({ vrfname: "red" }), { ifName: "net2" });
     await vrf("DEL", conf({ prevResult: undefined }));
     expect(await vrfs()).toMatchObject([{ ifname: "blue" }]);
-    // The interface has gone before its DEL came.
+    // The interface was removed before its DEL.
     await inPod("link", "del", "net1");
     expect(await vrf("DEL", conf(), { ifName: "net1" })).toMatchObject({ status: 0, output: "" });
     await inPod("link", "del", "net2");
   });
 
-  test("CHECK finds an interface that was taken out, a VRF that is down, and none", async () => {
+  test("CHECK detects an interface outside its VRF, a VRF that is down, and a missing VRF", async () => {
     await vrf("ADD");
     const finds = async (text: string) =>
       expect(await vrf("CHECK")).toMatchObject({ status: 1, json: { msg: expect.stringContaining(text) } });
@@ -172,7 +172,7 @@ describeWhere(canVrf)("with VRFs", () => {
     await finds("missing");
   });
 
-  test("an ADD that fails changes nothing", async () => {
+  test("a failed ADD changes nothing", async () => {
     await inPod("link", "add", "green", "type", "vrf", "table", "9");
     await inPod("link", "add", "br0", "type", "bridge");
     const state = async () => [await vrfs(), await master(), await addresses(), await routes("main")];
@@ -189,7 +189,7 @@ describeWhere(canVrf)("with VRFs", () => {
     for (const device of ["br0", "green"]) await inPod("link", "del", device);
   });
 
-  test("STATUS is 0", async () => {
+  test("STATUS succeeds", async () => {
     expect(await vrf("STATUS")).toMatchObject({ status: 0, output: "" });
   });
 });

@@ -1,4 +1,6 @@
-/** weftd on real kernels: what a crash, a restart, an absence and a wrong Node do to running traffic and to the kernel. */
+/**
+ * weftd on real kernels: what a crash, a restart, downtime and an invalid Node do to running traffic and to the kernel.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Mode, type Node, type Pod } from "./harness/cluster.ts";
@@ -6,7 +8,7 @@ import { inOrder } from "./harness/in-order.ts";
 import { eventually, Running } from "./harness/process.ts";
 import { measureReach } from "./harness/traffic.ts";
 
-/** Long enough for notifications and debounced passes to have happened. */
+/** Long enough for notifications and debounced passes to complete. */
 const QUIET_MS = 1500;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -29,14 +31,14 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
 
   afterAll(() => cleanup.run());
 
-  test("pods reach each other and are seen under their own addresses", async () => {
+  test("pods reach each other and are seen with their own addresses", async () => {
     const reach = await measureReach(cluster);
     expect(reach.failures).toEqual([]);
     expect(reach).toMatchObject({ pairs: 2, reached: 2, nodePairs: 4, nodesReached: 4 });
     for (const { name, node, namespace } of pods) await node.runtime.check(name, namespace.path);
   });
 
-  test("the kernel holds what the mode promises, by an independent tool", async () => {
+  test("the kernel holds the mode's devices and routes, as an independent tool shows", async () => {
     const routes = await first.inside.json<{ dst: string; gateway: string; dev: string; flags: string[] }[]>("ip", [
       "-j",
       "route",
@@ -66,7 +68,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     expect(fdb).toMatchObject([{ mac: peer?.address, dst: second.address, flags: ["self"], state: "permanent" }]);
   });
 
-  test("/debug/state shows peers, kernel and difference, at this moment", async () => {
+  test("/debug/state shows peers, kernel and difference at this moment", async () => {
     const state = async () => JSON.parse((await cluster.status(first, "/debug/state")).body);
     const [gateway, name] = mode === "vxlan" ? ["10.244.2.0", "flannel.1"] : [second.address, "eth0"];
     expect(await state()).toMatchObject({
@@ -79,14 +81,14 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     expect((await state()).observed.links.map((link: { name: string }) => link.name)).toContain(name);
   });
 
-  test("a pod's packet to the outside carries the node's address, to a pod its own", async () => {
-    // The other node's own address is "outside" in vxlan; in host-gw it knows the way back to pods.
+  test("a pod's packet to the outside has the node's address, and to a pod its own", async () => {
+    // The other node's own address is "outside" in vxlan; in host-gw that node has a route back to pods.
     const seen = await seenByNode(second, pods[0]);
     expect(seen).toBe(mode === "vxlan" ? first.address : pods[0].address);
   });
 
   test("kill -9 during traffic loses no packet, and a restart changes nothing in the kernel", async () => {
-    // The kernel's own announcements about addresses it still probes would be heard, too.
+    // The kernel's own notifications during duplicate address detection would also be recorded.
     await eventually(async () => expect(await first.inside.succeed("ip", ["address", "show", "tentative"])).toBe(""));
     const ping = pods[0].inside.run("ping", ["-n", "-i", "0.01", "-c", "400", "-W", "2", pods[1].address]);
     await pause(500);
@@ -105,15 +107,15 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     await watching.run();
     const { stdout } = await ping;
     expect(stdout).toMatch(/400 packets transmitted, 400 received, 0% packet loss/);
-    // The kernel tells of a pod's port by itself when its carrier settles; weftd has no business with those. Of a namespace
-    // that another test is just making ip says that it is none yet.
+    // The kernel sends notifications of a pod's port when its carrier settles; they are not weftd's. If another test is
+    // making a namespace at that moment, ip reports that it is not one yet.
     const told = monitors
       .flatMap(({ output }) => output.split("\n"))
       .filter((line) => line !== "" && !/ veth[0-9a-f]{8}@|^Error: Peer netns reference is invalid\.$/.test(line));
     expect(told).toEqual([]);
   });
 
-  test("the executables serve while weftd is dead, and put back what is missing", async () => {
+  test("the executables work while weftd is dead, and restore missing objects", async () => {
     await first.weftd.stop("SIGKILL");
     const [route] = await cluster.peerRoutes(first);
     await first.inside.succeed("ip", ["route", "del", route?.[0] ?? ""]);
@@ -126,7 +128,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     await cluster.ready(first);
   });
 
-  test.each(["route", "device"])("a %s that somebody removes is put back", async (what) => {
+  test.each(["route", "device"])("weftd restores a removed %s", async (what) => {
     const before = await cluster.peerRoutes(first);
     if (what === "device" && mode === "vxlan") await first.inside.succeed("ip", ["link", "del", "flannel.1"]);
     else await first.inside.succeed("ip", ["route", "del", [...before.keys()][0] ?? ""]);
@@ -134,7 +136,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     expect(await pods[0].inside.pings(pods[1].address)).toBe(true);
   });
 
-  test("a Node that claims the whole world gets no route, and the others keep theirs", async () => {
+  test("a Node that claims all addresses gets no route, and other Nodes keep theirs", async () => {
     await cluster.api("POST", "/api/v1/nodes", {
       ...{ apiVersion: "v1", kind: "Node", metadata: { name: "greedy" } },
       spec: { podCIDR: "0.0.0.0/0", podCIDRs: ["0.0.0.0/0"] },
@@ -145,7 +147,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     await cluster.api("DELETE", "/api/v1/nodes/greedy");
   });
 
-  test("a peer that left while weftd was away is pruned at its start; a stranger's route stays", async () => {
+  test("a peer removed while weftd was down is pruned at its start; another program's route stays", async () => {
     const third = await cluster.addNode(3);
     await eventually(async () => expect((await cluster.peerRoutes(first)).size).toBe(2));
     await first.weftd.stop("SIGKILL");
@@ -158,7 +160,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     await cluster.stopNode(third);
   });
 
-  test("the conflist is written again only when its content changed, and stays when weftd stops", async () => {
+  test("the conflist is written only when its content changed, and stays when weftd stops", async () => {
     const before = cluster.conflistText(first);
     const stamp = await first.inside.succeed("stat", ["-c", "%i %Y", `${first.confDir}/05-weft.conflist`]);
     await first.weftd.stop("SIGTERM");
@@ -170,13 +172,13 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
   });
 });
 
-/** The address under which a node's own server sees a pod. */
+/** The source address with which a node's own server sees a pod. */
 async function seenByNode(node: Node, pod: Pod): Promise<string> {
   await node.inside.listen(7008);
   return pod.inside.seenBy(node.address, 7008);
 }
 
-test("a node without a subnet is not ready, says why, and offers runtimes nothing", async () => {
+test("a node without a subnet is not ready, reports why, and has no conflist", async () => {
   const cleanup = new Cleanup();
   try {
     const cluster = await Cluster.start("vxlan", cleanup);

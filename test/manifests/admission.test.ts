@@ -1,4 +1,4 @@
-/** conf/base/admission.yaml as an API server would judge by it: the object as it would be stored, after the patch. */
+/** conf/base/admission.yaml as an API server evaluates it: on the object as it would be stored, after the patch. */
 import { describe, expect, test } from "vitest";
 import { formatVtep } from "../../pkg/backend/vxlan/announcement.ts";
 import { ANNOTATION, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
@@ -74,7 +74,7 @@ describe("a node's status", () => {
       }),
     ],
     [
-      "its condition, by server-side apply, which notes who manages it",
+      "its condition, by server-side apply, which records its manager",
       merged({
         metadata: { managedFields: [{ manager: "weftd", operation: "Apply" }] },
         status: {
@@ -85,12 +85,12 @@ describe("a node's status", () => {
         },
       }),
     ],
-    ["nothing at all", NODE],
+    ["nothing", NODE],
   ])("may be given %s by weftd of that node", (_what, object) => {
     expect(judge(object)).toBeUndefined();
   });
 
-  test("may be given the first annotations and conditions that it ever has", () => {
+  test("may be given its first annotations and conditions", () => {
     const bare = { ...NODE, metadata: { name: "n1" }, status: {} };
     const first = {
       ...{ ...bare, metadata: { name: "n1", annotations: { [ANNOTATION.subnetManager]: "true" } } },
@@ -106,44 +106,52 @@ describe("a node's status", () => {
       /weftd may change only these annotations of a Node: .*weft\/vxlan-port/,
     ],
     [
-      "a foreign annotation's removal",
+      "the removal of another program's annotation",
       annotated({ "volumes.kubernetes.io/controller-managed-attach-detach": null }),
       /annotations/,
     ],
-    ["what only an administrator sets", annotated({ [ANNOTATION.publicIpOverwrite]: "192.0.2.66" }), /annotations/],
+    [
+      "an annotation that only an administrator sets",
+      annotated({ [ANNOTATION.publicIpOverwrite]: "192.0.2.66" }),
+      /annotations/,
+    ],
     ["a label", merged({ metadata: { labels: { "node-role.kubernetes.io/control-plane": "" } } }), /metadata/],
     ["a label's removal", merged({ metadata: { labels: null } }), /metadata/],
     ["a finalizer", merged({ metadata: { finalizers: ["example.com/x"] } }), /metadata/],
     ["an owner", merged({ metadata: { ownerReferences: [{ kind: "Pod", name: "p" }] } }), /metadata/],
     ["a taint's removal", merged({ spec: { taints: null } }), /spec/],
     ["other podCIDRs", merged({ spec: { podCIDRs: ["10.0.0.0/8"] } }), /spec/],
-    ["a key that no Node has yet", merged({ other: {} }), /spec/],
+    ["an unknown key of Nodes", merged({ other: {} }), /spec/],
     ["addresses", merged({ status: { addresses: [] } }), /status/],
     ["capacity", merged({ status: { capacity: { cpu: "400" } } }), /status/],
-    ["a part of the status that is new", merged({ status: { phase: "Running" } }), /status/],
-    ["the status's removal of images", merged({ status: { images: null } }), /status/],
+    ["an unknown part of the status", merged({ status: { phase: "Running" } }), /status/],
+    ["the removal of the status's images", merged({ status: { images: null } }), /status/],
     [
       "another condition",
       strategicMergePatch(NODE, { status: { conditions: [{ type: "Ready", status: "False" }] } }),
       /only the condition NetworkUnavailable/,
     ],
     [
-      "a condition that is new",
+      "an additional condition",
       strategicMergePatch(NODE, { status: { conditions: [{ type: "DiskPressure", status: "True" }] } }),
       /NetworkUnavailable/,
     ],
     [
-      "another condition's removal",
+      "the removal of another condition",
       merged({ status: { conditions: [{ type: "NetworkUnavailable", status: "False" }] } }),
       /only the condition NetworkUnavailable/,
     ],
-    ["all conditions' removal", merged({ status: { conditions: null } }), /only the condition NetworkUnavailable/],
-    ["the whole status's removal", merged({ status: null }), /cannot be evaluated|spec/],
+    [
+      "the removal of all conditions",
+      merged({ status: { conditions: null } }),
+      /only the condition NetworkUnavailable/,
+    ],
+    ["the removal of the whole status", merged({ status: null }), /cannot be evaluated|spec/],
   ])("may not be given %s", (_what, object, reason) => {
     expect(judge(object)).toMatch(reason);
   });
 
-  test("is nobody's but its own weftd's", () => {
+  test("may be written only by its own weftd", () => {
     const harmless = annotated({ [ANNOTATION.publicIp]: "192.0.2.1" });
     expect(refusal(NODES, update(accountOn("n2"), harmless))).toBe('weftd of node "n2" may not write node "n1"');
   });
@@ -156,16 +164,16 @@ describe("a node's status", () => {
       { ...accountOn("n1"), extra: { "authentication.kubernetes.io/node-name": [] } },
       /cannot be evaluated/,
     ],
-  ])("is not written with a token that says %s", (_what, userInfo, reason) => {
+  ])("may not be written with a token that names %s", (_what, userInfo, reason) => {
     expect(refusal(NODES, update(userInfo, NODE))).toMatch(reason);
   });
 
-  test("a Node is not created", () => {
+  test("a Node may not be created", () => {
     const request: AdmissionRequest = { operation: "CREATE", userInfo: accountOn("n1") };
     expect(refusal(NODES, { request, object: NODE, oldObject: null })).toMatch(/cannot be evaluated/);
   });
 
-  test("other accounts are not judged", () => {
+  test("other accounts are not affected", () => {
     const userInfo = { username: "system:node:n1" };
     expect(refusal(NODES, update(userInfo, merged({ metadata: { labels: null } })))).toBeUndefined();
   });
@@ -180,24 +188,24 @@ describe("an Event", () => {
     ...{ request: { operation: "CREATE", userInfo: accountOn(node) }, object, oldObject: null },
   });
 
-  test("about its own node is written, and counted up", () => {
+  test("about its own node may be created and counted up", () => {
     expect(refusal(EVENTS, create("n1", event("n1")))).toBeUndefined();
     expect(refusal(EVENTS, update(accountOn("n1"), { ...event("n1"), count: 2 }, event("n1")))).toBeUndefined();
   });
 
   test.each([
     ["about another node", create("n2", event("n1"))],
-    ["in another's name", create("n1", event("n1", "kubelet"))],
-    ["about something else", create("n1", { ...event("n1"), involvedObject: { kind: "Pod", name: "n1" } })],
+    ["with another reporter", create("n1", event("n1", "kubelet"))],
+    ["about another object", create("n1", { ...event("n1"), involvedObject: { kind: "Pod", name: "n1" } })],
     ["without a source", create("n1", { ...event("n1"), source: {} })],
-    ["that is another's, made its own", update(accountOn("n1"), event("n1"), event("n1", "kubelet"))],
-    ["that is of another node's weftd", update(accountOn("n1"), event("n1"), event("n2"))],
-  ])("%s is not", (_what, admission) => {
+    ["of another reporter, taken over", update(accountOn("n1"), event("n1"), event("n1", "kubelet"))],
+    ["of another node's weftd", update(accountOn("n1"), event("n1"), event("n2"))],
+  ])("%s may not", (_what, admission) => {
     expect(refusal(EVENTS, admission)).toMatch(/about that node only|not written by weftd of node|cannot be evaluated/);
   });
 });
 
-test("the annotations that the policy lets through are those that weftd writes", () => {
+test("the policy's annotations are those that weftd writes", () => {
   const { variables } = NODES.spec as { variables: { name: string; expression: string }[] };
   const listed = variables.find(({ name }) => name === "ownAnnotations")?.expression ?? "";
   const { publicIpOverwrite, publicIpv6Overwrite, ...written } = ANNOTATION;

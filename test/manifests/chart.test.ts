@@ -1,6 +1,6 @@
 /**
- * The Helm chart renders what kustomize makes: with its defaults the base, with each example the overlay of that name. Its
- * templates repeat the manifests, because a chart cannot read files outside its folder.
+ * The Helm chart renders what kustomize makes: with its defaults the base, with each example the overlay of that name.
+ * Its templates repeat the manifests, because a chart cannot read files outside its folder.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
@@ -12,7 +12,7 @@ import { problemsOf } from "./strict.ts";
 import { CONF, type HelmOutcome, helm, kustomizeObjects } from "./tools.ts";
 import { formatValuesTable, type Schema } from "./values-table.ts";
 
-/** Programs of sixty megabytes are started, and schemas of all of Kubernetes loaded, on a machine that may be busy. */
+/** The tests start programs of sixty megabytes and load schemas of all of Kubernetes, on a machine that may be busy. */
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const CHART = `${CONF}/chart`;
@@ -21,7 +21,7 @@ const EXAMPLES = readdirSync(`${CHART}/examples`)
   .sort();
 
 function attempt(...args: readonly string[]): HelmOutcome {
-  // Without a cluster helm takes the oldest version that it knows.
+  // Without a cluster helm uses the oldest version that it supports.
   return helm("template", "weft", CHART, "--namespace", "weft", "--kube-version", "1.35.0", ...args);
 }
 
@@ -31,7 +31,7 @@ function template(...args: readonly string[]): readonly KubeObject[] {
   return parseObjects(text);
 }
 
-/** What may differ: the namespace, which Helm's user makes, and the order of keys in net-conf.json. */
+/** Removes permitted differences: the namespace, which Helm's user makes, and the order of keys in net-conf.json. */
 function normalised(objects: readonly KubeObject[]): Readonly<Record<string, KubeObject>> {
   return byName(objects.filter(({ kind }) => kind !== "Namespace").map(withParsedData));
 }
@@ -51,7 +51,7 @@ test("its version is weft's", () => {
   expect(parse(readFileSync(`${CHART}/Chart.yaml`, "utf8"))).toMatchObject({ version, appVersion: version });
 });
 
-test("with its defaults it is the base", () => {
+test("the defaults render the base", () => {
   expect(normalised(template())).toEqual(normalised(kustomizeObjects("base")));
 });
 
@@ -59,12 +59,12 @@ test("there is an example for each overlay", () => {
   expect(EXAMPLES).toEqual(readdirSync(`${CONF}/overlays`).sort());
 });
 
-test.each(EXAMPLES)("with the example %s it is the overlay of that name", (name) => {
+test.each(EXAMPLES)("the example %s renders the overlay of that name", (name) => {
   const rendered = template("--values", `${CHART}/examples/${name}.yaml`);
   expect(normalised(rendered)).toEqual(normalised(kustomizeObjects(`overlays/${name}`)));
 });
 
-test("its values are what an API server takes", async () => {
+test("an API server accepts all values", async () => {
   const all = template(
     ...["--set", "image.repository=registry.example/weft,image.tag=sha256:0123,imagePullSecrets={a,b}"],
     ...["--set", "options.iface=eth1,options.attach=ptp,metrics.host=,metrics.port=9000,maxUnavailable=3"],
@@ -97,40 +97,40 @@ test("its values are what an API server takes", async () => {
   });
 });
 
-test("in another namespace its rights follow it", () => {
+test("in another namespace, its rights are for that namespace", () => {
   const text = attempt("--namespace", "kube-system").text;
   expect(text).toContain('"system:serviceaccount:kube-system:weftd"');
   expect(text).not.toMatch(/namespace: weft$/m);
 });
 
-test("without the admission policy, and only then, none is there", () => {
+test("the admission policy is omitted only if it is disabled", () => {
   const kinds = (objects: readonly KubeObject[]) =>
     objects.filter(({ kind }) => kind.startsWith("ValidatingAdmissionPolicy")).length;
   expect([kinds(template("--set", "admissionPolicy=false")), kinds(template())]).toEqual([0, 4]);
 });
 
 test.each([
-  ["a key that is none", "netconf.Network=10.0.0.0/8", /netconf/],
-  ["one further in", "image.registry=example", /registry/],
-  ["a backend that weft has not", "netConf.Backend.Type=ipip", /Backend\/Type|Backend\.Type/],
-  ["a VNI that VXLAN has not", "netConf.Backend.VNI=16777216", /VNI/],
-  ["an option that weftd has not", "options.interface=eth1", /interface/],
+  ["an unknown key", "netconf.Network=10.0.0.0/8", /netconf/],
+  ["an unknown nested key", "image.registry=example", /registry/],
+  ["an unknown backend", "netConf.Backend.Type=ipip", /Backend\/Type|Backend\.Type/],
+  ["a VNI outside VXLAN's range", "netConf.Backend.VNI=16777216", /VNI/],
+  ["an unknown option of weftd", "options.interface=eth1", /interface/],
   ["an option that the chart sets itself", "options.run-dir=/tmp", /run-dir/],
-  ["a port that is none", "metrics.port=0", /port/],
+  ["an invalid port", "metrics.port=0", /port/],
   ["an address that is not the node's own", "metrics.host=192.0.2.1", /host/],
-  ["a folder that is no absolute path", "cni.binDir=opt/cni/bin", /binDir/],
-  ["a share of nothing", "maxUnavailable=0%", /maxUnavailable/],
-  ["a word for a switch", "iptablesLegacy=yes", /iptablesLegacy/],
-  ["a proxy that weftd has not", "serviceProxy=ipvs", /serviceProxy/],
+  ["a folder that is not an absolute path", "cni.binDir=opt/cni/bin", /binDir/],
+  ["a share of zero", "maxUnavailable=0%", /maxUnavailable/],
+  ["a word instead of a boolean", "iptablesLegacy=yes", /iptablesLegacy/],
+  ["an unknown proxy", "serviceProxy=ipvs", /serviceProxy/],
   ["no image", "image.repository=", /repository/],
-])("the schema refuses %s", (_what, value, complaint) => {
+])("the schema rejects %s", (_what, value, complaint) => {
   const { isGood, text } = attempt("--set", value);
   expect(isGood).toBe(false);
   expect(text).toMatch(/values don't meet the specifications of the schema/);
   expect(text).toMatch(complaint);
 });
 
-test("an API server that is too old for it is refused", () => {
+test("an API server that is too old is rejected", () => {
   const { isGood, text } = helm("template", "weft", CHART, "--kube-version", "1.29.0");
   expect(isGood).toBe(false);
   expect(text).toMatch(/requires kubeVersion: >=1\.30/);
@@ -139,7 +139,7 @@ test("an API server that is too old for it is refused", () => {
 const SCHEMA = JSON.parse(readFileSync(`${CHART}/values.schema.json`, "utf8")) as Schema;
 
 describe("the schema", () => {
-  test("knows weftd's flags, but for those that the chart sets and those that differ from node to node", () => {
+  test("contains weftd's flags, except those that the chart sets and those that differ from node to node", () => {
     const own = [
       "kubeconfig",
       "nodes",
@@ -163,7 +163,7 @@ describe("the schema", () => {
     }
   });
 
-  test("is shown in the chart's README (vitest -u writes it anew)", async () => {
+  test("is shown in the chart's README (vitest -u writes it)", async () => {
     const values = parse(readFileSync(`${CHART}/values.yaml`, "utf8")) as Record<string, unknown>;
     const heading = "# Values of the chart\n\nGenerated from `values.schema.json` and `values.yaml`. ";
     const readme = `${heading}[docs/install.md](../../docs/install.md) describes the installation.\n\n${formatValuesTable(SCHEMA, values)}`;

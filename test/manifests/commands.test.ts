@@ -1,4 +1,4 @@
-/** The kubectl commands in remedies and documents name what the manifests make. */
+/** The kubectl commands in remedies and documents name objects that the manifests make. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -10,7 +10,7 @@ const KINDS: Readonly<Record<string, string>> = {
   ...{ ds: "DaemonSet", daemonset: "DaemonSet", daemonsets: "DaemonSet" },
   ...{ cm: "ConfigMap", configmap: "ConfigMap", namespace: "Namespace", ns: "Namespace" },
 };
-/** Of flannel and of kube-proxy, which docs/migration.md and docs/services.md take away. */
+/** flannel's and kube-proxy's objects, which docs/migration.md and docs/services.md remove. */
 const FOREIGN = new Set(["kube-flannel", "kube-flannel-ds", "kube-proxy"]);
 
 function filesOf(directory: string, extension: string): string[] {
@@ -27,12 +27,12 @@ const COMMANDS = FILES.flatMap((file) =>
   })),
 );
 
-/** What a command is about: "DaemonSet/weft/weftd"; and the files that it reads. */
+/** The objects of a command ("DaemonSet/weft/weftd"), and the files that it reads. */
 function subjectsOf(command: string): { readonly objects: string[]; readonly paths: string[] } {
   const words = command.split(/\s+/).slice(1);
   const namespace = /(?:^|\s)(?:-n|--namespace)[ =](\S+)/.exec(command)?.[1];
   const paths = [...command.matchAll(/(?:^|\s)-[fk] (\S+)/g)].flatMap(([, path]) => path ?? []);
-  // What is created by hand is in no manifest.
+  // Objects created by hand are in no manifest.
   if (words.includes("create")) return { objects: [], paths };
   const objects = words.flatMap((word, at): string[] => {
     const [kind = "", name = words[at + 1]] = word.split("/");
@@ -43,7 +43,7 @@ function subjectsOf(command: string): { readonly objects: string[]; readonly pat
   return { objects, paths };
 }
 
-test("there are commands to look at", () => {
+test("there are commands to check", () => {
   const objects = COMMANDS.flatMap(({ command }) => subjectsOf(command).objects);
   expect(objects).toContain("DaemonSet/weft/weftd");
   expect(COMMANDS.map(({ file }) => file)).toContain("command/cleanup/main.ts");

@@ -1,4 +1,4 @@
-/** Kubernetes objects as they stand in YAML. */
+/** Kubernetes objects as written in YAML. */
 import { parseAllDocuments } from "yaml";
 
 export interface KubeObject {
@@ -8,7 +8,7 @@ export interface KubeObject {
   readonly [key: string]: unknown;
 }
 
-/** All documents of `text`; empty ones are left out. Throws where one is no YAML, or no object. */
+/** All documents of `text`, without empty ones. Throws if one is not YAML, or not an object. */
 export function parseObjects(text: string): readonly KubeObject[] {
   return parseAllDocuments(text).flatMap((document) => {
     const [error] = document.errors;
@@ -22,11 +22,11 @@ export function nameOf({ kind, metadata }: KubeObject): string {
   return [kind, metadata.namespace, metadata.name].filter((part) => part !== undefined).join("/");
 }
 
-/** By what they are called: two lists of objects are equal exactly when these are. Throws where two have one name. */
+/** The objects by name: two lists of objects are equal if and only if these are. Throws if two have the same name. */
 export function byName(objects: readonly KubeObject[]): Readonly<Record<string, KubeObject>> {
   const entries = objects.map((object) => [nameOf(object), object] as const);
   const names = new Set(entries.map(([name]) => name));
-  if (names.size !== entries.length) throw new Error(`a name is there twice: ${entries.map(([name]) => name)}`);
+  if (names.size !== entries.length) throw new Error(`a name occurs twice: ${entries.map(([name]) => name)}`);
   return Object.fromEntries(entries.sort(([a], [b]) => a.localeCompare(b)));
 }
 

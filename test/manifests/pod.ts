@@ -57,7 +57,7 @@ export function podOf(objects: readonly KubeObject[]): Pod {
   return spec.template.spec;
 }
 
-/** An init container, or one of the others. `args` are empty where none are given. */
+/** An init container, or one of the others. `args` is empty if none are given. */
 export function containerOf({ initContainers, containers }: Pod, name: string): Container {
   const found = [...initContainers, ...containers].find((container) => container.name === name);
   if (found === undefined) throw new Error(`the pod has no container ${name}`);

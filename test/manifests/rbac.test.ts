@@ -1,4 +1,4 @@
-/** weftd with the rights of conf/base/rbac.yaml and admission.yaml, against an API server that holds it to them. */
+/** weftd with the rights of conf/base/rbac.yaml and admission.yaml, with an API server that enforces them. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ import { type Permits, permitsOf, type RbacObject } from "../apiserver/rbac.ts";
 import { type ApiServer, startApiServer } from "../apiserver/server.ts";
 import { kustomizeObjects } from "./tools.ts";
 
-/** Programs of sixty megabytes are started, and schemas of all of Kubernetes loaded, on a machine that may be busy. */
+/** The tests start programs of sixty megabytes and load schemas of all of Kubernetes, on a machine that may be busy. */
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const ACCOUNT = { namespace: "weft", name: "weftd" };
@@ -29,7 +29,7 @@ const cleanups: (() => void | Promise<void>)[] = [];
 let server: ApiServer;
 let api: NodeApi;
 
-/** An API server that holds weftd to the rights that a folder of conf/ gives it, and what was asked of these. */
+/** An API server that enforces the rights of a folder of conf/ for weftd, and the rights that weftd used. */
 async function open(folder: string) {
   const objects = kustomizeObjects(folder);
   const permits = permitsOf(objects as unknown as RbacObject[], ACCOUNT);
@@ -78,7 +78,7 @@ const RESOURCES = [
 ];
 const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
-/** All rights of an account, each at its widest. */
+/** All rights of an account, each in its widest scope. */
 function rightsOf(permits: Permits): string[] {
   return VERBS.flatMap((verb) =>
     RESOURCES.flatMap(([group, resource]) => {
@@ -92,49 +92,46 @@ function rightsOf(permits: Permits): string[] {
   ).sort();
 }
 
-test.each(["base", "overlays/service-proxy"])(
-  "%s grants all that weftd asks of an API server, and nothing that it does not ask",
-  async (folder) => {
-    const { connection, api, permits, asked } = await open(folder);
-    const log = openLog("fatal", "n1");
-    await new Promise<void>((resolve, reject) => {
-      const source = new KubernetesSource(api, {});
-      source.start((event) => {
-        if (event.type === "stale") reject(new Error(event.reason));
-        if (event.type === "connected") source.stop().then(resolve, reject);
-      });
+test.each(["base", "overlays/service-proxy"])("%s grants exactly the rights that weftd uses", async (folder) => {
+  const { connection, api, permits, asked } = await open(folder);
+  const log = openLog("fatal", "n1");
+  await new Promise<void>((resolve, reject) => {
+    const source = new KubernetesSource(api, {});
+    source.start((event) => {
+      if (event.type === "stale") reject(new Error(event.reason));
+      if (event.type === "connected") source.stop().then(resolve, reject);
     });
-    const backend = { type: "host-gw" };
-    await api.publishAnnotations("n1", formatAnnotations({ backend, publicIp: parseAddress("192.0.2.1") }));
-    await api.publishCondition(
-      "n1",
-      { type: "NetworkUnavailable", status: "False", reason: "WeftIsUp", message: "m" },
-      TIME,
-    );
-    const times = { firstTimestamp: TIME, lastTimestamp: TIME };
-    const name = await api.createEvent({
-      ...{ node: "n1", uid: undefined, type: "Normal", reason: "R", message: "m", count: 1 },
-      ...times,
+  });
+  const backend = { type: "host-gw" };
+  await api.publishAnnotations("n1", formatAnnotations({ backend, publicIp: parseAddress("192.0.2.1") }));
+  await api.publishCondition(
+    "n1",
+    { type: "NetworkUnavailable", status: "False", reason: "WeftIsUp", message: "m" },
+    TIME,
+  );
+  const times = { firstTimestamp: TIME, lastTimestamp: TIME };
+  const name = await api.createEvent({
+    ...{ node: "n1", uid: undefined, type: "Normal", reason: "R", message: "m", count: 1 },
+    ...times,
+  });
+  await api.countEvent(name, { count: 2, lastTimestamp: TIME });
+  const lookup = new ServerLookup({ connection, known: { learn: async () => undefined }, clock: SYSTEM_CLOCK, log });
+  lookup.start();
+  await vi.waitFor(() => expect([...asked].join()).toContain("endpointslices"), { timeout: 30_000 });
+  await lookup.stop();
+  if (folder !== "base") {
+    const stores = kubernetesServices({ connection, clock: SYSTEM_CLOCK, log });
+    stores.start();
+    const all = [stores.services, stores.slices, stores.cidrs];
+    await vi.waitFor(() => expect(all.map(({ status }) => status.phase)).toEqual(all.map(() => "watching")), {
+      timeout: 30_000,
     });
-    await api.countEvent(name, { count: 2, lastTimestamp: TIME });
-    const lookup = new ServerLookup({ connection, known: { learn: async () => undefined }, clock: SYSTEM_CLOCK, log });
-    lookup.start();
-    await vi.waitFor(() => expect([...asked].join()).toContain("endpointslices"), { timeout: 30_000 });
-    await lookup.stop();
-    if (folder !== "base") {
-      const stores = kubernetesServices({ connection, clock: SYSTEM_CLOCK, log });
-      stores.start();
-      const all = [stores.services, stores.slices, stores.cidrs];
-      await vi.waitFor(() => expect(all.map(({ status }) => status.phase)).toEqual(all.map(() => "watching")), {
-        timeout: 30_000,
-      });
-      await stores.stop();
-    }
-    expect(rightsOf(permits)).toEqual([...asked].sort());
-  },
-);
+    await stores.stop();
+  }
+  expect(rightsOf(permits)).toEqual([...asked].sort());
+});
 
-test("--service-proxy with the rights of the base says which are missing, and what gives them", async () => {
+test("--service-proxy with the rights of the base reports the missing ones, and how to grant them", async () => {
   const { connection } = await open("base");
   const { services, start, stop } = kubernetesServices({
     connection,
@@ -153,21 +150,21 @@ test.each([
   ["POST", "/api/v1/nodes"],
   ["POST", "/api/v1/namespaces/kube-system/events"],
   ["GET", "/api/v1/namespaces/default/events"],
-])("%s %s is refused", async (method, path) => {
+])("%s %s is rejected", async (method, path) => {
   const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/merge-patch+json" };
   const body = method === "GET" ? null : "{}";
   const answer = await fetch(`${server.url}${path}`, { method, headers, body });
   expect(answer.status).toBe(403);
 });
 
-test("without one of its rights, what it asks is refused", async () => {
+test("without one of its rights, a request is rejected", async () => {
   const rules = kustomizeObjects("base").filter(({ kind }) => kind !== "RoleBinding") as unknown as RbacObject[];
   const fewer = permitsOf(rules, ACCOUNT);
   expect([fewer("get", "nodes", undefined), fewer("create", "events", "default")]).toEqual([true, false]);
   expect(isNotFound(await api.getNode("n3").catch((error: unknown) => error))).toBe(true);
 });
 
-test("another node is not written to, and no Event said about it", async () => {
+test("weftd may not write another node, nor an Event about it", async () => {
   const wanted = formatAnnotations({ backend: { type: "host-gw" }, publicIp: parseAddress("192.0.2.66") });
   await expect(api.publishAnnotations("n2", wanted)).rejects.toThrow(
     /annotate node n2 at .*: 422 nodes "n2" is forbidden: ValidatingAdmissionPolicy 'weftd-nodes' denied request: weftd of node "n1" may not write node "n2"/,

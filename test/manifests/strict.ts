@@ -1,6 +1,6 @@
 /**
- * Objects against Kubernetes' own schemas, as an API server does with strict field validation: `kubernetes-models` knows
- * what is required and of which type, and passes unknown keys over; the client library's tables know every key.
+ * Validates objects with Kubernetes' own schemas, like an API server with strict field validation: `kubernetes-models`
+ * has the required fields and types, and ignores unknown keys; the client library's tables have every key.
  */
 import * as client from "@kubernetes/client-node";
 import type { KubeObject } from "./objects.ts";
@@ -14,13 +14,13 @@ interface ModelClass {
 }
 type ModelOf = new (data: unknown) => { validate(): void };
 
-/** What is wrong with `object`, in words; empty where an API server would take it. */
+/** The errors of `object`, as text; empty if an API server would accept it. */
 export async function problemsOf(object: KubeObject): Promise<readonly string[]> {
   return [...unknownKeys(object, `V1${object.kind}`, object.kind), ...(await mismatches(object))];
 }
 
 async function mismatches(object: KubeObject): Promise<string[]> {
-  // One version's models alone, by a name that only the object knows.
+  // Loads only one version's models, by a name that is known only from the object.
   const path = `kubernetes-models/${object.apiVersion}`;
   const models = (await import(/* @vite-ignore */ path)) as Record<string, ModelOf | undefined>;
   const Model = models[object.kind];
@@ -33,7 +33,10 @@ async function mismatches(object: KubeObject): Promise<string[]> {
   }
 }
 
-/** `type` is as in the client's tables: a class, `Array<...>`, `{ [key: string]: ...; }`, or what needs no look inside. */
+/**
+ * `type` is in the format of the client's tables: a class, `Array<...>`, `{ [key: string]: ...; }`, or a type without
+ * nested keys.
+ */
 function unknownKeys(value: unknown, type: string, path: string): string[] {
   const element = /^Array<(.+)>$/.exec(type)?.[1];
   if (element !== undefined && Array.isArray(value))

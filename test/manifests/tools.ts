@@ -1,4 +1,4 @@
-/** The real kubectl (with kustomize in it) and helm, which `hack/setup kubectl` puts below .cache. */
+/** The real kubectl (including kustomize) and helm, which `hack/setup kubectl` installs below .cache. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
@@ -8,7 +8,7 @@ const ROOT = resolve(new URL("../..", import.meta.url).pathname);
 const TOOLS = `${ROOT}/.cache/kubectl`;
 export const CONF = `${ROOT}/conf`;
 
-/** What a folder of `conf`, or one by its absolute path, makes, as text. */
+/** The output for a folder of `conf`, or for one by its absolute path, as text. */
 export function kustomize(folder: string): string {
   return run("kubectl", ["kustomize", resolve(CONF, folder)]);
 }
@@ -20,7 +20,7 @@ export function kustomizeObjects(folder: string): readonly KubeObject[] {
 
 export interface HelmOutcome {
   readonly isGood: boolean;
-  /** Standard output, or what it complains of. */
+  /** Standard output, or the error text. */
   readonly text: string;
 }
 
@@ -33,7 +33,7 @@ function run(name: string, args: readonly string[]): string {
   return execFileSync(tool(name), args, { encoding: "utf8", env: environment() });
 }
 
-/** Nothing of the machine's own kubeconfig, plugins or caches. */
+/** Without the machine's kubeconfig, plugins or caches. */
 function environment(): NodeJS.ProcessEnv {
   return { PATH: process.env.PATH ?? "", HOME: `${TOOLS}/home`, KUBECONFIG: "/dev/null" };
 }

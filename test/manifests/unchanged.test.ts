@@ -1,14 +1,14 @@
 /**
- * A second `kubectl apply` of the same manifest changes nothing, and says so of each object. kubectl compares lists that are
- * replaced as a whole ("atomic" in the API's schema) with what the API server holds, its defaults among them: what it would
- * add inside them has to be written out.
+ * A second `kubectl apply` of the same manifest changes nothing, and reports so for each object. kubectl compares lists
+ * that are replaced as a whole ("atomic" in the API's schema) with the API server's, including defaults. The manifest
+ * must therefore contain the defaults inside such lists.
  */
 import { expect, test } from "vitest";
 import type { KubeObject } from "./objects.ts";
 import { nameOf } from "./objects.ts";
 import { kustomizeObjects } from "./tools.ts";
 
-/** Atomic lists, and the keys that the API server sets in their elements where they are left out (Kubernetes 1.36). */
+/** Atomic lists, and the keys for which the API server sets defaults in their elements (Kubernetes 1.36). */
 const DEFAULTED: readonly (readonly [list: RegExp, keys: readonly string[]])[] = [
   [/\/resourceRules$/, ["scope"]],
   [/\/sources\/\d+\/downwardAPI\/items\/\d+\/fieldRef$/, ["apiVersion"]],
@@ -26,14 +26,14 @@ function missingIn(value: unknown, path = ""): string[] {
   return [...missing, ...Object.entries(value).flatMap(([key, inner]) => missingIn(inner, `${path}/${key}`))];
 }
 
-test("what the API server would add inside lists that are compared as a whole stands there", () => {
+test("atomic lists contain the API server's defaults", () => {
   for (const object of kustomizeObjects("base")) expect(missingIn(object), nameOf(object)).toEqual([]);
 });
 
-/** Resources that several API groups have: a policy for one is type-checked against all of them. */
+/** Resources that exist in several API groups: a policy for one is type-checked with all of them. */
 const AMBIGUOUS = ["events"];
 
-test("no policy selects fields that only one group's kind of the resource has, but of what is no type", () => {
+test("for such resources, policies select fields missing in one group only from untyped objects", () => {
   const policies = kustomizeObjects("base").filter(({ kind }) => kind === "ValidatingAdmissionPolicy");
   const about = policies.filter((policy) =>
     AMBIGUOUS.some((resource) => JSON.stringify(policy).includes(`"${resource}"`)),

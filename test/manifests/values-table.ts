@@ -1,4 +1,4 @@
-/** A chart's values as a table in Markdown: from its schema what each is, from values.yaml what it is by default. */
+/** A chart's values as a table in Markdown: descriptions from its schema, defaults from values.yaml. */
 
 export interface Schema {
   readonly type?: string;
@@ -9,7 +9,9 @@ export interface Schema {
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** A value with a description is a row; one without is looked into. Throws where one that is a leaf has none. */
+/**
+ * A value with a description is a row; the nested values of one without are rows. Throws if a leaf has no description.
+ */
 export function formatValuesTable(schema: Schema, values: Values): string {
   const rows = Object.entries(schema.properties ?? {}).flatMap(([key, part]) => rowsOf(key, part, values[key]));
   return ["| value | default | what it is |", "|---|---|---|", ...rows, ""].join("\n");

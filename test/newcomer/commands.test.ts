@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { commandsOf } from "./commands.ts";
 
-test("marked blocks come whole and in order; others are left out", () => {
+test("marked blocks are returned complete and in order; others are omitted", () => {
   const markdown = [
     "```sh newcomer",
     "one # and why",
@@ -24,7 +24,7 @@ test("marked blocks come whole and in order; others are left out", () => {
   ]);
 });
 
-test("the README takes a newcomer from nothing by way of the demo, the tests and the build to a plugin's call", () => {
+test("the README leads a newcomer from an empty machine through the demo, the tests and the build to a plugin's call", () => {
   const scripts = commandsOf(readFileSync("README.md", "utf8")).map(({ script }) => script);
   const all = scripts.join("");
   const steps = [

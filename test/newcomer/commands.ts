@@ -1,11 +1,11 @@
-/** The README's commands that are for a newcomer: fenced blocks marked behind `sh`, which a reader does not see. */
+/** The README's commands for newcomers: fenced blocks with a mark after `sh`, which readers do not see. */
 
-/** `newcomer`: on a machine as it comes; `newcomer-node`: what changes a node's network, so it gets one of its own. */
+/** `newcomer`: on a fresh machine; `newcomer-node`: changes a node's network, so it gets its own network namespace. */
 export type Place = "newcomer" | "newcomer-node";
 
 export interface Block {
   readonly place: Place;
-  /** For a shell, as it stands in the README. */
+  /** A shell script, as written in the README. */
   readonly script: string;
 }
 

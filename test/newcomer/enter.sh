@@ -1,6 +1,6 @@
 #!/bin/sh
-# enter.sh FOLDER GIT SCRIPT: within new namespaces: mounts what a machine has, and runs SCRIPT in FOLDER as its root, where
-# the last one ended.
+# enter.sh FOLDER GIT SCRIPT: in new namespaces, mounts a machine's file systems, and runs SCRIPT with FOLDER as its root.
+# The script starts in the folder in which the previous one ended.
 set -eu
 folder=$1 git=$2 script=$3
 mount --make-rprivate /

@@ -1,8 +1,8 @@
 /**
- * `npm run test:newcomer`: the README's commands, in its order, on a Debian 12 and a Debian 13 that debootstrap has just
- * made, as root in a chroot with mounts and processes of its own. What is committed is cloned; nothing of this tree is
- * used. Of this machine such a root gets only what leads to the package archives: apt's and npm's settings, names and
- * certificates.
+ * `npm run test:newcomer`: runs the README's commands, in order, on a Debian 12 and a Debian 13 just made by
+ * debootstrap, as root in a chroot with private mounts and processes. Clones the committed state; uses nothing else of
+ * this tree. Such a root gets from this machine only the settings to reach the package archives: apt's and npm's
+ * settings, names and certificates.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -16,19 +16,21 @@ type Debian = keyof typeof SUITES;
 const CACHE = `${ROOT}/.cache/newcomer`;
 const HERE = import.meta.dirname;
 
-/** What has to be seen, beside every command's success, in what the commands say. */
+/** Output that the commands must print, in addition to their success. */
 const EVIDENCE = [
   ["the demo's pods all reach each other by VXLAN", /^demo vxlan\b.*\b30\/30\b/m],
   ["the demo's pods all reach each other by host-gw", /^demo host-gw\b.*\b30\/30\b/m],
   ["the unit tests pass", /^[1-9]\d* passed, 0 failed$/m],
-  ["the plugin has given an address", /"address": "10\.22\.0\.\d+\/24"/],
+  ["the plugin assigns an address", /"address": "10\.22\.0\.\d+\/24"/],
   ["the pod reaches its gateway", / 0% packet loss/],
 ] as const;
 
 const command = new Command("npm run test:newcomer --")
   .description("Runs the README's commands on fresh Debian roots.")
-  .addArgument(new Argument("[debian...]", "which of them").choices(Object.keys(SUITES)).default(Object.keys(SUITES)))
-  .option("--keep", "leave the roots below .cache/newcomer to be looked at")
+  .addArgument(
+    new Argument("[debian...]", "versions to test").choices(Object.keys(SUITES)).default(Object.keys(SUITES)),
+  )
+  .option("--keep", "keep the roots below .cache/newcomer for inspection")
   .parse();
 const { keep = false } = command.opts<{ keep?: boolean }>();
 const blocks = commandsOf(readFileSync(`${ROOT}/README.md`, "utf8"));
@@ -47,7 +49,7 @@ for (const failure of failures) console.error(`newcomer: FAILED: ${failure}`);
 if (failures.length === 0) console.log(`newcomer: ${blocks.length} blocks of README.md work`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
-/** Unpacks debootstrap's root, from what an earlier run has kept of it where there is one. */
+/** Unpacks debootstrap's root, from an earlier run's archive if there is one. */
 function makeRoot(debian: Debian, folder: string): void {
   const kept = `${CACHE}/${SUITES[debian]}.tar`;
   console.log(`newcomer: Debian ${debian}: ${existsSync(kept) ? "unpacking" : "making"} a root file system ...`);
@@ -64,7 +66,7 @@ function copySettings(folder: string): void {
   if (certificates !== undefined && existsSync(certificates)) cpSync(certificates, `${folder}/root/certificates.pem`);
 }
 
-/** What a login shell of root's would have, and what leads through this machine's proxies. */
+/** The environment of root's login shell, and this machine's proxy settings. */
 function environmentOf(folder: string): Record<string, string> {
   const passed = Object.entries(process.env).filter(([name]) =>
     /^(https?_proxy|no_proxy|npm_config_registry)$/i.test(name),
@@ -74,15 +76,15 @@ function environmentOf(folder: string): Record<string, string> {
     ...(existsSync(`${folder}/root/certificates.pem`) ? { NODE_EXTRA_CA_CERTS: "/root/certificates.pem" } : {}),
     HOME: "/root",
     PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    // What the README lets the reader fill in.
+    // A value that the README asks the reader to fill in.
     URL: "file:///mnt/weft.git",
   };
 }
 
-/** Runs all blocks. Returns what went wrong. */
+/** Runs all blocks. Returns the failures. */
 async function visit(debian: Debian, folder: string): Promise<string[]> {
   let said = "";
-  // One shell's folder is the next one's.
+  // Each shell starts in the folder in which the previous one ended.
   writeFileSync(`${folder}/root/.newcomer-folder`, "/root");
   for (const block of blocks) {
     const started = Date.now();
@@ -93,7 +95,7 @@ async function visit(debian: Debian, folder: string): Promise<string[]> {
     if (status !== 0) return [`Debian ${debian}: the README's commands end with ${status}:\n${block.script}`];
   }
   return EVIDENCE.filter(([, pattern]) => !pattern.test(said)).map(
-    ([what, pattern]) => `Debian ${debian}: ${what}: nothing that was said looks like ${pattern}`,
+    ([what, pattern]) => `Debian ${debian}: ${what}: no output matches ${pattern}`,
   );
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# root.sh SUITE TARBALL FOLDER: debootstrap's root of a Debian suite in FOLDER; TARBALL keeps it for the next time. The
-# archive is the machine's own.
+# root.sh SUITE TARBALL FOLDER: makes debootstrap's root of a Debian suite in FOLDER, and saves it in TARBALL for the next
+# run. Uses the machine's package archive.
 set -eu
 suite=$1 tarball=$2 folder=$3
 root=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd)
@@ -8,7 +8,7 @@ warn() { printf 'newcomer: %s\n' "$*" >&2; }
 cache=$folder
 . "$root/hack/apt.sh"
 
-# As a root is: apt fetches as another user.
+# Permissions of a root folder: apt downloads as another user.
 chmod 755 "$folder"
 if [ ! -e "$tarball" ]; then
 	debian_archives /etc/apt "$(release_field VERSION_CODENAME)" | head -n 1 >"$folder.archive"
@@ -21,7 +21,7 @@ if [ ! -e "$tarball" ]; then
 	rm -f "$folder.log"
 	printf 'deb %s %s main\n' "$archive" "$suite" >"$folder/etc/apt/sources.list"
 	for file in /etc/apt/apt.conf.d/*; do
-		# Settings for reaching the archive; what other packages put there would call their programs.
+		# Only the settings to reach the archive: those of other packages would call programs that are missing here.
 		! grep -q '^Acquire' "$file" || cp "$file" "$folder/etc/apt/apt.conf.d/"
 	done
 	tar -C "$folder" -cf "$tarball.new" .

@@ -1,6 +1,6 @@
 /**
- * hack/release twice from one commit, each with all that it needs made anew: in another folder, later, and with another
- * umask, locale, time zone, home and host name. Both give the same bytes, and what is in them works.
+ * Runs hack/release twice from one commit with newly made prerequisites: in another folder, later, and with another
+ * umask, locale, time zone, home and host name. Both give identical bytes, and the released files work.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -37,7 +37,7 @@ function clone(from: string, folder: string): void {
 
 const released = (folder: string) => `${folder}/dist/release`;
 
-/** Each file of a tarball with its digest: where two tarballs differ, this says in what. */
+/** Each file of a tarball with its digest: shows where two tarballs differ. */
 function contentOf(tarball: string): string[] {
   const folder = mkdtempSync(`${root}/content-`);
   sh(`tar -xzf "${tarball}"`, folder);
@@ -57,7 +57,7 @@ function contentOf(tarball: string): string[] {
 beforeAll(() => {
   clone(process.cwd(), first);
   sh("hack/release", first);
-  // Of the same commit, whatever has been committed meanwhile.
+  // The same commit, even if another one was made meanwhile.
   clone(first, second);
   mkdirSync(`${root}/home`);
   const npmrc = `${homedir()}/.npmrc`;
@@ -86,7 +86,7 @@ test("both have the same files", () => {
 describe.each(TARGETS)("$arch", ({ arch, emulator }) => {
   const name = `weft-${version}-linux-${arch}`;
 
-  test("is the same byte for byte", () => {
+  test("is identical byte by byte", () => {
     expect(contentOf(`${released(second)}/${name}.tgz`)).toEqual(contentOf(`${released(first)}/${name}.tgz`));
     for (const file of [`${name}.tgz`, `${name}.cdx.json`]) {
       const [one, other] = [first, second].map((folder) => readFileSync(`${released(folder)}/${file}`));
@@ -94,7 +94,7 @@ describe.each(TARGETS)("$arch", ({ arch, emulator }) => {
     }
   });
 
-  test("unpacked, every plugin is the one file, and answers", () => {
+  test("unpacked, every plugin is the same file, and answers", () => {
     const folder = mkdtempSync(`${root}/unpacked-`);
     sh(`tar -xzf "${released(first)}/${name}.tgz" --strip-components=1`, folder);
     const plugins = readdirSync(`${folder}/bin`).filter((file) => file !== "weft" && file !== "weftd");
@@ -115,7 +115,7 @@ describe.each(TARGETS)("$arch", ({ arch, emulator }) => {
     expect(readFileSync(`${folder}/LICENSE`)).toEqual(readFileSync("LICENSE"));
   });
 
-  test("the bill of materials is valid, and names what is linked and bundled", async () => {
+  test("the bill of materials is valid, and names the linked and bundled components", async () => {
     const text = readFileSync(`${released(first)}/${name}.cdx.json`, "utf8");
     expect(await new Validation.JsonStrictValidator(Spec.Spec1dot6.version).validate(text)).toBeNull();
     const { components } = JSON.parse(text) as { components: { name: string; version: string; purl: string }[] };
@@ -135,7 +135,7 @@ describe.each(TARGETS)("$arch", ({ arch, emulator }) => {
   });
 });
 
-test("what is not committed is not released", () => {
+test("a tree with uncommitted files is not released", () => {
   writeFileSync(`${first}/pkg/stray.ts`, "");
   const { status, stderr } = spawnSync("hack/release", { cwd: first, encoding: "utf8" });
   rmSync(`${first}/pkg/stray.ts`);

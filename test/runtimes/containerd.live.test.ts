@@ -1,4 +1,4 @@
-/** containerd 1.6 calls our executables: `ctr run --cni`, as an operator would by hand. */
+/** containerd 1.6 calls weft's executables: `ctr run --cni`, as an operator would by hand. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Outcome } from "../live/harness/command.ts";
 import { eventually } from "../live/harness/process.ts";
@@ -41,10 +41,10 @@ beforeAll(async () => {
 });
 afterAll(() => machine.close());
 
-/** containerd's namespaces are the cgroups' names, too. */
+/** containerd's namespaces are also the names of cgroups. */
 const ctr = (...args: string[]) => machine.succeed("ctr", ["--namespace", machine.cgroup, ...args]);
 
-/** What runs in the foreground has its network taken away by `ctr` when it ends. */
+/** `ctr` removes the network of a foreground container when it ends. */
 function start(id: string, ...command: string[]): Promise<Outcome> {
   return machine.run("ctr", ["-n", machine.cgroup, "run", "--rm", "--cni", "--rootfs", "/rootfs", id, ...command]);
 }
@@ -85,7 +85,7 @@ test("two containers reach each other and the node; nothing is left when they ha
   expect(await traces(machine)).toEqual({ links: ["cni0", "lo"], marks: [], reservations: [], results: [] });
 });
 
-test("a plugin's refusal reaches the operator, and nothing is left", async () => {
+test("a plugin's error reaches the operator, and nothing is left", async () => {
   const [bridge, ...rest] = NETWORK.plugins;
   await machine.write("/etc/cni/net.d/10-net.conflist", {
     ...NETWORK,

@@ -4,9 +4,9 @@ import type { Machine } from "./machine.ts";
 export interface Traces {
   /** Names of all links of the node. */
   readonly links: readonly string[];
-  /** Owners' marks, wherever the kernel shows them. */
+  /** Owners' marks of all kinds of kernel objects. */
   readonly marks: readonly string[];
-  /** Addresses that are reserved. */
+  /** Reserved addresses. */
   readonly reservations: readonly string[];
   /** Results that the runtime keeps for DEL. */
   readonly results: readonly string[];

@@ -1,5 +1,5 @@
-# Makes a machine for container runtimes of the namespaces it runs in (mounts, processes, network): the root file system is
-# theirs, everything that is written is in memory, the plugins are where a node has them. Lives as long as its standard input.
+# Makes a machine for container runtimes from the namespaces it runs in (mounts, processes, network). The root file system is
+# the runtimes', all written files are in memory, and the plugins are where a node has them. Ends with its standard input.
 #   machine.sh RUNTIMES ROOT PLUGINS
 set -eu
 runtimes=$1 root=$2 plugins=$3
@@ -19,7 +19,7 @@ echo 'root:x:0:' >etc/group
 echo '127.0.0.1 localhost' >etc/hosts
 : >etc/resolv.conf
 cp -a "$plugins/." opt/cni/bin/
-# What runs in the containers.
+# The containers' programs.
 echo welcome >rootfs/srv/index.html
 cp bin/busybox rootfs/bin/
 for applet in httpd ip nc ping sh sleep; do

@@ -1,6 +1,6 @@
 /**
- * A machine on which container runtimes run as on a node, with our executables in /opt/cni/bin: its network, its processes
- * and its files are its own. It ends with this process, however that ends, and everything in it ends with it.
+ * A machine on which container runtimes run as on a node, with weft's executables in /opt/cni/bin. Its network,
+ * processes and files are private. It ends with this process, however that ends, and everything in it ends with it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -12,12 +12,12 @@ import { OWN_PREFIX, removeCgroups } from "../live/harness/leftovers.ts";
 import { makeNamespace, type Namespace } from "../live/harness/namespace.ts";
 import { OURS } from "../live/harness/plugin-bed.ts";
 
-/** The root file system that the runtimes come with. */
+/** The root file system with the runtimes. */
 export const RUNTIMES = resolve(".cache/runtimes/root");
 const SCRIPT = new URL("./machine.sh", import.meta.url).pathname;
 const ENV = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/" };
 
-/** What runs in a container that serves, and what is asked of it: busybox's own wget needs shared libraries. */
+/** The server in a container, and the command that queries it: busybox's own wget needs shared libraries. */
 export const SERVE = ["/bin/httpd", "-f", "-p", "80", "-h", "/srv"];
 export function ask(address: string, port: number): string[] {
   return [
@@ -32,7 +32,7 @@ export const WELCOME = /^HTTP\/1\.[01] 200 OK\r\n.*\r\n\r\nwelcome\n$/s;
 export class Machine {
   readonly network: Namespace;
   readonly cleanup: Cleanup;
-  /** Cgroups are the one thing that a machine shares with its host: runtimes are told to make them below this name. */
+  /** A machine shares only its cgroups with the host: runtimes make them below this name. */
   readonly cgroup: string;
   readonly #holder: ChildProcess;
 
@@ -65,33 +65,33 @@ export class Machine {
     return this.cleanup.run();
   }
 
-  /** Runs a program of the machine's to its end. */
+  /** Runs a program of the machine to its end. */
   run(file: string, args: readonly string[] = [], input = ""): Promise<Outcome> {
     const { pid } = this.#holder;
     return run(
       "nsenter",
       [
         ...[`--target=${pid}`, "--mount", "--net", "--root", `--pid=/proc/${pid}/ns/pid_for_children`],
-        // nsenter would go on in a folder of the host's.
+        // nsenter would stay in a folder of the host.
         ...["/bin/busybox", "sh", "-c", 'cd / && exec "$@"', "sh", file, ...args],
       ],
       { input, env: ENV },
     );
   }
 
-  /** As `run`; a status other than 0 is an error. */
+  /** Like `run`, but throws if the exit status is not 0. */
   async succeed(file: string, args: readonly string[] = [], input = ""): Promise<string> {
     const { status, stdout, stderr } = await this.run(file, args, input);
     if (status !== 0) throw new Error(`${file} ${args.join(" ")}: exit status ${status}: ${stderr || stdout}`);
     return stdout;
   }
 
-  /** What a program of the host's prints that looks at the machine's network: `ip -j` and its like. */
+  /** The output of a program of the host on the machine's network, such as `ip -j`. */
   async json<T>(file: string, args: readonly string[]): Promise<T> {
     return JSON.parse((await succeed("nsenter", [`--net=${this.network.path}`, file, ...args])) || "[]") as T;
   }
 
-  /** A shell script of busybox's. */
+  /** Runs a script of busybox's shell. */
   shell(script: string): Promise<string> {
     return this.succeed("/bin/busybox", ["sh", "-ec", script]);
   }

@@ -1,4 +1,7 @@
-/** podman 4, the last with CNI, calls our executables: networks that it writes itself, ports, addresses on request. */
+/**
+ * podman 4, the last version with CNI, calls weft's executables: networks that it writes itself, ports, requested
+ * addresses.
+ */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { succeed } from "../live/harness/command.ts";
 import { makeNamespace, type Namespace } from "../live/harness/namespace.ts";
@@ -24,7 +27,7 @@ driver = "vfs"
 runroot = "/run/containers/storage"
 graphroot = "/var/lib/containers/storage"
 `;
-/** The node, as the world outside sees it. */
+/** The node, as the outside network sees it. */
 const NODE = "198.51.100.1";
 
 let machine: Machine;
@@ -75,7 +78,7 @@ async function fromNode(address: string, port: number): Promise<string> {
   return machine.succeed(file, args);
 }
 
-/** From beyond the uplink. */
+/** From outside the uplink. */
 const fromOutside = (port: number) =>
   succeed("nsenter", [`--net=${outside.path}`, "chroot", RUNTIMES, ...ask(NODE, port)]);
 
@@ -109,7 +112,7 @@ test("containers reach each other, ports answer, and nothing is left when they a
   await expect(fromOutside(8080)).rejects.toThrow(/exit status 1/);
 });
 
-test("an address and a hardware address on request; a second network comes and goes", async () => {
+test("addresses and hardware addresses can be requested, and a second network can be added and removed", async () => {
   await podman("network", "create", "--subnet", "10.90.0.0/24", "second");
   const options = ["--network", "demo", "--ip", "10.89.0.77", "--mac-address", "02:00:5e:00:53:01"];
   await start("wanted", options, "/bin/sleep", "600");
@@ -137,7 +140,7 @@ test("an address and a hardware address on request; a second network comes and g
   });
 });
 
-test("a container that restarts, and one whose rules were flushed, answer again", async () => {
+test("a restarted container, and one whose rules were flushed, answer again", async () => {
   await start("web", ["--network", "demo", "-p", "8080:80"], ...SERVE);
   await podman("restart", "--time", "0", "web");
   expect(await fromOutside(8080)).toMatch(WELCOME);

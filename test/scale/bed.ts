@@ -1,6 +1,6 @@
 /**
- * One weftd among thousands of Nodes that exist in the API server alone: what it programs is real, on a real device;
- * nobody is behind it.
+ * One weftd in a cluster with thousands of Nodes that exist only in the API server: weftd programs real entries on a
+ * real device, but no machine answers behind them.
  */
 import type { Sight } from "../apiserver/control.ts";
 import type { NodeInput } from "../apiserver/resource.ts";
@@ -10,7 +10,7 @@ import { makeNamespace } from "../live/harness/namespace.ts";
 import { eventually, Running } from "../live/harness/process.ts";
 import { FAMILIES, macOf, OVERLAYS, peer, type Stack, subnetsOf } from "./peers.ts";
 
-/** Of weftd's process. */
+/** The resources of weftd's process. */
 export interface Use {
   readonly residentBytes: number;
   readonly cpuSeconds: number;
@@ -19,13 +19,16 @@ export interface Use {
 
 export interface Programming {
   readonly nodes: number;
-  /** From the whole list in hand to the end of the pass that programmed it, comparison and node table included. */
+  /**
+   * The time from the complete list to the end of the pass that programmed it, including the comparison and the node
+   * table.
+   */
   readonly weftdMs: number;
-  /** Of that, comparing and sending: from what should be in the kernel to a kernel that has it. */
+  /** The part of that for comparing and sending: from the desired state to the programmed kernel. */
   readonly sentMs: number;
-  /** The same entries by `ip -batch` (routes, neighbours) and `bridge -batch` (forwarding), both together. */
+  /** The time for the same entries with `ip -batch` (routes, neighbours) and `bridge -batch` (forwarding), in total. */
   readonly batchMs: number;
-  /** From the start of the process, for what it is worth: Node.js, the list and TLS-less HTTP are in it. */
+  /** The time from the start of the process. Includes Node.js's start and the list over plain HTTP. */
   readonly startMs: number;
   readonly use: Use;
 }
@@ -33,17 +36,17 @@ export interface Programming {
 export interface Churn {
   readonly changes: number;
   readonly seconds: number;
-  /** From the last change to a kernel that holds all of them. */
+  /** The time from the last change to a kernel that has all changes. */
   readonly settledMs: number;
   readonly passes: number;
   readonly cpuSeconds: number;
 }
 
 export interface Relist {
-  /** Nodes that left, and came, while weftd was cut off. */
+  /** Nodes deleted and created while weftd was disconnected. */
   readonly left: number;
   readonly came: number;
-  /** Routes that the kernel says were removed, by destination. */
+  /** Routes whose removal the kernel reported, by destination. */
   readonly removed: readonly string[];
   readonly settledMs: number;
 }
@@ -90,7 +93,7 @@ export class ScaleBed {
     return this.#cleanup.run();
   }
 
-  /** Has this many peers in the API server; weftd hears of them when it starts the next time. */
+  /** Sets the number of peers in the API server. weftd sees them at its next start. */
   async populate(count: number): Promise<void> {
     await this.#node.weftd.stop("SIGTERM");
     const create = Array.from({ length: Math.max(0, count - this.#peers) }, (_, at) => this.#peer(this.#peers + at));
@@ -106,18 +109,18 @@ export class ScaleBed {
     return FAMILIES[this.#stack].map((family) => OVERLAYS[family]);
   }
 
-  /** Routes, and as many neighbours and forwarding entries. */
+  /** The number of routes, which is also that of neighbour entries and of forwarding entries. */
   get #entryCount(): number {
     return this.#peers * this.#overlays.length;
   }
 
-  /** A node with no data path at all starts weftd; then tools program the same into another namespace. */
+  /** Starts weftd on a node without any data path; then programs the same into another namespace with ip and bridge. */
   async program(): Promise<Programming> {
     const joined = await this.join();
     return { ...joined, use: await this.use(), batchMs: await this.#programByTools() };
   }
 
-  /** The first half of that. Rejects where the kernel does not hold all of it in time. */
+  /** The first half of `program`. Rejects if the kernel does not have all entries in time. */
   async join(): Promise<Omit<Programming, "use" | "batchMs">> {
     const { inside } = this.#node;
     await this.#node.weftd.stop("SIGTERM");
@@ -125,14 +128,14 @@ export class ScaleBed {
     await inside.succeed("nft", ["flush", "ruleset"]);
     const beganMs = performance.now();
     this.#cluster.restartWeftd(this.#node);
-    // By its log, which costs nothing: whoever asked the kernel meanwhile would take from what is measured.
+    // Reads weftd's log: queries to the kernel would distort the measurement.
     const pass = await eventually(async () => this.#programmingPass(), 60_000, 5);
     const startMs = performance.now() - beganMs;
     await this.#settled();
     return { nodes: this.#peers, weftdMs: pass.eventToProgrammedMs, sentMs: pass.programMs, startMs };
   }
 
-  /** What weftd says of the pass that programmed all. */
+  /** weftd's log line for the pass that programmed all peers. */
   #programmingPass(): ProgrammingPass {
     const { output } = this.#node.weftd;
     const passes = output
@@ -140,11 +143,11 @@ export class ScaleBed {
       .filter((line) => line.includes("data path programmed"))
       .map((line) => JSON.parse(line) as ProgrammingPass);
     const whole = passes.find(({ changes }) => changes > this.#entryCount);
-    if (whole === undefined) throw new Error(`weftd told of no pass that programmed all:\n${output}`);
+    if (whole === undefined) throw new Error(`weftd logged no pass that programmed all peers:\n${output}`);
     return whole;
   }
 
-  /** Waits until the kernel has a route for each peer, and takes VXLAN packets from each. */
+  /** Waits until the kernel has a route to each peer, and accepts VXLAN packets from each. */
   #settled(): Promise<void> {
     const { inside, weftd } = this.#node;
     return eventually(
@@ -221,7 +224,10 @@ export class ScaleBed {
     return this.#cluster.standIn();
   }
 
-  /** Changes one peer after the other, so many a second, each into another VTEP; then looks whether one was lost. */
+  /**
+   * Changes one peer after another, `perSecond` times a second, each to another VTEP MAC. Then checks that no change
+   * was lost.
+   */
   async churn(perSecond: number, seconds: number): Promise<Churn> {
     const before = await this.use();
     const wanted = new Map<number, NodeInput>();
@@ -253,7 +259,7 @@ export class ScaleBed {
         ] as const) {
           const text = held.join("\n");
           const missing = macs.filter((mac) => !text.includes(mac));
-          if (missing.length > 0) throw new Error(`${missing.length} of ${macs.length} changes are not in ${what}`);
+          if (missing.length > 0) throw new Error(`${missing.length} of ${macs.length} changes are missing in ${what}`);
           if (held.length !== this.#entryCount) throw new Error(`${held.length} ${what} of ${this.#entryCount}`);
         }
       },
@@ -271,7 +277,10 @@ export class ScaleBed {
     };
   }
 
-  /** Cuts weftd off, lets `count` peers leave and as many come meanwhile, and forgets the history: it must list again. */
+  /**
+   * Disconnects weftd, deletes `count` peers and creates as many, and discards the history, so that weftd must list
+   * again.
+   */
   async relist(count: number): Promise<Relist> {
     const { lists } = await this.sight();
     const before = new Set((await this.#cluster.peerRoutes(this.#node)).keys());
@@ -293,7 +302,7 @@ export class ScaleBed {
         const routes = new Set((await this.#cluster.peerRoutes(this.#node)).keys());
         const wrong = [...new Set([...routes, ...expected])].filter((one) => routes.has(one) !== expected.has(one));
         if (wrong.length > 0)
-          throw new Error(`${wrong.length} routes too many or too few: ${wrong.slice(0, 5).join(" ")}`);
+          throw new Error(`${wrong.length} routes missing or left over: ${wrong.slice(0, 5).join(" ")}`);
       },
       60_000,
       50,
@@ -306,8 +315,8 @@ export class ScaleBed {
   }
 
   /**
-   * While weftd stands still, the kernel has more to tell than it keeps, and a route of weftd's goes unheard. Returns how
-   * often weftd was told that something was lost, once the route is back.
+   * While weftd is stopped, sends more kernel notifications than the socket's buffer holds, and removes one of weftd's
+   * routes. Returns how many losses weftd counted until it has restored the route.
    */
   async overrun(): Promise<number> {
     const { inside, weftd } = this.#node;
@@ -326,13 +335,13 @@ export class ScaleBed {
     }
     await eventually(async () => {
       if (!(await this.#cluster.peerRoutes(this.#node)).has(route))
-        throw new Error(`${route} is not back:\n${weftd.output}`);
+        throw new Error(`${route} was not restored:\n${weftd.output}`);
     }, 30_000);
     const { body } = await this.#cluster.status(this.#node, "/metrics");
     return Number(/^weft_netlink_overruns_total (\S+)$/m.exec(body)?.[1]);
   }
 
-  /** Processor time of so many seconds in which nothing happens. */
+  /** Processor time of weftd in so many seconds without changes. */
   async idle(seconds: number): Promise<number> {
     const before = await this.use();
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));

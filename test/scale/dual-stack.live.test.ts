@@ -1,6 +1,6 @@
 /**
- * Two addresses of each of 5,000 peers in one nftables transaction, which is one datagram: larger than the send buffer that a
- * socket usually has (net.core.wmem_default), so refused (EMSGSIZE) where nothing makes the buffer larger.
+ * Two addresses of each of 5,000 peers in one nftables transaction, which is one datagram. It exceeds the default send
+ * buffer of a socket (net.core.wmem_default), so the kernel rejects it (EMSGSIZE) unless weftd enlarges the buffer.
  */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -8,7 +8,7 @@ import { PATIENCE } from "../live/harness/process.ts";
 import { ScaleBed } from "./bed.ts";
 
 const PEERS = 5000;
-/** An IPv4 and an IPv6 address as elements of sets (struct nlattr three times, and the address, each). */
+/** An IPv4 and an IPv6 address as elements of sets (three times struct nlattr, and the address, each). */
 const BYTES_PER_PEER = 16 + 28;
 
 let bed: ScaleBed;

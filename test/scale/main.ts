@@ -1,4 +1,4 @@
-/** `npm run bench -- scale`: one weftd among up to 10,000 Nodes. Exits with 1 where a bound is missed. */
+/** `npm run bench -- scale`: one weftd in a cluster of up to 10,000 Nodes. Exits with 1 if a bound is exceeded. */
 import { Command, Option } from "commander";
 import { type Programming, ScaleBed } from "./bed.ts";
 import type { Stack } from "./peers.ts";
@@ -13,10 +13,10 @@ const RELISTED = 50;
 
 const { output } = new Command("bench scale")
   .description(
-    "Measures one weftd among 100, 1,000 and 5,000 Nodes, with two families among 5,000 and 10,000: programming against " +
+    "Measures one weftd with 100, 1,000 and 5,000 Nodes, and with 5,000 and 10,000 Nodes of two families: programming compared with " +
       "ip -batch, memory, CPU, changes.",
   )
-  .addOption(new Option("-o, --output <form>", "what to print").choices(["table", "json"]).default("table"))
+  .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .parse()
   .opts<{ output: "table" | "json" }>();
 

@@ -1,19 +1,19 @@
-/** The peers that exist in the API server alone: their Nodes, and what a node programs for them. */
+/** Peers that exist only in the API server: their Nodes, and the entries that a node programs for them. */
 import { ANNOTATION } from "../../pkg/cluster/node/annotations.ts";
 import type { NodeInput } from "../apiserver/resource.ts";
 
 const hex = (value: number, digits = 1) => value.toString(16).padStart(digits, "0");
 
-/** What differs between the families of pods; each goes by a VTEP of its own, over the underlay of its family. */
+/** Differences between the families of pods. Each family uses its own VTEP, over the underlay of that family. */
 export const OVERLAYS = {
   4: {
     device: "flannel.1",
-    /** The node's own, as number 1 on the cluster's link. */
+    /** The address of the node itself, which has number 1 on the cluster's link. */
     underlay: "192.0.2.1",
     address: "10.244.1.0/32",
     senders: "vxlan-senders4",
     peerAddress: (n: number) => `198.18.${n >> 8}.${n & 0xff}`,
-    /** Four addresses each, behind those of the node itself. */
+    /** Four addresses each, after those of the node itself. */
     subnet: (n: number) => `10.244.${(0x4000 + n * 4) >> 8}.${(n * 4) & 0xff}/30`,
   },
   6: {
@@ -27,11 +27,11 @@ export const OVERLAYS = {
 } as const;
 type Family = keyof typeof OVERLAYS;
 
-/** Of pods, and of the link between nodes. */
+/** The families of pods, and of the link between nodes. */
 export type Stack = "ipv4" | "dual";
 export const FAMILIES: Readonly<Record<Stack, readonly Family[]>> = { ipv4: [4], dual: [4, 6] };
 
-/** Peer number `n` as its Node is: with a status as large as a real one's. `generation` changes its VTEPs' MAC. */
+/** Peer number `n` as a Node, with a status as large as a real one's. `generation` changes the MAC of its VTEPs. */
 export function peer(n: number, stack: Stack, generation = 0): NodeInput {
   const bytes = [generation, n >> 8, n & 0xff].map((byte) => hex(byte, 2));
   const backendData = JSON.stringify({ VNI: 1, VtepMAC: `0a:00:00:${bytes.join(":")}` });
@@ -65,7 +65,7 @@ export function subnetsOf(n: number, stack: Stack): string[] {
   return FAMILIES[stack].map((family) => OVERLAYS[family].subnet(n));
 }
 
-/** Of the peer's VTEPs. */
+/** The MAC of the peer's VTEPs. */
 export function macOf({ metadata }: NodeInput): string {
   const annotations = metadata.annotations as Record<string, string>;
   return (JSON.parse(annotations[ANNOTATION.backendData] ?? "{}") as { VtepMAC: string }).VtepMAC;

@@ -1,10 +1,10 @@
-/** What `npm run bench -- scale` has found. */
+/** The results of `npm run bench -- scale`. */
 import Table from "cli-table3";
 import type { Churn } from "./bed.ts";
 
 export interface SizeReport {
   readonly nodes: number;
-  /** Comparing and sending; of several rounds the one that other programs disturbed least, as all times here. */
+  /** The time for comparing and sending. This and all other times are the best of several rounds. */
   readonly sentMs: number;
   readonly batchMs: number;
   readonly ratio: number;
@@ -12,7 +12,7 @@ export interface SizeReport {
   readonly afterStartMs: number;
   readonly residentBytes: number;
   readonly cpuSeconds: number;
-  /** Of ten seconds in which nothing happens. */
+  /** In ten seconds without changes. */
   readonly idleCpuSeconds: number;
 }
 
@@ -20,20 +20,20 @@ export interface ScaleReport {
   readonly rounds: number;
   /** With IPv4. */
   readonly sizes: readonly SizeReport[];
-  /** With IPv4 and IPv6, each over a VTEP of its own: twice the entries. */
+  /** With IPv4 and IPv6, each with its own VTEP: twice the entries. */
   readonly dualStack: readonly SizeReport[];
   readonly churn: Churn;
   readonly relist: {
     readonly nodes: number;
     readonly left: number;
     readonly came: number;
-    /** Routes that were removed. */
+    /** Number of removed routes. */
     readonly removed: number;
     readonly settledMs: number;
   };
 }
 
-/** Of the largest cluster. */
+/** For the largest cluster. */
 const LARGEST_RATIO = 1;
 
 export function isKept({ sizes, dualStack, relist }: ScaleReport): boolean {
@@ -63,7 +63,7 @@ export function formatScale({ sizes, dualStack, churn, relist }: ScaleReport): s
     table.toString(),
     `${churn.changes} Node changes in ${churn.seconds} s: ${churn.passes} passes, ${churn.cpuSeconds.toFixed(1)} s of CPU, ` +
       `all in the kernel ${ms(churn.settledMs)} after the last, none lost`,
-    `A relist of ${relist.nodes} Nodes, of which ${relist.left} had left and ${relist.came} come: ${relist.removed} routes ` +
+    `A relist of ${relist.nodes} Nodes, ${relist.left} of them deleted and ${relist.came} created: ${relist.removed} routes ` +
       `removed, done in ${ms(relist.settledMs)}`,
   ].join("\n");
 }

@@ -1,4 +1,4 @@
-/** A smaller cluster than the benchmark's (`npm run bench -- scale`), in every run of the tests. */
+/** A smaller cluster than the benchmark's (`npm run bench -- scale`), part of every test run. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ScaleBed } from "./bed.ts";
 
@@ -11,31 +11,31 @@ beforeAll(async () => {
 });
 afterAll(() => bed?.close());
 
-test("a node that joins programs all peers, in one list and one pass", async () => {
+test("a new node programs all peers with one list and one pass", async () => {
   const before = await bed.sight();
   const { nodes, weftdMs, sentMs, batchMs } = await bed.program();
   expect(nodes).toBe(PEERS);
   console.log(
     `${PEERS} peers: ${weftdMs} ms after the list, ${sentMs} of them to program; -batch ${batchMs.toFixed(1)} ms`,
   );
-  // One page; the Nodes themselves are not asked for one by one.
+  // One page, and no Node is read individually.
   const { lists, gets } = await bed.sight();
   expect(lists - before.lists).toBe(1);
   expect(gets - before.gets).toBeLessThan(10);
 });
 
-test("a thousand changes a second are joined to few passes, and none is lost", async () => {
+test("a thousand changes per second are joined into a few passes, and none is lost", async () => {
   const { changes, passes, settledMs } = await bed.churn(1000, 3);
   console.log(`${changes} changes in 3 seconds: ${passes} passes, settled ${settledMs.toFixed(0)} ms after the last`);
   expect(passes).toBeGreaterThan(0);
   expect(passes).toBeLessThan(changes / 5);
 });
 
-test("notifications that were lost are answered by a full comparison", async () => {
+test("lost notifications cause a full comparison", async () => {
   expect(await bed.overrun()).toBeGreaterThan(0);
 });
 
-test("after a mass relist exactly those who left are gone", async () => {
+test("a mass relist removes exactly the deleted Nodes", async () => {
   const { left, came, removed } = await bed.relist(20);
   expect([left, came]).toEqual([20, 20]);
   expect(new Set(removed).size).toBe(left);

@@ -1,5 +1,5 @@
 /**
- * One weftd with Services in numbers: objects in the stand-in API server, real nftables on a real kernel. Nothing is behind the
+ * One weftd with many Services: objects in the test API server, real nftables on a real kernel. No server is behind the
  * endpoints.
  */
 
@@ -13,18 +13,18 @@ import { ServiceObjects } from "../live/harness/services.ts";
 import { populationService, populationSlice } from "../services/population.ts";
 import { peer } from "./peers.ts";
 
-/** A Service with a server, apart from those in numbers. */
+/** A Service with a real server. */
 const STEADY = "10.97.0.1";
-/** A connection that took so long has lost its first packet: the kernel repeats it after a second (RFC 6298). */
+/** A connection that takes this long has lost its first packet: the kernel repeats it after a second (RFC 6298). */
 const LOST_NS = 900_000_000;
 
-/** Objects in one wish. */
+/** Objects in one control request. */
 const BATCH = 500;
 const SETTLE_MS = 120_000;
 /** By then weftd has collected the garbage of its start. */
 const GARBAGE_MS = 5000;
 
-/** What weftd's page says of its last sync. */
+/** The last sync on weftd's debug page. */
 interface Page {
   readonly isSynced: boolean;
   readonly counts: { readonly services: number; readonly frontends: number };
@@ -33,9 +33,9 @@ interface Page {
 
 export interface Churn {
   readonly settledMs: number;
-  /** Syncs that carried the changes. */
+  /** Number of syncs for the changes. */
   readonly syncs: number;
-  /** To a Service that does not change, meanwhile. */
+  /** Connections to an unchanged Service during the changes. */
   readonly connections: number;
   readonly failed: number;
   readonly lostPackets: number;
@@ -48,7 +48,7 @@ const FLIP_PAUSE_MS = 25;
 export interface Flips {
   readonly changes: number;
   readonly meanMs: number;
-  /** Of 1: those that took no longer than FLIP_LIMIT_SECONDS. */
+  /** Share (0 to 1) of flips that took at most FLIP_LIMIT_SECONDS. */
   readonly shareInTime: number;
 }
 
@@ -76,7 +76,7 @@ export class ServicesScale {
     this.#connect = connect;
   }
 
-  /** Among `peers` other Nodes. */
+  /** In a cluster with `peers` other Nodes. */
   static async make(peers: number): Promise<ServicesScale> {
     const cleanup = new Cleanup();
     try {
@@ -103,7 +103,7 @@ export class ServicesScale {
     return this.#cleanup.run();
   }
 
-  /** Has so many Services in the API server. weftd is stopped meanwhile. */
+  /** Sets the number of Services in the API server. weftd is stopped meanwhile. */
   async populate(services: number, endpoints: number): Promise<void> {
     await this.#node.weftd.stop("SIGTERM");
     const wanted = Array.from({ length: services - this.#services }, (_, at) => this.#services + at);
@@ -119,7 +119,7 @@ export class ServicesScale {
     [this.#services, this.#endpoints] = [services, endpoints];
   }
 
-  /** From a kernel without a table of Services, or with the one that is there. */
+  /** Starts weftd on a kernel without a table of Services, or with the existing one. */
   async start(isCold: boolean): Promise<Start> {
     const { weftd, inside } = this.#node;
     await weftd.stop("SIGTERM");
@@ -136,8 +136,8 @@ export class ServicesScale {
   }
 
   /**
-   * From the arrival of `count` single changes to their commits. weftd's metrics are read before and after, not meanwhile: that
-   * takes time of its own, by the number of Services.
+   * The time from the arrival of `count` single changes to their commits. Reads weftd's metrics only before and after:
+   * reading takes time that grows with the number of Services.
    */
   async flips(count: number): Promise<Flips> {
     const before = await this.#latency();
@@ -154,7 +154,7 @@ export class ServicesScale {
     };
   }
 
-  /** So many changes a second beside as many connections to a Service that does not change. */
+  /** Makes `perSecond` changes a second, and as many connections to an unchanged Service. */
   async churn(perSecond: number, seconds: number): Promise<Churn> {
     const before = await this.#latency();
     const connecting = this.#connections(perSecond, seconds);
@@ -200,7 +200,7 @@ export class ServicesScale {
     return this.#metric(/^process_resident_memory_bytes (\S+)$/m);
   }
 
-  /** Of weftd's process so far, in seconds. */
+  /** CPU time of weftd's process so far, in seconds. */
   async cpuSeconds(): Promise<number> {
     return this.#metric(/^process_cpu_seconds_total (\S+)$/m);
   }
@@ -233,7 +233,7 @@ export class ServicesScale {
   }
 }
 
-/** As `populationService` has them. */
+/** As `populationService` names them. */
 const NAMESPACES = 100;
 const namespaceOf = (n: number) => `team-${n % NAMESPACES}`;
 const slicesOf = (n: number) => `/apis/discovery.k8s.io/v1/namespaces/${namespaceOf(n)}/endpointslices`;

@@ -1,4 +1,4 @@
-/** What `npm run bench -- scale services` has found. */
+/** The results of `npm run bench -- scale services`. */
 import Table from "cli-table3";
 import { type Churn, FLIP_LIMIT_SECONDS, type Flips, type Start } from "./services-bed.ts";
 
@@ -8,7 +8,7 @@ export interface ServiceSize {
   readonly restart: Start;
   readonly flips: Flips;
   readonly churn: Churn;
-  /** Of weftd's process, at rest and right after the changes. */
+  /** Resident memory of weftd's process, idle and right after the changes. */
   readonly residentBytes: number;
   readonly churnedBytes: number;
   readonly cpuSeconds: number;
@@ -21,9 +21,9 @@ export interface ServiceScaleReport {
   readonly sizes: readonly ServiceSize[];
 }
 
-/** Of 1: changes of one endpoint that take longer than FLIP_LIMIT_SECONDS. */
+/** The largest allowed share (0 to 1) of changes of one endpoint that take longer than FLIP_LIMIT_SECONDS. */
 const FLIPS_LATE = 0.01;
-/** Of the mean, from the fewest Services to the most. */
+/** The largest allowed growth of the mean, from the fewest Services to the most. */
 const FLIP_GROWTH = 1.2;
 /** With 10,000 Services and 1,000 Nodes. */
 const RESIDENT_MIB = 200;
@@ -49,8 +49,8 @@ function boundsOf({ sizes }: ServiceScaleReport): Bound[] {
     })),
     { name: "one endpoint, mean, most / fewest Services", measured: growth, limit: FLIP_GROWTH },
     ...sizes.flatMap(({ services, churn }) => [
-      { name: `failed connections beside changes, ${services} Services`, measured: churn.failed, limit: 0 },
-      { name: `lost packets beside changes, ${services} Services`, measured: churn.lostPackets, limit: 0 },
+      { name: `failed connections during changes, ${services} Services`, measured: churn.failed, limit: 0 },
+      { name: `lost packets during changes, ${services} Services`, measured: churn.lostPackets, limit: 0 },
     ]),
     ...sizes
       .filter(({ services }) => services === MEMORY_SERVICES)
@@ -102,7 +102,7 @@ export function formatServiceScale(report: ServiceScaleReport): string {
   }
   const bounds = new Table({ head: ["Bound", "measured", "at most", ""], style });
   for (const bound of boundsOf(report)) {
-    bounds.push([bound.name, bound.measured.toFixed(2), String(bound.limit), isKept(bound) ? "kept" : "missed"]);
+    bounds.push([bound.name, bound.measured.toFixed(2), String(bound.limit), isKept(bound) ? "kept" : "exceeded"]);
   }
   return `${report.endpoints} endpoints each, ${report.nodes} other Nodes\n${figures}\n${bounds}`;
 }

@@ -1,28 +1,28 @@
-/** `npm run bench -- scale services`: one weftd among many Services and Nodes. Exits with 1 where a bound is missed. */
+/** `npm run bench -- scale services`: one weftd with many Services and Nodes. Exits with 1 if a bound is exceeded. */
 import { Command, Option } from "commander";
 import { ServicesScale } from "./services-bed.ts";
 import { formatServiceScale, isServiceScaleKept, type ServiceSize } from "./services-report.ts";
 
 const CHANGES_PER_SECOND = 1000;
 const CHURN_SECONDS = 10;
-/** Changes before those that are measured: V8 compiles what runs often. */
+/** Unmeasured changes at the start: V8 compiles code that runs often. */
 const WARM_UP = 50;
 
 const numbers = (text: string) => text.split(",").map(Number);
 const options = new Command("bench scale services")
   .description(
-    "Measures one weftd with Services among Nodes: start, restart, the change of one endpoint, memory, and a thousand changes a " +
-      "second beside a thousand connections a second.",
+    "Measures one weftd with Services and Nodes: start, restart, the change of one endpoint, memory, and a thousand changes a " +
+      "second during a thousand connections a second.",
   )
   .addOption(
     new Option("--services <sizes>", "numbers of Services, ascending")
       .argParser(numbers)
       .default([100, 10_000, 30_000]),
   )
-  .addOption(new Option("--endpoints <n>", "endpoints of each Service").argParser(Number).default(5))
+  .addOption(new Option("--endpoints <n>", "number of endpoints of each Service").argParser(Number).default(5))
   .addOption(new Option("--nodes <n>", "other Nodes").argParser(Number).default(1000))
-  .addOption(new Option("--flips <n>", "changes of one endpoint at each size").argParser(Number).default(300))
-  .addOption(new Option("-o, --output <form>", "what to print").choices(["table", "json"]).default("table"))
+  .addOption(new Option("--flips <n>", "number of changes of one endpoint at each size").argParser(Number).default(300))
+  .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .parse()
   .opts<{ services: number[]; endpoints: number; nodes: number; flips: number; output: "table" | "json" }>();
 

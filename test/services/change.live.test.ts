@@ -1,4 +1,4 @@
-/** Random changes in a kernel: after each a weftd that starts finds nothing to write. */
+/** Random changes in a kernel: after each, a weftd at its start finds nothing to write. */
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { ENDPOINT, FrontendBed, frontend } from "./bed/frontend-bed.ts";
@@ -72,7 +72,7 @@ test("a start finds nothing to write", async () => {
   );
 });
 
-test("as many allowed sources as there may be are programmed, and adopted", async () => {
+test("the maximum number of allowed sources is programmed, and adopted", async () => {
   const ranges = Array.from(
     { length: 5000 },
     (_, at) => `172.${16 + (at >> 12)}.${(at >> 4) & 255}.${(at & 15) * 16}/30`,
@@ -90,7 +90,7 @@ test("as many allowed sources as there may be are programmed, and adopted", asyn
   expect(await bed.program("compare", { ...lb, allowedSources: ranges.slice(1) })).toEqual([]);
 });
 
-test("an endpoint among thousands", async () => {
+test("a list of thousands of endpoints shrinks, empties and grows", async () => {
   const endpoints = Array.from({ length: 5000 }, (_, at) => `10.245.${at >> 8}.${at & 255}:8080`);
   const web = (all: readonly string[]) => frontend({ endpoints: all, affinity: { seconds: 60, key: "web" } });
   await bed.program("compare");

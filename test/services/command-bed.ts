@@ -1,4 +1,4 @@
-/** A node as the `weft` command sees it: weftd's answer at /debug/services, and nf_tables with what the mode programs. */
+/** A node as the `weft` command sees it: weftd's answer at /debug/services, and nf_tables with the mode's objects. */
 
 import { runCommand } from "../../command/main.ts";
 import { servicesPage } from "../../daemon/controllers/services/services-page.ts";
@@ -28,7 +28,7 @@ export const IN_SYNC = {
   lastSync: { kind: "change", agoMs: 2000, durationMs: 0.4 },
 };
 
-/** Programs what `map` wants, as weftd does. */
+/** Programs the frontends of `map`, as weftd does. */
 export function program({ map, settings }: Pick<CommandNode, "map" | "settings">, nftables = new FakeNftables()) {
   const system = new FakeSystem({ netlink: (datagram) => nftables.answer(datagram, PORT) });
   const netlink = new BlockingNetlink(system.openNetlink(NETLINK_NETFILTER), "the fake");
@@ -49,7 +49,7 @@ export function weftdSaying(body: (query: URLSearchParams) => object, state = 20
   return { [METRICS_PORT]: server };
 }
 
-/** What weftd answers of the node. */
+/** weftd's answer about the node. */
 export function pageOf({ map, node, settings }: CommandNode, state: object = IN_SYNC) {
   const { services, endpoints } = map.counts();
   const counts = { services, frontends: map.frontendCount, endpoints };

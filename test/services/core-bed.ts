@@ -1,4 +1,4 @@
-/** Short forms of the objects that the core of Services takes, and frontends as text. */
+/** Short forms of the input objects of the core of Services, and frontends as text. */
 import type { EndpointSlice, SliceEndpoint, SlicePort } from "../../pkg/cluster/service/endpoint-slice.ts";
 import type { Protocol, Service, ServicePort } from "../../pkg/cluster/service/service.ts";
 import { type Address, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
@@ -26,7 +26,7 @@ export function port(number: number, more: Partial<ServicePort> = {}): ServicePo
   return { name: "", protocol: 6, port: number, nodePort: 0, ...more };
 }
 
-/** ClusterIP 10.96.0.1, TCP port 80 without a name. */
+/** ClusterIP 10.96.0.1, unnamed TCP port 80. */
 export function service(more: Partial<Service> = {}): Service {
   return {
     type: "ClusterIP",
@@ -65,7 +65,7 @@ export const UNREADY = { isReady: false, isServing: false };
 export const TERMINATING = { isReady: false, isTerminating: true };
 export const TERMINATED = { isReady: false, isServing: false, isTerminating: true };
 
-/** Of Service default/web, with its TCP port 8080 without a name. */
+/** An EndpointSlice of Service default/web, with the unnamed TCP port 8080. */
 export function slice(
   endpoints: readonly (SliceEndpoint | string)[],
   more: Partial<EndpointSlice> = {},
@@ -78,7 +78,7 @@ export function slice(
 
 const PROTOCOL_NAMES = { 6: "TCP", 17: "UDP", 132: "SCTP" } as const satisfies Record<Protocol, string>;
 
-/** "10.244.1.1:8080*, 10.244.2.1:8080", local ones with a star; "-" where there is none. */
+/** "10.244.1.1:8080*, 10.244.2.1:8080": local endpoints have a star; "-" if there is none. */
 export function formatEndpoints(endpoints: readonly Endpoint[]): string {
   const texts = endpoints.map(({ address, port, isLocal }) => `${formatSocket(address, port)}${isLocal ? "*" : ""}`);
   return texts.join(", ") || "-";
@@ -102,7 +102,7 @@ export function formatFrontend(frontend: Frontend): string {
   ].join(" ");
 }
 
-/** "+" new, "-" gone, "~" changed, each with the Service. */
+/** "+" new, "-" removed, "~" changed, each with the Service. */
 export function formatChange({ before, after }: FrontendChange): string {
   const sign = before === undefined ? "+" : after === undefined ? "-" : "~";
   const frontend = after ?? before;

@@ -1,4 +1,4 @@
-/** Damage to the table of Services, of many kinds: one comparison mends it, and another one finds nothing. */
+/** Many kinds of damage to the table of Services: one comparison repairs it, and a second one finds nothing to do. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ENDPOINT, FrontendBed, frontend } from "./bed/frontend-bed.ts";
 
@@ -36,7 +36,7 @@ const WANTED = ([4, 6] as const).flatMap((family) => {
   ];
 });
 
-/** The table, without what the kernel counts, and whatever the order of chains, sets and elements. */
+/** The table, without the kernel's counters, in an order independent of that of chains, sets and elements. */
 async function listed(): Promise<readonly string[]> {
   const text = await bed.nft("-s", "list", "table", "inet", "weft-services");
   return text
@@ -45,7 +45,7 @@ async function listed(): Promise<readonly string[]> {
     .sort();
 }
 
-/** Of nft, one a line. */
+/** Commands for nft, one per line. */
 const commandsOf = (text: string) =>
   text.replaceAll("; ", (end, at: number) => (/\{[^}]*$/.test(text.slice(0, at)) ? end : "\n"));
 
@@ -70,7 +70,10 @@ const DAMAGES: readonly (readonly [string, string])[] = [
     "size without a part",
     `delete element ${T} internal-frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} internal-frontends4 { 10.96.0.1 . tcp . 80 : 7 }`,
   ],
-  ["verdict to another chain", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : goto pick4-2 }`],
+  [
+    "verdict with another target chain",
+    `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : goto pick4-2 }`,
+  ],
   ["verdict drop", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : drop }`],
   ["verdict jump", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : jump pick4-3 }`],
   ["foreign verdict", `add element ${T} picks4 { 9 : accept }`],
@@ -115,7 +118,7 @@ const DAMAGES: readonly (readonly [string, string])[] = [
   ["affinity forgotten", `flush map ${T} affinity4; flush map ${T} affinity-seconds4; flush map ${T} sticky4`],
   ["deleted", `delete table ${T}`],
   [
-    "another one of this name",
+    "another set of this name",
     `delete table ${T}; add table ${T}; add chain ${T} pick4-3; add rule ${T} pick4-3 accept`,
   ],
   [

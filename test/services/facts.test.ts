@@ -1,4 +1,7 @@
-/** What kube-proxy's tests know of slices and counts, beside packets: test/vectors/services/{endpoints,without-local}.yaml. */
+/**
+ * Cases of kube-proxy's tests about slices and counts, other than packets:
+ * test/vectors/services/{endpoints,without-local}.yaml.
+ */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
@@ -19,7 +22,7 @@ const read = <T>(file: string) =>
   parse(readFileSync(new URL(`../vectors/services/${file}.yaml`, import.meta.url), "utf8")) as T;
 
 function parsed<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error("nothing is kept of an object of the vectors");
+  if (value === undefined) throw new Error("the parser ignores an object of the vectors");
   return value;
 }
 const serviceOf = (object: object): Service => parsed(SERVICE_PARSER.parse(object as KubeObject));
@@ -34,14 +37,14 @@ interface EndpointsCase {
   readonly endpointsBefore: Readonly<Record<string, readonly string[]>>;
   readonly endpointsAfter: Readonly<Record<string, readonly string[]>>;
   readonly localAfter: Readonly<Record<string, number>>;
-  /** Something about the endpoints is otherwise than before. */
+  /** True if the endpoints differ from before. */
   readonly changes: boolean;
 }
 
 const SERVICES = ["ns1/ep1", "ns2/ep2", "ns3/ep3", "ns4/ep4"];
 const PORTS = ["p11", "p11-2", "p12", "p122", "p13", "p14", "p21", "p22", "p23", "p33", "p44", "p45"];
 
-/** Services with all ports that a slice has: their endpoints are what is asked. */
+/** Services with every port of the slices: only their endpoints are tested. */
 function mapWithServices(): ServiceMap {
   const map = new ServiceMap();
   map.setNode(NODE);
@@ -91,7 +94,7 @@ interface WithoutLocalCase {
   readonly internal: "Local" | "Cluster";
   /** `none`: the Service has no external address. */
   readonly external: "Local" | "none";
-  /** A node's name for each endpoint. */
+  /** The node's name of each endpoint. */
   readonly endpointsOn: readonly string[];
   readonly withoutLocalInternal: number;
   readonly withoutLocalExternal: number;

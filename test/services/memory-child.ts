@@ -1,4 +1,7 @@
-/** What `memory.ts` runs, bundled as weftd is: lists with real stores, computes frontends and what nftables is to hold, and prints a table. */
+/**
+ * The program that `memory.ts` runs, bundled like weftd: lists with real stores, computes frontends and the desired
+ * state of nftables, and prints a table.
+ */
 import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
 import { ENDPOINT_SLICE_PARSER } from "../../pkg/cluster/service/endpoint-slice.ts";
 import { SERVICE_PARSER, SERVICE_SELECTION } from "../../pkg/cluster/service/service.ts";
@@ -17,13 +20,15 @@ interface Use {
   readonly heapMiB: number;
 }
 
-/** Of this process, so that it is the same on a busy machine. The collector's threads count, too. */
+/**
+ * CPU time of this process, which other load on the machine does not change. Includes the garbage collector's threads.
+ */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }
 
-/** As the process is, and what of the heap is reachable. */
+/** The process's resident memory, and the reachable part of its heap. */
 function use(): Use {
   const { rss } = process.memoryUsage();
   globalThis.gc?.();
@@ -67,7 +72,7 @@ async function follow(file: string): Promise<void> {
   for (let n = 0; n < FLIPS; n++) {
     const key = keys[n % keys.length] ?? "";
     const all = ofService.get(key).map(({ value }) => value);
-    // Out, and back in when all have been out.
+    // Removes each endpoint in turn, then adds each again.
     const isOut = Math.floor(n / keys.length) % 2 === 0;
     map.setSlices(
       key,

@@ -1,9 +1,9 @@
 /**
- * What the stores, the core and the mode take of memory and time, beside a process that has neither:
+ * Measures the memory and time of the stores, the core and the mode, compared with a process that has none of them:
  *
  *     hack/in-node node test/services/memory.ts [SERVICES [ENDPOINTS [NODE_FLAG...]]]
  *
- * The stand-in API server runs in this process, the others in one of their own. Prints a table.
+ * The simulated API server runs in this process, everything else in a child process. Prints a table.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

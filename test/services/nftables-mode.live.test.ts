@@ -1,4 +1,4 @@
-/** The nftables mode in a kernel, with packets: what the rows of test/vectors/services do not have. */
+/** The nftables mode in a kernel, with packets: cases that are not in the rows of test/vectors/services. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { eventually } from "../live/harness/process.ts";
 import { ENDPOINT, FrontendBed, frontend, NODE, OUTSIDE, OUTSIDERS, POD } from "./bed/frontend-bed.ts";
@@ -17,7 +17,7 @@ const endpoints = (family: 4 | 6, ...numbers: number[]) => numbers.map(ENDPOINT[
 const at = (answers: readonly { readonly at: string }[]) => [...new Set(answers.map((answer) => answer.at))].sort();
 const client = (text: string) => text.replace(/:\d+$/, "");
 
-test("nft lists the table in both forms, and loads what it has listed", async () => {
+test("nft lists the table in both formats, and loads its own listing", async () => {
   const affinity = { seconds: 100, key: "web" };
   const wanted = [
     frontend({ endpoints: endpoints(4, 1, 2, 3), affinity }),
@@ -38,7 +38,7 @@ test("nft lists the table in both forms, and loads what it has listed", async ()
   const { status, stderr } = await bed.hosts.node.run("nft", ["-f", "-"], listed);
   expect([status, stderr]).toEqual([0, ""]);
   expect(at(await bed.reach("client", POD[4](9), VIP[4], 16))).toHaveLength(1);
-  // With affinity for IPv6 nft 1.0.6 still lists it.
+  // nft 1.0.6 can still list it with affinity for IPv6.
   await bed.program("change", ...wanted, frontend({ address: VIP[6], port: 81, endpoints: endpoints(6, 1), affinity }));
   JSON.parse(await bed.nft("-j", "list", "table", "inet", "weft-services"));
   expect(await bed.nft("list", "table", "inet", "weft-services")).toContain("update @affinity6");
@@ -48,15 +48,15 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
   const to = VIP[family];
   const all = [1, 2, 3, 4, 5];
 
-  test("connections are spread evenly", async () => {
+  test("connections are distributed evenly", async () => {
     await bed.program("compare", frontend({ address: to, endpoints: endpoints(family, ...all) }));
     const answers = await bed.reach("outside", OUTSIDE[family], to, 500);
     const counts = all.map((number) => answers.filter((answer) => answer.at === ENDPOINT[family](number)).length);
-    // 100 each, with a standard deviation of 9: one run in two million is further away.
+    // Expected are 100 each, with a standard deviation of 9: this limit fails by chance once in two million runs.
     for (const count of counts) expect(Math.abs(count - 100)).toBeLessThan(46);
   });
 
-  test("an endpoint that goes gets no connection, and one that comes gets its part", async () => {
+  test("a removed endpoint gets no connection, and a new one gets its share", async () => {
     const web = (...numbers: number[]) => frontend({ address: to, endpoints: endpoints(family, ...numbers) });
     await bed.program("compare", web(1, 2, 3));
     await bed.program("change", web(1, 3));
@@ -65,7 +65,7 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
     expect(at(await bed.reach("client", POD[family](9), to, 128))).toEqual(endpoints(family, 1, 3, 4, 5));
   });
 
-  test("connections are counted, and go on being counted when endpoints change", async () => {
+  test("connections are counted, and the counter survives a change of endpoints", async () => {
     const web = (...numbers: number[]) => frontend({ address: to, endpoints: endpoints(family, ...numbers) });
     await bed.program("compare", web(1, 2, 3));
     await bed.reach("client", POD[family](9), to, 10);
@@ -75,7 +75,7 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
     expect(element.elem.counter.packets).toBe(15);
   });
 
-  test("what comes from elsewhere than pods is masqueraded, and the mark is taken back", async () => {
+  test("connections from sources other than pods are masqueraded, and the mark is removed", async () => {
     await bed.nft(
       "add table inet watch; add chain inet watch out { type filter hook postrouting priority 200; };" +
         'add rule inet watch out meta mark & 0x4000 != 0 counter comment "marked"',
@@ -88,7 +88,7 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
     expect(await bed.nft("list", "table", "inet", "watch")).toContain("counter packets 0");
   });
 
-  test("a pod that reaches itself sees another address", async () => {
+  test("a pod that connects to itself sees another address", async () => {
     await bed.program("compare", frontend({ address: to, endpoints: endpoints(family, 2) }));
     const [answer] = await bed.reach("pods", POD[family](2), to, 1);
     expect(client(answer?.seen ?? "")).not.toBe(client(answer?.client ?? ""));
@@ -104,7 +104,7 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
     expect(await bed.counted(`sources that a Service does not allow, IPv${family}`)).toBeGreaterThan(0);
   });
 
-  test("without endpoints connections are refused, or dropped, and counted", async () => {
+  test("without endpoints, connections are refused or dropped, and counted", async () => {
     const port = (number: number, withoutEndpoint: "reject" | "drop") =>
       frontend({ address: to, port: number, withoutEndpoint });
     await bed.program("compare", port(81, "reject"), port(82, "drop"));
@@ -136,7 +136,7 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
     const entries = async (): Promise<readonly { expires: number }[]> =>
       (await bed.elements(`affinity${family}`)).map(([{ elem }]) => elem);
 
-    test("a client keeps its endpoint, by all frontends of the Service port, and others have theirs", async () => {
+    test("a client keeps its endpoint on all frontends of the Service port, and other clients have theirs", async () => {
       await bed.program("compare", ...web(100, ...all.slice(1)));
       const first = at(await bed.reach("outside", OUTSIDERS[family](1), to, 64));
       expect(first).toHaveLength(1);
@@ -145,11 +145,11 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
       const others = [2, 3, 4, 5, 6, 7, 8, 9].map((number) => bed.reach("outside", OUTSIDERS[family](number), to, 4));
       const each = (await Promise.all(others)).map(at);
       expect(each.every((one) => one.length === 1)).toBe(true);
-      // Nine clients of four endpoints: all at one once in 65,000 runs.
+      // Nine clients of four endpoints: by chance, all have the same endpoint once in 65,000 runs.
       expect(new Set([...each.flat(), ...first]).size).toBeGreaterThan(1);
     });
 
-    test("a client whose endpoint goes gets another one, and keeps that", async () => {
+    test("a client whose endpoint is removed gets another one, and keeps that", async () => {
       await bed.program("compare", ...web(100, ...all));
       const [first = ""] = at(await bed.reach("client", POD[family](9), to, 16));
       const left = all.filter((number) => ENDPOINT[family](number) !== first);
@@ -163,7 +163,7 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
       expect(at(await bed.reach("client", POD[family](9), to, 32))).toEqual(second);
     });
 
-    test("each connection renews the time, by the time that the Service has then", async () => {
+    test("each connection renews the timeout, with the Service's present value", async () => {
       await bed.program("compare", ...web(5000, ...all));
       const endpoint = at(await bed.reach("client", POD[family](9), to, 4));
       const [before] = await entries();
@@ -180,7 +180,7 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
       expect(others).toEqual([]);
     });
 
-    test("a client that stays away is forgotten", async () => {
+    test("an inactive client is forgotten", async () => {
       await bed.program("compare", ...web(1, ...all));
       await bed.reach("client", POD[family](9), to, 2);
       await eventually(async () => expect(await entries()).toEqual([]));
@@ -199,7 +199,7 @@ describe.each([4, 6] as const)("IPv%s", (family) => {
   });
 });
 
-test("where there is no room for more clients, connections go to any endpoint", async () => {
+test("if the affinity map is full, connections of further clients use any endpoint", async () => {
   const affinity = { seconds: 100, key: "default/web" };
   await bed.program("compare", frontend({ endpoints: endpoints(4, 1, 2, 3), affinity }));
   const [first = ""] = at(await bed.reach("outside", OUTSIDERS[4](1), VIP[4], 4));
@@ -210,6 +210,6 @@ test("where there is no room for more clients, connections go to any endpoint", 
   const text = `add element inet weft-services affinity4 { ${strangers.join(",\n")} }\n`;
   expect((await bed.hosts.node.run("nft", ["-f", "-"], text)).status).toBe(0);
   expect(at(await bed.reach("outside", OUTSIDERS[4](2), VIP[4], 64))).toEqual(endpoints(4, 1, 2, 3));
-  // Who was remembered before still is.
+  // Clients already in the map keep their endpoint.
   expect(at(await bed.reach("outside", OUTSIDERS[4](1), VIP[4], 16))).toEqual([first]);
 });

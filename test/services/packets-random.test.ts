@@ -1,6 +1,6 @@
 /**
- * What becomes of packets, in two ways: `outcomeOf` says it from frontends, and the rules and elements that random events
- * have led to are carried out, as they stand in an nf_tables in memory.
+ * The fate of packets, computed in two ways: `outcomeOf` derives it from frontends; and the rules and elements that
+ * random events produced in an nf_tables in memory are executed.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -29,7 +29,7 @@ const DESTINATIONS = [
   ...["fd00:96::2", "fd00:96::3", "fd00:96::9", "2001:db8::1", "2001:db8:1::1", "10.244.1.1", "8.8.8.8"],
 ].map(parseAddress);
 
-/** Most go to a frontend of those that there are, by a number modulo theirs. */
+/** Most packets go to an existing frontend, chosen by a number modulo the number of frontends. */
 interface Destination {
   readonly frontend: number;
   readonly isElsewhere: boolean;
@@ -57,11 +57,14 @@ function packetOf({ frontend, isElsewhere, ...rest }: Destination, frontends: re
   return { source, destination, protocol: chosen?.protocol ?? rest.protocol, port: chosen?.port ?? rest.port };
 }
 
-/** Each choice as "address:port", with "masqueraded" or what stops it; all that stop it at once are one word. */
+/**
+ * Each choice is "address:port", with "masqueraded" or the reason that stops it. All immediate stops have the same
+ * word.
+ */
 type Fate = readonly string[] | "stopped" | "reject" | "drop" | "untouched";
 
 function fateOf(outcome: Outcome): Fate {
-  // Where no endpoint can be reached, the outcome has the verdict of one of them.
+  // If no endpoint can be reached, the outcome has the verdict of one of them.
   if (outcome.verdict !== "endpoints") return outcome.reason.includes("translated twice") ? "stopped" : outcome.verdict;
   return outcome.choices
     .map(({ endpoint: { address, port }, obstacle, masquerade }) => {
@@ -109,7 +112,7 @@ function throughHooks(rules: Ruleset, packet: Packet, choice: Choice | undefined
   return { targets, stopped: undefined, isMasqueraded: left.translation?.action === "masquerade" };
 }
 
-test("rules do with packets what the frontends say", () => {
+test("rules treat packets as the frontends say", () => {
   const seen = new Set<string>();
   fc.assert(
     fc.property(
@@ -134,6 +137,6 @@ test("rules do with packets what the frontends say", () => {
     ),
     { numRuns: runs(20, 500) },
   );
-  // Not the easy cases alone. Those that are stopped behind their translation are too rare to count on.
+  // Not only easy cases occurred. Packets stopped after their translation are too rare to require.
   expect([...seen]).toEqual(expect.arrayContaining(["drop", "endpoints", "reject", "untouched"]));
 });

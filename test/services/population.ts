@@ -1,12 +1,12 @@
-/** Services and EndpointSlices in numbers, as controllers write them, with the ballast that real objects have. */
+/** Large numbers of Services and EndpointSlices as controllers write them, with the unused content of real objects. */
 import type { ObjectInput } from "../apiserver/resource.ts";
 
-/** What managed fields and the copy that `kubectl apply` keeps make of one: about 2 KiB. */
+/** The size of managed fields and of the copy that `kubectl apply` keeps: about 2 KiB. */
 const BALLAST = { "kubectl.kubernetes.io/last-applied-configuration": "x".repeat(2000) };
 
 const NODES = 1000;
 
-/** "10.96.0.1" and on. */
+/** Addresses from "10.96.0.1" on. */
 function addressOf(first: number, n: number): string {
   const value = first + n;
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join(".");
@@ -27,7 +27,7 @@ export function populationService(n: number): ObjectInput {
   };
 }
 
-/** All endpoints of `populationService(n)`, of which the first is not ready where `isFlipped`. */
+/** All endpoints of `populationService(n)`. The first is not ready if `isFlipped`. */
 export function populationSlice(n: number, endpointCount: number, isFlipped = false): ObjectInput {
   const namespace = `team-${n % 100}`;
   return {

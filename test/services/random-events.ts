@@ -1,4 +1,7 @@
-/** Random Services, EndpointSlices and facts of a node, few enough of each that they meet: same addresses, ports, claims. */
+/**
+ * Random Services, EndpointSlices and facts of a node, from small sets so that they collide: same addresses, ports,
+ * claims.
+ */
 import fc from "fast-check";
 import type { EndpointSlice, SliceEndpoint } from "../../pkg/cluster/service/endpoint-slice.ts";
 import type { Protocol, Service, ServicePort } from "../../pkg/cluster/service/service.ts";
@@ -34,7 +37,7 @@ const ENDPOINTS6 = ["fd00:244::1", "fd00:244::2", "2001:db8::1", "fe80::1"];
 
 const some = (texts: readonly string[]): fc.Arbitrary<Address[]> =>
   fc.subarray([...texts]).map((list) => list.map(parseAddress));
-/** Ports of Services and of EndpointSlices shall meet: most have one name and protocol. */
+/** Ports of Services and of EndpointSlices should match: most have one name and protocol. */
 const protocol = fc.constantFrom<Protocol>(6, 6, 6, 6, 17, 132);
 const portName = fc.constantFrom("", "", "", "http", "dns");
 

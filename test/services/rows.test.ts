@@ -1,4 +1,4 @@
-/** The rows of test/vectors/services on the core: objects -> frontends -> what becomes of a packet. */
+/** The rows of test/vectors/services on the core: objects -> frontends -> the fate of a packet. */
 import { describe, expect, it } from "vitest";
 import { isSameAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { type Choice, outcomeOf } from "../../pkg/services/outcome.ts";

@@ -1,4 +1,4 @@
-/** The rows of test/vectors/services/packets: objects and settings of a node, and what becomes of packets there. */
+/** The rows of test/vectors/services/packets: objects and settings of a node, and the fate of packets there. */
 import { readdirSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
@@ -11,11 +11,11 @@ export interface Row {
   readonly to: string;
   readonly port: number;
   readonly protocol: "TCP" | "UDP" | "SCTP";
-  /** "address:port" of each endpoint that is reached, or what else becomes of the packet. */
+  /** "address:port" of each endpoint that is reached, or the verdict on the packet. */
   readonly expect: readonly string[] | Verdict;
-  /** Or by which endpoints alone the node is seen as the client. */
+  /** True if the endpoints see the node as the client, or the endpoints that do. */
   readonly masqueraded: boolean | readonly string[];
-  /** What of the above is otherwise with weft. */
+  /** The fields above that differ with weft. */
   readonly weft: Partial<Pick<Row, "expect" | "masqueraded">>;
 }
 
@@ -24,7 +24,7 @@ export interface CaseOptions {
   readonly masqueradeAll: boolean;
   /** The node's pods. */
   readonly podCIDRs: readonly string[];
-  /** Prefixes of the node's addresses that NodePorts are served at. */
+  /** Prefixes of the node's addresses that serve NodePorts. */
   readonly nodePortAddresses: readonly string[];
   /** "address:port" of the API server. */
   readonly reserved: readonly string[];
@@ -33,11 +33,11 @@ export interface CaseOptions {
 }
 
 export interface Case {
-  /** Of the file and of the case. */
+  /** The title of the file and of the case. */
   readonly title: string;
   readonly family: 4 | 6;
   readonly options: CaseOptions;
-  /** Addresses that the node has besides NODE_ADDRESSES. */
+  /** Addresses of the node in addition to NODE_ADDRESSES. */
   readonly boundToNode: readonly string[];
   readonly serviceCIDRs: readonly string[];
   /** Primary first. */
@@ -47,9 +47,9 @@ export interface Case {
   readonly slices: readonly object[];
   readonly rows: readonly Row[];
   readonly isMirrored: boolean;
-  /** Not among those of kube-proxy. */
+  /** True if the case is not one of kube-proxy's. */
   readonly isOurs: boolean;
-  /** The case says the same in IPv6. */
+  /** True if the case also applies to IPv6. */
   readonly mirrors: boolean;
 }
 
@@ -87,7 +87,7 @@ interface CasesFile {
 
 const FOLDER = new URL("../vectors/services/packets/", import.meta.url);
 
-/** All cases of the files, in their order, and each that says the same in IPv6 once more. */
+/** All cases of the files in order; those that also apply to IPv6 appear a second time, in IPv6. */
 export function allCases(): Case[] {
   return readCases().flatMap((each) => (each.family === 4 && each.mirrors ? [each, mirror(each)] : [each]));
 }
@@ -102,7 +102,7 @@ function readCases(): Case[] {
     });
 }
 
-/** With what all cases have in common. */
+/** Adds the values that all cases have in common. */
 export function caseOf(file: string, { title, options = {}, rows, ...rest }: CaseInFile): Case {
   return {
     ...NODE,
@@ -121,7 +121,10 @@ const DOTTED = /(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])/;
 const PORT = new RegExp(`(${DOTTED.source}):([0-9]+)`);
 const PREFIX = new RegExp(`(${DOTTED.source})/([0-9]+)`);
 
-/** A case of IPv4 in IPv6: a.b.c.d is fd77:77::a.b.c.d, and /n is /(96 + n). What the node has of IPv6 itself goes. */
+/**
+ * Converts a case of IPv4 to IPv6: a.b.c.d becomes fd77:77::a.b.c.d, and /n becomes /(96 + n). Removes the node's own
+ * IPv6 addresses.
+ */
 export function mirror(from: Case): Case {
   if (from.family !== 4) throw new Error(`${from.title}: only cases of IPv4 can be mirrored`);
   const isIPv4 = (text: string) => !text.includes(":");
@@ -154,14 +157,14 @@ function inIPv6(value: unknown): unknown {
     .replace(new RegExp(DOTTED, "g"), mapped);
 }
 
-/** In the canonical form of IPv6, as everything prints it. */
+/** The canonical form of IPv6, in which all programs print it. */
 function mapped(dotted: string): string {
   const [a = 0, b = 0, c = 0, d = 0] = dotted.split(".").map(Number);
   const hex = (high: number, low: number) => ((high << 8) | low).toString(16);
   return `fd77:77::${hex(a, b)}:${hex(c, d)}`;
 }
 
-/** As in `expect`. */
+/** The format of `expect`. */
 export function endpointText({ address, port }: { readonly address: Address; readonly port: number }): string {
   const text = formatAddress(address);
   return address.family === 4 ? `${text}:${port}` : `[${text}]:${port}`;
@@ -173,7 +176,7 @@ export interface Expectation {
   readonly masqueraded: readonly string[];
 }
 
-/** What weft does with a row's packet; endpoints are sorted as text. */
+/** The result of a row's packet with weft. Endpoints are sorted as text. */
 export function expectationOf(row: Row): Expectation {
   const { expect, masqueraded } = { ...row, ...row.weft };
   if (typeof expect === "string") return { expect, masqueraded: [] };

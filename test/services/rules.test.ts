@@ -1,6 +1,6 @@
 /**
- * The rows of test/vectors/services on the mode's own rules: they are programmed into the nf_tables in memory, and each packet
- * is walked through them hook by hook, as `weft explain` walks it through a kernel's.
+ * The rows of test/vectors/services on the mode's own rules: programs them into the nf_tables in memory, and follows
+ * each packet through them hook by hook, as `weft explain` does with a kernel's rules.
  */
 import { describe, expect, it } from "vitest";
 import { openRules } from "../../command/node/rules.ts";
@@ -20,7 +20,7 @@ import { fill, type State, stateOf } from "./state.ts";
 
 type Hook = keyof typeof NF_INET_HOOK;
 
-/** What becomes of a packet; `target` is where the first hook leads it. */
+/** The result of a packet. `target` is the destination that the first hook gives it. */
 interface Passage {
   readonly stop: "reject" | "drop" | undefined;
   readonly targets: readonly Choice[];
@@ -41,7 +41,7 @@ class Node {
     return this.#state.ownAddresses.some((own) => isSameAddress(own, address)) ? RTN_LOCAL : RTN_UNICAST;
   }
 
-  /** `chosen` is the target that is taken; undefined: any. */
+  /** `chosen` is the target to follow; undefined: any. */
   pass({ from, to, port, protocol }: Row, chosen?: Choice): Passage {
     const isOwn = this.typeOf(from) === RTN_LOCAL;
     const scratch = new Scratch();
@@ -57,7 +57,7 @@ class Node {
     };
     const at = (hook: Hook) => {
       const result = walk(this.#rules, NF_INET_HOOK[hook], packet, { scratch, choose });
-      // Nothing is left open: whatever the rules ask of the packet is known.
+      // Every property of the packet that the rules test is known.
       expect(result.perhaps.filter(({ chain }) => !/remember|affinity/.test(chain.chain))).toEqual([]);
       packet = result.packet;
       return result;
@@ -72,7 +72,7 @@ class Node {
       const { ending } = at("forward");
       if (isStopped(ending)) return { stop: stopOf(ending), targets, isMasqueraded: false };
     }
-    // What is for this node itself passes postrouting only where it comes from here.
+    // A packet for this node itself passes postrouting only if it also comes from this node.
     const isMasqueraded = (isOwn || !isForHere) && at("postrouting").translation?.action === "masquerade";
     return { stop: isForHere ? stopOf(at("input").ending) : undefined, targets, isMasqueraded };
   }

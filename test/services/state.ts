@@ -1,4 +1,4 @@
-/** A case of the rows as the core and the modes take it. */
+/** A case of the rows in the form that the core and the modes take. */
 
 import { type KubeObject, keyOf } from "../../pkg/cluster/resource.ts";
 import { ENDPOINT_SLICE_PARSER, type EndpointSlice } from "../../pkg/cluster/service/endpoint-slice.ts";
@@ -19,7 +19,7 @@ export interface State {
   readonly ownAddresses: readonly Address[];
 }
 
-/** Sets everything that `state` says and takes away what else `map` had of `before`. */
+/** Sets everything in `state`, and removes what `map` had from `before` only. */
 export function fill(map: ServiceMap, state: State, before?: State): void {
   map.setNode(state.node);
   for (const key of before?.services.keys() ?? []) if (!state.services.has(key)) map.setService(key, undefined);
@@ -74,5 +74,5 @@ function parseSocketAddress(text: string): { readonly address: Address; readonly
 
 const keyOfObject = ({ metadata }: KubeObject) => keyOf(metadata.namespace, metadata.name);
 
-/** Nothing is kept of some objects: headless Services, slices of names. */
+/** The parsers ignore some objects: headless Services, slices of names. */
 const parsed = <T>(value: T | undefined): T[] => (value === undefined ? [] : [value]);

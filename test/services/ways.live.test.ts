@@ -1,4 +1,4 @@
-/** What single packets do not show of Services: affinity, streams, ICMP, overlays, chance. */
+/** Properties of Services that single packets do not show: affinity, streams, ICMP, overlays, random choice. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "../live/harness/cleanup.ts";
 import { type ProbeAnswer, socketAddress } from "../live/harness/probe.ts";
@@ -21,10 +21,10 @@ afterAll(() => cleanup.run());
 const NODE = "192.168.0.2";
 const CLIENT = "10.0.0.2";
 const OUTSIDE = "203.0.113.2";
-/** No Service has it. */
+/** No Service has this address. */
 const UNALLOCATED = "172.30.0.50";
 const CLUSTER_IP = "172.30.0.41";
-/** One on this node, two behind another one. */
+/** One on this node, two on another one. */
 const ENDPOINTS = ["10.180.0.1", "10.180.1.1", "10.180.1.2"];
 /** Pods of this node on a bridge. */
 const BRIDGED = ["10.0.20.2", "10.0.20.3"];
@@ -54,7 +54,7 @@ function shaped({ spec, endpoints = ENDPOINTS, endpointPort = 80, protocol = "TC
       nodeName: address === ENDPOINTS[0] || BRIDGED.includes(address) ? "test-node" : "remote",
     })),
   };
-  // Rows place the hosts. What Services let through to UNALLOCATED would be answered.
+  // Rows place the hosts. A packet that reaches UNALLOCATED would be answered.
   const rows: CaseInFile["rows"] = [CLIENT, OUTSIDE, ...MANY_CLIENTS].map((from) => ({
     ...{ name: from, from, to: UNALLOCATED, port: 80, expect: "untouched" as const },
   }));
@@ -84,14 +84,15 @@ describe.each([4, 6] as const)("Services of IPv%i", (family) => {
   }
   const reached = (answers: readonly ProbeAnswer[]) => [...new Set(answers.map(({ at }) => at))];
 
-  test("draw each endpoint equally often", async () => {
+  test("choose each endpoint equally often", async () => {
     await arrange({});
     const counts = new Map<string, number>();
     for (let round = 0; round < 6; round++) {
       for (const { at } of await connect(CLIENT, CLUSTER_IP, 80, 50)) counts.set(at, (counts.get(at) ?? 0) + 1);
     }
     expect(counts.size).toBe(3);
-    // Of 300, 100 each, with a deviation of 8: by chance, fewer than 50 come once in a thousand million.
+    // Expected are 100 of 300 each, with a deviation of 8: fewer than 50 occur by chance once in a thousand million
+    // runs.
     for (const count of counts.values()) expect(count).toBeGreaterThan(50);
   });
 
@@ -110,7 +111,7 @@ describe.each([4, 6] as const)("Services of IPv%i", (family) => {
     },
   );
 
-  test("with affinity choose for each port of a Service and each list of endpoints apart", async () => {
+  test("with affinity choose separately for each port of a Service and each list of endpoints", async () => {
     const ports = [
       { name: "main", protocol: "TCP", port: 80, nodePort: 3001 },
       { name: "main", protocol: "TCP", port: 443, nodePort: 3002 },
@@ -128,12 +129,12 @@ describe.each([4, 6] as const)("Services of IPv%i", (family) => {
     expect(chosen.some(({ one, other }) => one !== other)).toBe(true);
     const onNode = reached(await connect(OUTSIDE, NODE, 3001));
     expect(onNode).toEqual([family === 4 ? "10.180.0.1:80" : "[fd77:77::ab4:1]:80"]);
-    // The node's own pods go to all endpoints, as by the ClusterIP.
+    // The node's own pods use all endpoints, as by the ClusterIP.
     const [client = ""] = MANY_CLIENTS;
     expect(reached(await connect(client, NODE, 3001)).join()).toBe(chosen[0]?.one);
   });
 
-  test("with affinity let clients go when their endpoint does, and keep them across a restart", async () => {
+  test("with affinity forget clients whose endpoint is removed, and remember the others across a restart", async () => {
     await arrange({ spec: affinity(10_800) });
     const [first = ""] = reached(await connect(CLIENT));
     expect(await arrange({ spec: affinity(10_800) }, "compare"), "transactions of a restart").toBe(0);
@@ -160,8 +161,8 @@ describe.each([4, 6] as const)("Services of IPv%i", (family) => {
     );
   });
 
-  test("leave streams alone, whatever becomes of their endpoint and Service", async () => {
-    // An echo stays where it is, and listens in both families.
+  test("do not disturb streams when their endpoint and Service are removed", async () => {
+    // An echo server keeps its port, and listens in both families.
     const endpointPort = 7000 + family;
     await arrange({ endpointPort });
     await Promise.all(["pods", "remote"].map((host) => bed.hosts[host as "pods" | "remote"].serve(host, [])));
@@ -198,7 +199,7 @@ describe.each([4, 6] as const)("Services of IPv%i", (family) => {
     expect((await ping("client", NODE)).status).toBe(0);
   });
 
-  test("lead from a pod to its neighbours on the bridge under its own address, and to itself under the node's", async () => {
+  test("preserve a pod's address towards its neighbours on the bridge, and use the node's towards the pod itself", async () => {
     await arrange({});
     await bed.program({ do: "change", case: inFamily(shaped({ endpoints: BRIDGED })) });
     const served = bridged.map(({ addresses, inside }, at) =>
@@ -229,21 +230,21 @@ describe.each([4, 6] as const)("Services of IPv%i", (family) => {
     }
   });
 
-  test("masquerade once where an overlay carries the packet: its own packets bear no mark", async () => {
+  test("masquerade once if an overlay carries the packet: the outer packets have no mark", async () => {
     await arrange({ endpoints: ENDPOINTS.slice(1) });
     await withOverlay(family, ENDPOINTS.slice(1).map(text), async () => {
       const answers = await connect(OUTSIDE, NODE, 3001);
       const overlay = family === 4 ? "198.18.100.1" : "fd99:100::1";
       for (const { seen } of answers) expect(seen.replace(/^\[/, "").startsWith(overlay)).toBe(true);
       const { marked, unmarked, inner } = await countersOf("node");
-      expect(inner, "packets that went into the overlay").toBeGreaterThan(0);
+      expect(inner, "packets that entered the overlay").toBeGreaterThan(0);
       expect(unmarked, "packets of the overlay").toBeGreaterThan(0);
-      expect(marked, "packets of the overlay that bear the mark").toBe(0);
+      expect(marked, "packets of the overlay with the mark").toBe(0);
     });
   });
 });
 
-/** Sends the addresses' packets through a VXLAN device from `node` to `other`, and counts them at the node. */
+/** Sends packets for the addresses through a VXLAN device from `node` to `other`, and counts them at the node. */
 async function withOverlay(family: 4 | 6, addresses: readonly string[], body: () => Promise<void>): Promise<void> {
   const ends = [
     ["node", "other", 1, 2],
@@ -281,7 +282,7 @@ async function withOverlay(family: 4 | 6, addresses: readonly string[], body: ()
   }
 }
 
-/** Before weft's rules see the outer packet: there the mark would be taken back, after it has masqueraded once more. */
+/** Runs before weft's rules see the outer packet: those rules would remove the mark, after a second masquerade. */
 const OVERLAY_WATCH = `table inet overlay-watch {
   counter marked { }
   counter unmarked { }

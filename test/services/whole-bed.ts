@@ -1,4 +1,4 @@
-/** The whole way from events to the kernel in one process: ServiceMap, NftablesMode and an nf_tables in memory. */
+/** The complete path from events to the kernel in one process: ServiceMap, NftablesMode and an nf_tables in memory. */
 import { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { answered, type Look } from "../../pkg/netlink/look.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
@@ -43,13 +43,13 @@ export class WholeBed {
     for (const transaction of transactions) this.netlink.commit(transaction);
   }
 
-  /** Carries out what `events` change. */
+  /** Programs the changes that `events` make. */
   apply(events: readonly ServiceEvent[]): void {
     for (const event of events) applyEvent(this.map, event);
     this.carryOut(this.mode.change(this.map.changes()));
   }
 
-  /** As the controller does: what a comparison has taken is no change any more. */
+  /** As the controller does: a comparison consumes the pending changes. */
   restore(): void {
     this.map.changes();
     this.carryOut(this.compare());

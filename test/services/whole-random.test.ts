@@ -1,7 +1,8 @@
 /**
- * The whole way from events to the kernel, in random sequences: Services, EndpointSlices and facts of the node go through
- * ServiceMap and NftablesMode into an nf_tables in memory. After each step the table is the one that a new weftd would make
- * of the same objects, another weftd finds nothing to do, and what the table says of frontends, read back, is what the map says.
+ * The complete path from events to the kernel, in random sequences: Services, EndpointSlices and facts of the node pass
+ * through ServiceMap and NftablesMode into an nf_tables in memory. After each step the table equals the one that a new
+ * weftd would make from the same objects, another weftd finds nothing to do, and the frontends read back from the table
+ * equal the map's.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -25,7 +26,7 @@ type Step =
   | { readonly kind: "restart" }
   | { readonly kind: "settings"; readonly settings: NodeSettings }
   | { readonly kind: "damage"; readonly damages: readonly Damage[] }
-  /** The kernel refuses one of the next messages of a change. */
+  /** The kernel rejects one of the next messages of a change. */
   | { readonly kind: "failure"; readonly at: number; readonly events: readonly ServiceEvent[] };
 
 const events = arbitraryEvents({ maxLength: 4 });
@@ -66,7 +67,7 @@ function run(bed: WholeBed, one: Step): void {
   }
 }
 
-/** Changes as far as the kernel takes them. */
+/** Applies changes until the kernel rejects one. */
 function refuseOnce(bed: WholeBed, at: number, events: readonly ServiceEvent[]): void {
   let left = at;
   bed.nftables.refuse = () => (left-- === 0 ? EIO : 0);
@@ -79,7 +80,7 @@ function refuseOnce(bed: WholeBed, at: number, events: readonly ServiceEvent[]):
   }
 }
 
-/** The lines of our table, with slots' numbers apart from the endpoints in them: their order is free. */
+/** The lines of weft's table, with slots' numbers separated from the endpoints in them: their order is free. */
 function contentOf(nftables: FakeNftables): string[] {
   const own = nftables.list().filter((line) => line.startsWith(`inet ${SERVICES_TABLE} `));
   return own
@@ -93,8 +94,8 @@ function contentOf(nftables: FakeNftables): string[] {
 }
 
 /**
- * Chains of sizes of lists and of times of affinity are made when they are first needed, and stay. A comparison that finds
- * nothing to do says that these chains are the mode's own.
+ * Chains for list sizes and affinity timeouts are made on first use, and stay. A comparison that finds nothing to do
+ * proves that these chains are the mode's own.
  */
 const MAY_STAY = /^inet \S+ (?:(?:chain|rule) |element (?:local-)?(?:picks|remembers)[46] )/;
 
@@ -125,7 +126,7 @@ function heldText(held: HeldFrontend): string {
   ]);
 }
 
-/** `isClusterIp` may be true of an external frontend: at another port its address is another Service's ClusterIP. */
+/** `isClusterIp` may be true for an external frontend: at another port its address is another Service's ClusterIP. */
 function wantedText(frontend: Frontend, isClusterIp: boolean): string {
   const { allowedSources, affinity } = frontend;
   return heldText({

@@ -362,7 +362,7 @@ describe("a watch on metadata", () => {
     await has("connected");
     server.failNext(2, 500);
     addNodes(server, "a");
-    expect((await has("stale")).reason).toMatch(/^get node a at .*: 500 refused as the test asked for/);
+    expect((await has("stale")).reason).toMatch(/^get node a at .*: 500 rejected on the test's request/);
     await has("connected");
     expect((await has("upsert")).node.name).toBe("a");
     expect(events.filter(({ type }) => type === "sync")).toHaveLength(1);

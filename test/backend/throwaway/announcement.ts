@@ -1,4 +1,4 @@
-/** `{"Station":"0a:00:00:00:00:01","Tag":7}`: where a node is reached, and by whom. */
+/** `{"Station":"0a:00:00:00:00:01","Tag":7}`: the address of a node, and the nodes that reach it. */
 import type { Announcement } from "../../../pkg/backend/contract.ts";
 import { formatMac, parseMac } from "../../../pkg/ip/mac.ts";
 import type { ThrowawayConf, ThrowawayPeer } from "./main.ts";

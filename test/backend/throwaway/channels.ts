@@ -1,4 +1,4 @@
-/** By its tag. */
+/** By the tag. */
 import type { Channels, KnownDevice } from "../../../pkg/backend/contract.ts";
 import type { VtepDevice } from "../../../pkg/kernel/vtep-device.ts";
 import type { ThrowawayConf, ThrowawayPeer } from "./main.ts";

@@ -1,4 +1,4 @@
-/** What it says of itself to a person. */
+/** The texts about the backend for people. */
 import type { Inspection } from "../../../pkg/backend/inspection.ts";
 import { inspection as vxlan } from "../../../pkg/backend/vxlan/inspection.ts";
 import { passThrough } from "../../../pkg/backend/vxlan/passage.ts";

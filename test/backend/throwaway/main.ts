@@ -1,6 +1,6 @@
 /**
- * A backend to be thrown away: test/backend puts this folder beside the others, registers it, and runs nodes with it. Pods'
- * packets go through one device, `throw0`, which nodes have only in common with those of the same `Tag`. IPv4 underlays alone.
+ * A throw-away backend: test/backend adds this folder to the other backends, registers it, and runs nodes with it.
+ * Pods' packets use one device, `throw0`, which connects only nodes with the same `Tag`. Supports IPv4 underlays only.
  */
 
 import type { Backend, BackendConf, BackendTask, KnownDevice } from "../../../pkg/backend/contract.ts";
@@ -18,7 +18,7 @@ import { manual } from "./manual.ts";
 export const NAME = "throwaway";
 const DEVICE = "throw0";
 const PORT = 4791;
-/** More than it needs: pods' MTU shows that it counts. */
+/** More than necessary, so that the pods' MTU shows its effect. */
 const OVERHEAD = 100;
 
 export interface ThrowawayConf extends BackendConf {
@@ -26,7 +26,7 @@ export interface ThrowawayConf extends BackendConf {
 }
 
 export interface ThrowawayPeer extends Peer {
-  /** Undefined where it has announced nothing that can be read. */
+  /** Undefined if the node has announced nothing valid. */
   readonly station?: { readonly tag: number; readonly mac: string } | undefined;
 }
 

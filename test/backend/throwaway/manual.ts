@@ -1,4 +1,4 @@
-/** What an operator should know of it. */
+/** Documentation for operators. */
 import type { Manual } from "../../../pkg/backend/contract.ts";
 
 export const manual: Manual = {

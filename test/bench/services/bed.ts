@@ -1,6 +1,6 @@
 /**
- * Four namespaces: a client, a server, and between them two nodes: one is weft's, the other one holds kube-proxy's ruleset, so
- * that connections by either can be timed in turn.
+ * Four namespaces: a client, a server, and two nodes between them. One node has weft's rules, the other kube-proxy's
+ * ruleset, so that the times of connections through them are measured alternately.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -22,7 +22,7 @@ export class ServicesBench {
   readonly other: Inside;
   readonly #client: Inside;
   readonly #connect: string;
-  /** In front of all that is measured, of ours and of the opponents'. */
+  /** A command prefix for all measured programs, of both sides. */
   readonly #priority: readonly string[];
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
@@ -77,7 +77,7 @@ export class ServicesBench {
     return this.#cleanup.run();
   }
 
-  /** What weft's node does. */
+  /** Runs an order on weft's node. */
   async carryOut<O extends Order>(order: O): Promise<AnswerOf<O>> {
     this.#child.stdin?.write(`${JSON.stringify(order)}\n`);
     const { value: line = '{"error":"the child ended"}' } = await this.#answers.next();
@@ -86,18 +86,18 @@ export class ServicesBench {
     return value;
   }
 
-  /** Milliseconds that `nft -f` takes with `text`; undefined where it takes longer than the limit. The ruleset is empty before. */
+  /** The time of `nft -f` with `text` in milliseconds, into an empty ruleset; undefined if it exceeds the limit. */
   async load(host: Inside, text: string, limitSeconds: number): Promise<number | undefined> {
     await host.succeed("nft", ["flush", "ruleset"]);
     const load = [...this.#priority, "timeout", String(limitSeconds), "nft", "-f", "-"];
     const { status, stderr, ms } = await host.run("env", load, text);
-    // 124: timeout's own.
+    // 124 is the status of `timeout`.
     if (status === 124) return undefined;
     if (status !== 0) throw new Error(`nft -f: exit status ${status}: ${stderr.slice(0, 500)}`);
     return ms;
   }
 
-  /** From SYN to SYN-ACK, in microseconds: the samples of each address, which take turns. */
+  /** The time from SYN to SYN-ACK in microseconds: the samples of each address. The addresses alternate. */
   async connect(addresses: readonly string[], rounds: number): Promise<readonly (readonly number[])[]> {
     const output = await this.#client.succeed("env", [...this.#priority, this.#connect, String(rounds), ...addresses]);
     const samples: number[][] = addresses.map(() => []);

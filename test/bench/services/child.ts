@@ -1,6 +1,6 @@
 /**
- * Runs in a node's namespace: the core and the mode of Services, as weftd has them, on the event loop's netlink socket. Answers
- * orders, one JSON object a line.
+ * Runs in a node's namespace: the core and the mode of Services as in weftd, on the event loop's netlink socket.
+ * Answers orders, one JSON object a line.
  */
 import { createInterface } from "node:readline";
 import { answeredBy } from "../../../daemon/core/drivers/ruleset.ts";
@@ -15,7 +15,10 @@ import { openEventNetlink } from "../../../pkg/sys/node-netlink.ts";
 import { nodeFacts } from "../../services/core-bed.ts";
 import { benchService, benchSlices, CLUSTER_IPS, serviceKey } from "./population.ts";
 
-/** `cold`: from an empty kernel. `restart`: a new mode, all is there. `flips`: an endpoint goes, the next time it comes back. */
+/**
+ * `cold`: from an empty kernel. `restart`: a new mode on a complete table. `flips`: removes an endpoint; the next flip
+ * adds it again.
+ */
 export type Order =
   | { readonly do: "cold"; readonly services: number; readonly endpoints: number }
   | { readonly do: "restart" }
@@ -28,7 +31,7 @@ export interface Programmed {
 }
 
 export interface Flipped {
-  /** Of each, from the change of an EndpointSlice to the commit. */
+  /** The time of each flip, from the change of an EndpointSlice to the commit. */
   readonly ms: readonly number[];
 }
 
@@ -59,7 +62,7 @@ async function compare(): Promise<Programmed> {
 }
 
 async function flip(): Promise<void> {
-  // Far apart, so that one Service seldom comes twice in a row.
+  // A large step, so that successive flips are in different Services.
   const number = (Math.floor(flips / 2) * 7919) % services;
   const isGoing = flips++ % 2 === 0;
   map.setSlices(serviceKey(number), benchSlices(number, endpoints, isGoing ? flips % endpoints : undefined));

@@ -1,7 +1,7 @@
 /*
- * connect ROUNDS ADDRESS...: opens a TCP connection to port 80 of each address in turn, ROUNDS times, and prints for each
- * connection the index of its address and how many nanoseconds it took from SYN to SYN-ACK. Every second round is in reverse
- * order: a connection by the same node as the one before finds that node's rules in the processor's caches.
+ * connect ROUNDS ADDRESS...: opens a TCP connection to port 80 of each address in turn, ROUNDS times. Prints for each
+ * connection the index of its address and the nanoseconds from SYN to SYN-ACK. Every second round is in reverse order,
+ * because a connection through the same node as the previous one finds that node's rules in the processor's caches.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ static long long now(void)
 
 int main(int argc, char **argv)
 {
-	/* Ends with a reset: no connection is left to wait for its end. */
+	/* Close with a reset, so that no connection stays in TIME_WAIT. */
 	struct linger none = { .l_onoff = 1, .l_linger = 0 };
 	int rounds = argc > 2 ? atoi(argv[1]) : 0;
 	for (int round = 0; round < rounds; round++)

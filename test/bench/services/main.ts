@@ -1,4 +1,7 @@
-/** `npm run bench -- services`: the nftables mode of Services against kube-proxy's ruleset. Exits with 1 where a bound is missed. */
+/**
+ * `npm run bench -- services`: compares the nftables mode of Services with kube-proxy's ruleset. Exits with 1 if a
+ * bound is exceeded.
+ */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { median } from "../statistics.ts";
 import { ServicesBench } from "./bed.ts";
@@ -20,7 +23,7 @@ interface Options {
   readonly output: "table" | "json";
 }
 
-/** Of cold starts. */
+/** The number of cold starts. */
 const ROUNDS = 3;
 
 const count = (text: string) => {
@@ -36,24 +39,22 @@ const option = (flags: string, about: string, value: number) =>
 const options = new Command("bench services")
   .description(
     "Measures the nftables mode of Services in network namespaces: cold start, restart, one endpoint's change, the first packet. " +
-      "The opponents are nft -f of the same elements, and of the ruleset that kube-proxy 1.36 writes. Needs root and gcc.",
+      "Compares with nft -f of the same elements, and of the ruleset that kube-proxy 1.36 writes. Needs root and gcc.",
   )
-  .addOption(option("--services <n>", "Services of the cold start", 10_000))
-  .addOption(option("--endpoints <n>", "endpoints of each Service", 5))
-  .addOption(option("--few <n>", "Services of the first round of changes", 100))
-  .addOption(option("--many <n>", "Services of the second round of changes, and of first packets", 30_000))
-  .addOption(option("--flips <n>", "changes of one endpoint in each round", 2000))
-  .addOption(option("--connections <n>", "connections to each address", 4000))
+  .addOption(option("--services <n>", "number of Services in the cold start", 10_000))
+  .addOption(option("--endpoints <n>", "number of endpoints of each Service", 5))
+  .addOption(option("--few <n>", "number of Services in the first round of changes", 100))
+  .addOption(option("--many <n>", "number of Services in the second round of changes, and for first packets", 30_000))
+  .addOption(option("--flips <n>", "number of changes of one endpoint in each round", 2000))
+  .addOption(option("--connections <n>", "number of connections to each address", 4000))
   .addOption(
-    new Option("--kube-proxy <sizes>", "sizes of kube-proxy's ruleset to try, ascending")
+    new Option("--kube-proxy <sizes>", "numbers of Services of kube-proxy's ruleset, ascending")
       .default([1000, 2000, 5000, 10_000, 20_000, 30_000])
       .argParser((text: string) => text.split(",").map(count)),
   )
-  .addOption(option("--limit <seconds>", "how long kube-proxy's ruleset may take to load", 300))
-  .addOption(
-    new Option("--realtime", "measure at real-time priority, both sides: on a machine that is busy").default(false),
-  )
-  .addOption(new Option("-o, --output <form>", "what to print").choices(["table", "json"]).default("table"))
+  .addOption(option("--limit <seconds>", "seconds that kube-proxy's ruleset may take to load", 300))
+  .addOption(new Option("--realtime", "measure both sides at real-time priority, for a busy machine").default(false))
+  .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .parse()
   .opts<Options>();
 
@@ -82,7 +83,7 @@ async function measure(bed: ServicesBench, options: Options): Promise<ServicesRe
   const reports: FlipReport[] = [];
   const longest = [cold.longestMs];
   for (const size of [few, many]) {
-    say(`${flips} changes among ${size} Services`);
+    say(`${flips} changes with ${size} Services`);
     longest.push((await coldStart(bed, size, endpoints)).longestMs);
     const flipped = await bed.carryOut({ do: "flips", count: flips });
     reports.push(flipReport(size, flipped.ms));
@@ -95,7 +96,7 @@ async function measure(bed: ServicesBench, options: Options): Promise<ServicesRe
   };
 }
 
-/** Of several the one that other programs disturbed least. */
+/** The fastest of several, which other programs disturbed least. */
 async function coldStart(bed: ServicesBench, services: number, endpoints: number) {
   const rounds: Programmed[] = [];
   for (let round = 0; round < ROUNDS; round++) rounds.push(await bed.carryOut({ do: "cold", services, endpoints }));
@@ -105,7 +106,7 @@ async function coldStart(bed: ServicesBench, services: number, endpoints: number
   };
 }
 
-/** Until one takes too long: its time grows faster than its size. */
+/** Stops after the first that takes too long: the time grows faster than the size. */
 async function loadKubeProxy(bed: ServicesBench, { kubeProxy, endpoints, limit }: Options): Promise<Loaded[]> {
   const loaded: Loaded[] = [];
   for (const services of kubeProxy) {
@@ -118,13 +119,13 @@ async function loadKubeProxy(bed: ServicesBench, { kubeProxy, endpoints, limit }
     loaded.push({ services, ms });
   }
   const last = loaded.at(-1);
-  // The one that was given up has left an empty ruleset.
+  // The ruleset that exceeded the limit has left an empty one.
   if (last !== undefined) await bed.load(bed.other, kubeProxyRuleset(last.services, endpoints), 2 * limit);
   return loaded;
 }
 
 async function timeConnections(bed: ServicesBench, { many, connections }: Options, other: Loaded | undefined) {
-  say(`first packets among ${many} Services`);
+  say(`first packets with ${many} Services`);
   const addresses = [clusterIp(0), clusterIp(many - 1), ...(other ? [otherClusterIp(other.services - 1)] : [])];
   await bed.connect(addresses, 100);
   const samples = await bed.connect(addresses, connections);

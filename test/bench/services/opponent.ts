@@ -1,6 +1,6 @@
 /**
- * The ruleset that kube-proxy 1.36 writes in nftables mode (`nft list ruleset` of one, in test/vectors), for the Services of
- * the benchmark, as text for `nft -f`: a chain and an anonymous map for each Service.
+ * The ruleset that kube-proxy 1.36 writes in nftables mode (a recorded `nft list ruleset` is in test/vectors), for the
+ * benchmark's Services, as text for `nft -f`: a chain and an anonymous map for each Service.
  */
 import { createHash } from "node:crypto";
 import { ENDPOINT_PORT, endpointAddresses, OTHER_CLUSTER_IPS, otherClusterIp } from "./population.ts";

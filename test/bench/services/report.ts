@@ -1,4 +1,4 @@
-/** What `npm run bench -- services` has found, and whether the bounds are kept. */
+/** The results of `npm run bench -- services`, and whether the bounds hold. */
 import Table from "cli-table3";
 import { median, quantile } from "../statistics.ts";
 
@@ -17,13 +17,13 @@ export interface ServicesReport {
   readonly services: number;
   readonly endpoints: number;
   readonly coldMs: number;
-  /** `nft -f` of what `nft list table` shows of the same. */
+  /** `nft -f` of the output of `nft list table` for the same Services. */
   readonly ownTextMs: number;
   readonly restart: { readonly ms: number; readonly transactions: number };
   readonly flips: readonly FlipReport[];
-  /** Of cold starts: those are the ones with many elements. */
+  /** The longest transaction of the cold starts, which have the largest ones. */
   readonly longestTransactionMs: number;
-  /** kube-proxy's rulesets that were loaded within the limit, by size. */
+  /** kube-proxy's rulesets that loaded within the limit, by size. */
   readonly kubeProxy: readonly Loaded[];
   readonly firstPacket: {
     readonly services: number;
@@ -39,7 +39,7 @@ export interface Bound {
   readonly name: string;
   readonly measured: number;
   readonly limit: number;
-  /** Undefined where there is nothing to compare with: the opponent did not load in time. */
+  /** Undefined if there is no value to compare with: kube-proxy's ruleset did not load in time. */
   readonly isKept: boolean | undefined;
 }
 
@@ -47,7 +47,7 @@ export function flipReport(services: number, ms: readonly number[]): FlipReport 
   return { services, p50Ms: median(ms), p99Ms: quantile(ms, 0.99) };
 }
 
-/** Ratios and milliseconds, with what they may be at most. */
+/** Ratios and milliseconds, with their limits. */
 export function boundsOf(report: ServicesReport): Bound[] {
   const { coldMs, ownTextMs, restart, flips, longestTransactionMs, kubeProxy, firstPacket } = report;
   const same = kubeProxy.find(({ services }) => services === report.services);
@@ -57,11 +57,15 @@ export function boundsOf(report: ServicesReport): Bound[] {
     isKept: Number.isNaN(measured) ? undefined : measured <= limit,
   });
   return [
-    bound("cold start / nft -f of our own layout", coldMs / ownTextMs, 1.5),
+    bound("cold start / nft -f of weft's own layout", coldMs / ownTextMs, 1.5),
     bound("cold start / nft -f of kube-proxy's ruleset", coldMs / (same?.ms ?? Number.NaN), 0.2),
     bound("transactions of a restart", restart.transactions, 0),
-    ...flips.map(({ services, p99Ms }) => bound(`flip among ${services} Services, p99 in ms`, p99Ms, 10)),
-    bound("flip p50, most / fewest Services", (large?.p50Ms ?? Number.NaN) / (small?.p50Ms ?? Number.NaN), 1.2),
+    ...flips.map(({ services, p99Ms }) => bound(`change of one endpoint, ${services} Services, p99 in ms`, p99Ms, 10)),
+    bound(
+      "change of one endpoint, p50, most / fewest Services",
+      (large?.p50Ms ?? Number.NaN) / (small?.p50Ms ?? Number.NaN),
+      1.2,
+    ),
     bound("longest transaction in ms", longestTransactionMs, 50),
     bound("first packet p50, last / first Service", firstPacket.lastUs / firstPacket.firstUs, 1.05),
     bound("first packet p50, last Service / kube-proxy's", firstPacket.lastUs / firstPacket.kubeProxyUs, 1),
@@ -73,7 +77,7 @@ export function formatServices(report: ServicesReport): string {
   const ms = (value: number, digits = 0) => `${value.toFixed(digits)} ms`;
   const facts: [string, string][] = [
     [`cold start, ${services} Services x ${endpoints}`, ms(report.coldMs)],
-    ["nft -f of the same as text", ms(report.ownTextMs)],
+    ["nft -f of the same elements", ms(report.ownTextMs)],
     ...kubeProxy.map((one): [string, string] => [`nft -f of kube-proxy's, ${one.services} Services`, ms(one.ms)]),
     ["restart", `${ms(restart.ms)}, ${restart.transactions} transactions`],
     ...flips.map((one): [string, string] => [
@@ -82,7 +86,7 @@ export function formatServices(report: ServicesReport): string {
     ]),
     ["longest transaction", ms(report.longestTransactionMs, 1)],
     [`first packet, first of ${firstPacket.services} Services`, `${firstPacket.firstUs.toFixed(1)} us`],
-    ["first packet, last of them", `${firstPacket.lastUs.toFixed(1)} us`],
+    ["first packet, last Service", `${firstPacket.lastUs.toFixed(1)} us`],
     [`first packet, kube-proxy's last of ${firstPacket.kubeProxyServices}`, `${firstPacket.kubeProxyUs.toFixed(1)} us`],
   ];
   const style = { head: [], border: [] };
@@ -94,7 +98,7 @@ export function formatServices(report: ServicesReport): string {
     colAligns: ["left", "right", "right"],
   });
   for (const { name, measured, limit, isKept } of boundsOf(report)) {
-    const verdict = isKept === undefined ? "not measured" : isKept ? "kept" : "missed";
+    const verdict = isKept === undefined ? "not measured" : isKept ? "kept" : "exceeded";
     bounds.push([name, Number.isNaN(measured) ? "-" : measured.toFixed(3), String(limit), verdict]);
   }
   return `${figures}\n${bounds}`;

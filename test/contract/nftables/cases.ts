@@ -1,5 +1,5 @@
 /**
- * The contract of nf_tables as far as weft uses it: errno and dumps after each transaction, as of Linux 6.18
+ * The contract of the part of nf_tables that weft uses: errno and dumps after each transaction, as of Linux 6.18
  * (net/netfilter/nf_tables_api.c).
  */
 import type { Cases } from "./case.ts";

@@ -1,4 +1,4 @@
-/** Numbers that are drawn or hashed, refusals, the packet's priority, and sets that rules change. */
+/** Random and hashed numbers, rejects, the packet's priority, and sets that rules change. */
 import { decode } from "../../../pkg/netlink/message.ts";
 import {
   type Expression,
@@ -53,7 +53,7 @@ async function taken(side: Side, ...rules: readonly (readonly Expression[])[]): 
   return outcomes.map((outcome) => outcome.split(":")[0] ?? "");
 }
 
-/** The last expression of each rule of `c` as it is dumped. */
+/** The last expression of each rule of `c` as the dump has it. */
 async function dumped({ netlink }: Side): Promise<string[]> {
   const messages = await netlink.dump(dumps.rules(1, TABLE, "c"));
   return messages.map((message) => {
@@ -76,7 +76,7 @@ const dynset = (set: string, op: number, more: object = {}): Expression => ({
 const { add, update, delete: remove } = NFT_DYNSET_OP;
 
 export const dynamicCases: Cases = {
-  "a drawn number needs a modulus, a known type, and room above its offset": {
+  "a random number needs a modulus, a known type, and an offset without overflow": {
     run: (side) =>
       taken(
         side,
@@ -93,7 +93,7 @@ export const dynamicCases: Cases = {
       ),
     expected: ["done", "done", "EINVAL", "EINVAL", "EINVAL", "EINVAL", "ERANGE", "done", "EOVERFLOW", "ERANGE"],
   },
-  "a hash needs bytes that were stored, a modulus, and room above its offset": {
+  "a hash needs stored bytes, a modulus, and an offset without overflow": {
     run: (side) =>
       taken(
         side,
@@ -113,7 +113,7 @@ export const dynamicCases: Cases = {
       ...["done", "ENODATA", "ENODATA", "ERANGE", "ERANGE", "EINVAL", "EINVAL", "ERANGE", "done", "EOVERFLOW", "done"],
     ],
   },
-  "a refusal has a type and, of ICMP, a code": {
+  "a reject has a type and, for ICMP, a code": {
     run: (side) =>
       taken(
         side,
@@ -127,7 +127,7 @@ export const dynamicCases: Cases = {
       ),
     expected: ["done", "EINVAL", "EINVAL", "done", "done", "EINVAL", "EINVAL"],
   },
-  "a rule changes sets that are neither constant nor of ranges, in maps with data": {
+  "a rule can change sets that are neither constant nor intervals; maps need data": {
     run: (side) =>
       taken(
         side,
@@ -153,7 +153,7 @@ export const dynamicCases: Cases = {
       ...["EINVAL", "done", "EOPNOTSUPP", "EBUSY", "EOPNOTSUPP", "EOPNOTSUPP"],
     ],
   },
-  "a connection's tuple is asked for with a direction, all else without": {
+  "the key of a connection's tuple needs a direction, other keys must have none": {
     run: (side) => {
       const ct = (name: number, direction?: number): Expression => ({
         kind: "ct",
@@ -178,7 +178,7 @@ export const dynamicCases: Cases = {
     },
     expected: ["done", "ENODATA"],
   },
-  "dumps state defaults of what rules draw, hash and change": {
+  "dumps include the defaults of random, hash and dynset expressions": {
     async run(side) {
       await taken(
         side,
@@ -202,7 +202,7 @@ export const dynamicCases: Cases = {
       "ct direction=0 dreg=9 key=12",
     ],
   },
-  "a timeout needs a set that has timeouts; counters come with each element": {
+  "a timeout needs a set with timeouts; each element gets the set's counter": {
     async run(side) {
       await made(side);
       const outcomes = await commitEach(

@@ -59,7 +59,7 @@ const made = (side: Side) =>
     ...[addSet("s", SETS.addresses), addSet("m", SETS.verdicts), addSet("p", SETS.ports)],
   );
 
-/** Adds each rule in a transaction of its own; returns their errnos. */
+/** Adds each rule in a separate transaction. Returns their errnos. */
 async function taken(side: Side, ...rules: readonly (readonly [chain: string, ...Expression[]])[]): Promise<string[]> {
   const outcomes = await commitEach(
     side,
@@ -142,7 +142,7 @@ export const expressionCases: Cases = {
     },
     expected: ["done", "ENOENT", "ENODATA", "EINVAL", "done", "EINVAL", "done", "EINVAL"],
   },
-  "NAT expressions are refused outside of nat chains and their hooks, also behind jumps": {
+  "NAT expressions are rejected outside nat chains and their hooks, even after jumps": {
     async run(side) {
       await made(side);
       const source = loadSource;
@@ -220,7 +220,7 @@ export const expressionCases: Cases = {
     },
     expected: ["done", "EMLINK: add rule c14 deeper"],
   },
-  "a loop of jumps is refused once a base chain reaches it": {
+  "a loop of jumps is rejected once a base chain reaches it": {
     async run(side) {
       await made(side);
       const circle = await commit(side, addRule("c", "1", [jump("d")]), addRule("d", "2", [jump("c")]));

@@ -1,4 +1,4 @@
-/** Datagrams on a stream: each behind its length (four bytes, little-endian). */
+/** Datagrams on a stream, each preceded by its length (four bytes, little-endian). */
 
 const LENGTH_BYTES = 4;
 

@@ -1,6 +1,7 @@
 /**
- * Runs inside a namespace of the live tests: forwards framed datagrams from standard input to nfnetlink, and answers to standard
- * output. The first frame is the socket's port. Ends with its input. Arguments are groups to join.
+ * Runs inside a namespace of the live tests: forwards framed datagrams from standard input to nfnetlink, and writes the
+ * answers to standard output. Its first output frame is the socket's port. Ends with its input. The arguments are
+ * groups to join.
  */
 import { NETLINK_NETFILTER } from "../../../pkg/netlink/message.ts";
 import { openEventNetlink } from "../../../pkg/sys/node-netlink.ts";

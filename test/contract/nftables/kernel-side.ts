@@ -1,4 +1,4 @@
-/** The kernel, in a namespace of its own, as a side of the contract. */
+/** The kernel, in a separate namespace, as a side of the contract. */
 import { execFileSync } from "node:child_process";
 import { SYSTEM_CLOCK } from "../../../pkg/cluster/clock.ts";
 import { ByteWriter } from "../../../pkg/netlink/bytes.ts";
@@ -40,7 +40,7 @@ export class KernelSide implements Side {
     return new KernelSide(namespace, await openKernelSocket(namespace), await openKernelSocket(namespace, [GROUP]));
   }
 
-  /** Deletes what the last case has left. */
+  /** Deletes the objects of the previous case. */
   async empty(): Promise<void> {
     await this.netlink.commit([change(NFT_MSG_DELTABLE, "flush ruleset", { family: NFPROTO_UNSPEC }, {})]);
     await this.heard();
@@ -51,7 +51,7 @@ export class KernelSide implements Side {
     return { netlink, close: () => netlink.close() };
   }
 
-  /** Asks by the listening socket: earlier announcements arrive before the answer. */
+  /** Sends the question through the listening socket, so that earlier notifications arrive before the answer. */
   async heard(): Promise<readonly number[]> {
     await new Promise<void>((resolve) => {
       this.#onAnswer = resolve;

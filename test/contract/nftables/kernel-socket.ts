@@ -1,4 +1,4 @@
-/** nfnetlink of another network namespace, through a process that runs there. */
+/** nfnetlink of another network namespace, through a process in it. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -30,11 +30,11 @@ class KernelSocket implements EventNetlinkSocket {
   /** The child reports an error on standard error and ends. */
   onError(): void {}
   addMembership(): void {
-    throw new Error("groups are joined when the socket is opened");
+    throw new Error("groups can only be joined when the socket is opened");
   }
   setReceiveBufferBytes(): void {}
   ignore(): void {
-    throw new Error("no port can be ignored here");
+    throw new Error("this socket cannot ignore a port");
   }
   close(): void {
     this.#child.stdin.end();

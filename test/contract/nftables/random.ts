@@ -82,7 +82,7 @@ const anyExpression: fc.Arbitrary<Expression> = fc.oneof(
     .map((data) => ({ kind: "bitwise", data }) as const),
   fc
     .record({ set, sreg: register, dreg: fc.option(register, { nil: undefined }), flags: fc.constantFrom(0, 0, 1, 2) })
-    // Kernels differ in whether a map may be asked without a register.
+    // Kernels differ in whether a map lookup without a register is allowed.
     .filter((data) => data.dreg !== undefined || mapRegister(data.set) === undefined)
     .map((data) => ({ kind: "lookup", data }) as const),
   fc
@@ -236,8 +236,8 @@ const transactionOf = (rules: fc.Arbitrary<RandomRequest>) =>
   });
 
 /**
- * A sequence of transactions. None both deletes rules and uses positions: the kernel accepts a rule that the same transaction
- * has deleted as a position, the fake does not.
+ * A sequence of transactions. None both deletes rules and uses positions: the kernel accepts a rule that the same
+ * transaction has deleted as a position, the fake does not.
  */
 export const randomHistory = fc.array(
   fc.oneof(

@@ -168,7 +168,7 @@ export const bytes = (...values: number[]): NftData => ({ value: Uint8Array.from
 /** 10.0.0.`last` */
 export const address = (last: number): NftData => bytes(10, 0, 0, last);
 export const key = (last: number): SetElement => ({ key: address(last) });
-/** Up to 10.0.0.`last`, which is no part of it. */
+/** The range ends before 10.0.0.`last`. */
 export const range = (first: number, last: number): SetElement[] => [key(first), { key: address(last), flags: 1 }];
 /** Pairs from (a, b) to (c, d). */
 export const pair = (a: number, b: number, c: number, d: number): SetElement => ({

@@ -35,7 +35,7 @@ export const ruleCases: Cases = {
       ...["EINVAL: add rule c 1", "EINVAL: add rule c 1", "done"],
     ],
   },
-  "a rule is appended, inserted at the head, or placed behind or before another": {
+  "a rule is appended, inserted at the head, or placed after or before another": {
     async run(side) {
       await made(side);
       const [, second = 0n] = await handlesOf(side, "c");

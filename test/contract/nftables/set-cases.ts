@@ -34,7 +34,7 @@ const made = (side: Side) =>
     ...[addSet("p", SETS.pairs), addSet("d", SETS.ports), addSet("m", SETS.verdicts)],
   );
 
-/** Only the errno of each, and what the set then holds. */
+/** The errno of each step, and the set's elements afterwards. */
 async function elements(side: Side, set: string, ...steps: readonly ReturnType<typeof addElements>[]) {
   await made(side);
   const outcomes = await commitEach(side, ...steps);
@@ -301,12 +301,12 @@ export const setCases: Cases = {
       ),
     expected: ["done", "ENOENT", "ENOENT", "ENOENT", "done", "ENOENT", []],
   },
-  "an interval end has no userdata": {
+  "an interval end cannot have userdata": {
     run: (side) =>
       elements(side, "r", addElements("r", [key(1), { ...key(2), flags: 1, userdata: commentUserdata("x") }])),
     expected: ["EINVAL", []],
   },
-  "a new range of a concatenation overlaps where one of its corners is taken": {
+  "a new range of a concatenation overlaps if one of its corners is taken": {
     run: async (side) =>
       unordered(
         await elements(
@@ -329,7 +329,7 @@ export const setCases: Cases = {
       ["10-20", "30-40", "91"],
     ],
   },
-  "deleting from a concatenation with ranges finds the range that holds the key": {
+  "deleting from a concatenation with ranges finds the range that contains the key": {
     run: (side) =>
       elements(
         side,
@@ -341,7 +341,7 @@ export const setCases: Cases = {
       ),
     expected: ["done", "ENOENT", "done", "ENOENT", []],
   },
-  "a set with a size refuses more elements": {
+  "a set with a size rejects more elements": {
     async run(side) {
       await commit(side, addTable(), addSet("s", { ...SETS.addresses, description: { size: 2 } }));
       return commitEach(

@@ -1,4 +1,4 @@
-/** What the contract's cases have of an nf_tables, the fake's or the kernel's, and what they see in it. */
+/** The interface of an nf_tables, the fake's or the kernel's, for the contract's cases. */
 
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
@@ -24,13 +24,13 @@ export interface Program {
 
 export interface Side {
   readonly netlink: EventedNetlink;
-  /** Another program with a socket of its own. */
+  /** Another program with its own socket. */
   openProgram(): Promise<Program>;
-  /** The types of the announcements since the last call, in their order. */
+  /** The types of the notifications since the last call, in order. */
   heard(): Promise<readonly number[]>;
 }
 
-/** "done", or what the kernel says to which of the requests. */
+/** "done", or the kernel's error and the request it rejected. */
 export async function commit({ netlink }: Pick<Side, "netlink">, ...requests: readonly Request[]): Promise<string> {
   return outcomeOf(netlink.commit(requests));
 }
@@ -45,7 +45,7 @@ export async function outcomeOf(work: Promise<unknown>): Promise<string> {
   }
 }
 
-/** Each of them in a transaction of its own. */
+/** Commits each request in a separate transaction. */
 export async function commitEach(side: Side, ...requests: readonly Request[]): Promise<string[]> {
   const outcomes: string[] = [];
   for (const request of requests) outcomes.push(await commit(side, request));
@@ -54,7 +54,7 @@ export async function commitEach(side: Side, ...requests: readonly Request[]): P
 
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString("hex");
 
-/** What the table holds: its chains with the comments of their rules, its sets with the last bytes of their elements. */
+/** The table's content: its chains with the comments of their rules, its sets with the last bytes of their elements. */
 export async function list({ netlink }: Side, family = 1, table: string = TABLE): Promise<Outcome> {
   const rules = (await netlink.dump(dumps.rules(family, table))).map((message) => decode(NFT_MSG_NEWRULE, message));
   const chains = (await netlink.dump(dumps.chains(family)))
@@ -79,7 +79,7 @@ export function elementsIn(message: Message) {
 
 type Element = ReturnType<typeof elementsIn>[number];
 
-/** "5", "5 end", "5-9" of a pair, ": 80" for data. */
+/** "5", "5 end", "5-9" for a pair, ": 80" for data. */
 export function elementText({ key, keyEnd, flags = 0, data, userdata }: Element): string {
   const comment = readComment(userdata);
   return [
@@ -94,13 +94,13 @@ function lastByte(data: NftData | undefined): string {
   return String(data?.value?.at(-1));
 }
 
-/** The handles of a chain's rules, in their order. */
+/** The handles of a chain's rules, in order. */
 export async function handlesOf({ netlink }: Pick<Side, "netlink">, chain: string): Promise<bigint[]> {
   const messages = await netlink.dump(dumps.rules(1, TABLE, chain));
   return messages.map((message) => decode(NFT_MSG_NEWRULE, message).attributes.handle ?? 0n);
 }
 
-/** All there is, field by field, but for handles and for the order of elements. */
+/** All objects, field by field, except handles and the order of elements. */
 export async function listAll({ netlink }: Side): Promise<readonly unknown[]> {
   const tables = await netlink.dump(dumps.tables(NFPROTO_UNSPEC));
   const all: unknown[] = [];

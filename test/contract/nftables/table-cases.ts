@@ -49,7 +49,7 @@ export const tableCases: Cases = {
     run: (side) => commitEach(side, addTable(), addChain("c"), deleteTable(), deleteTable(), addTable(), addChain("c")),
     expected: ["done", "done", "done", "ENOENT: delete table t", "done", "done"],
   },
-  "deleting a table by its handle spares another table of the same name": {
+  "deleting a table by its handle keeps another table of the same name": {
     async run(side) {
       await commit(side, addTable());
       const [{ handle = 0n } = {}] = await tablesOf(side, NFPROTO.inet);
@@ -61,7 +61,7 @@ export const tableCases: Cases = {
     },
     expected: ["done", "ENOENT", "done", 0],
   },
-  "NLM_F_NONREC refuses to delete a table that is not empty": {
+  "with NLM_F_NONREC a table that is not empty cannot be deleted": {
     run: (side) =>
       commitEach(
         side,
@@ -95,7 +95,7 @@ export const tableCases: Cases = {
     },
     expected: [["b", "a"], ["a"], [], ["b", "a", "a"]],
   },
-  "an owned table refuses other sockets and goes with its owner": {
+  "an owned table rejects other sockets and is removed with its owner": {
     async run(side) {
       const owner = await side.openProgram();
       const made = await commit(owner, addTable("t", { flags: OWNER }), addChain("c"));

@@ -45,7 +45,7 @@ export const transactionCases: Cases = {
     },
     expected: ["done", { d: [], s: [] }],
   },
-  "a refused element also takes back the earlier elements of its message": {
+  "a rejected element also reverts the earlier elements of its message": {
     async run(side) {
       await commit(side, addTable(), addSet("s", SETS.addresses));
       const outcome = await commit(side, addElements("s", [key(1), { key: { value: Uint8Array.of(1) } }]));
@@ -68,7 +68,7 @@ export const transactionCases: Cases = {
     },
     expected: ["done", "ERESTART", "done", "ERESTART", "done", { a: [], c: [], e: [] }],
   },
-  "a commit that changes something starts a generation and announces it": {
+  "a commit that changes something starts a generation and sends a notification": {
     async run(side) {
       await commit(side, addTable());
       await side.heard();
@@ -85,7 +85,7 @@ export const transactionCases: Cases = {
     },
     expected: [[0, 1, 0, 1, 1, 0, 0, 1], 4],
   },
-  "a commit announces what it created or changed, and then the generation": {
+  "a commit sends notifications of created and changed objects, and then of the generation": {
     async run(side) {
       await side.heard();
       const ranges = [key(1), key(2)];
@@ -100,7 +100,7 @@ export const transactionCases: Cases = {
     },
     expected: [0, 3, 3, 9, 12, 12, 6, 15, 3, 15],
   },
-  "GET inside a transaction and NEW outside of one are EINVAL": {
+  "GET inside a transaction and NEW outside one are EINVAL": {
     async run(side) {
       const [reply] = await side.netlink.exchange([addTable()]);
       return [await commit(side, getChain("c")), reply?.error?.code ?? "done"];

@@ -11,13 +11,13 @@ const before = [
 export const table: Table = {
   plugin: "bandwidth",
   cases: [
-    { name: "handed back to the reference", conf: LIMITS, before, steps: HANDED_BACK },
+    { name: "added by weft, checked and deleted by the reference", conf: LIMITS, before, steps: HANDED_BACK },
     { name: "both directions", conf: LIMITS, before, versions: ["0.3.0", "0.4.0", "1.1.0"] },
-    { name: "what the pod receives", conf: { ingressRate: 8_000_000, ingressBurst: 800_000 }, before },
-    { name: "what the pod sends", conf: { egressRate: 123_456_789, egressBurst: 12_345_678 }, before },
-    { name: "the runtime's wish", conf: { runtimeConfig: { bandwidth: LIMITS } }, before },
+    { name: "traffic to the pod", conf: { ingressRate: 8_000_000, ingressBurst: 800_000 }, before },
+    { name: "traffic from the pod", conf: { egressRate: 123_456_789, egressBurst: 12_345_678 }, before },
+    { name: "the runtime's limits", conf: { runtimeConfig: { bandwidth: LIMITS } }, before },
     {
-      name: "the configuration before the runtime's wish",
+      name: "the configuration overrides the runtime's limits",
       conf: { runtimeConfig: { bandwidth: LIMITS }, ingressRate: 8_000_000, ingressBurst: 800_000 },
       before,
     },
@@ -27,7 +27,7 @@ export const table: Table = {
       before,
     },
     {
-      name: "what containerd sends",
+      name: "containerd's limits",
       conf: { runtimeConfig: { bandwidth: { IngressRate: 10_000_000, IngressBurst: 4294967295 } } },
       before,
     },

@@ -8,7 +8,7 @@ const conf = (more: object = {}) => ({ bridge: "cni0", ipam: IPAM, ...more });
 const SEVERAL = { type: "host-local", ranges: [[{ subnet: "fd00:22::/64" }], [{ subnet: "fd00:23::/64" }]] };
 const OTHER = { type: "host-local", ranges: [[{ subnet: "10.23.0.0/24" }]] };
 
-/** Whom the world outside takes the pod for. */
+/** The replies show whether the outside network can answer the pod. */
 const ANSWERS: Script = {
   in: "pod",
   run: "ping -n -q -c 1 -W 2 198.51.100.2 | grep received; ping -n -q -c 1 -W 2 2001:db8:1::2 | grep received",
@@ -23,7 +23,7 @@ export const table: Table = {
   plugin: "bridge",
   cases: [
     {
-      name: "handed back to the reference",
+      name: "added by weft, checked and deleted by the reference",
       conf: conf({ isDefaultGateway: true, hairpinMode: true, mtu: 1400 }),
       steps: HANDED_BACK,
     },
@@ -50,7 +50,11 @@ export const table: Table = {
     { name: "a guarded address", conf: conf({ isGateway: true, macspoofchk: true }) },
     { name: "duplicate address detection", conf: conf({ isGateway: true, enabledad: true, ipam: DUAL }) },
     { name: "an interface that stays down", conf: conf({ ipam: {}, disableContainerInterface: true }) },
-    { name: "addresses for one that stays down", conf: conf({ disableContainerInterface: true }), steps: ["ADD"] },
+    {
+      name: "addresses for an interface that stays down",
+      conf: conf({ disableContainerInterface: true }),
+      steps: ["ADD"],
+    },
     {
       name: "masquerading by nftables",
       conf: conf({ isDefaultGateway: true, ipMasq: true, ipMasqBackend: "nftables", ipam: DUAL }),
@@ -77,24 +81,24 @@ export const table: Table = {
       steps: ["ADD"],
     },
     {
-      name: "another gateway by force",
+      name: "another gateway with forceAddress",
       conf: conf({ isGateway: true, forceAddress: true, ipam: OTHER }),
       setup: [BRIDGE_WITH_ADDRESS],
     },
     {
-      name: "DNS of its own",
+      name: "DNS in the configuration",
       conf: conf({
         isGateway: true,
         dns: { nameservers: ["10.22.0.1"], domain: "pods.test", search: ["a.test"], options: ["ndots:5"] },
       }),
     },
     {
-      name: "without names of its own",
+      name: "with default names",
       conf: { ipam: IPAM },
       args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod;MAC=c2:11:22:33:44:66",
     },
     {
-      name: "a bridge without an address that is there already",
+      name: "an existing bridge without an address",
       conf: conf({ isGateway: true }),
       setup: [{ in: "node", run: "ip link add cni0 type bridge; ip link set cni0 up" }],
       steps: [
@@ -110,12 +114,12 @@ export const table: Table = {
     },
     ...["10.22.0.0/31", "10.22.0.1/31"].map(
       (address): Case => ({
-        name: `a gateway beside ${address}`,
+        name: `the gateway for ${address}`,
         conf: conf({ isDefaultGateway: true, ipam: { type: "static", addresses: [{ address }] } }),
       }),
     ),
     {
-      name: "a bridge without ports, that has had some",
+      name: "a bridge that has lost its ports",
       conf: conf({ isGateway: true }),
       setup: [
         {
@@ -126,7 +130,7 @@ export const table: Table = {
       steps: ["ADD", "CHECK"],
     },
     {
-      name: "a bridge with the gateway's address, and a port with a lower one",
+      name: "a bridge with the gateway's address, and a port with a lower MAC",
       conf: conf({ isGateway: true }),
       setup: [
         {
@@ -146,7 +150,7 @@ export const table: Table = {
       ],
     },
     {
-      name: "a VLAN, attached by the reference to a bridge that is there already",
+      name: "a VLAN, added by the reference to an existing bridge",
       conf: conf({ isGateway: true, vlan: 100 }),
       setup: [{ in: "node", run: "ip link add cni0 type bridge; ip link set cni0 up" }],
       steps: [{ verb: "ADD", by: "reference" }, "CHECK", "DEL"],
@@ -159,34 +163,34 @@ export const table: Table = {
       }),
     ),
     {
-      name: "CHECK after an MTU that the pod has lowered",
+      name: "CHECK after the pod has lowered the MTU",
       conf: conf({ isGateway: true, mtu: 1450 }),
       steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"],
     },
     {
-      name: "CHECK after another way of the default route",
+      name: "CHECK after a change of the default route's gateway",
       conf: conf({ isGateway: true, ipam: { ...IPAM, routes: [{ dst: "0.0.0.0/0" }] } }),
       steps: ["ADD", { in: "pod", run: "ip route replace default via 10.22.0.50" }, "CHECK", "DEL"],
     },
     ...Object.entries({
-      "with all that nftables may hold": { ipMasq: true, ipMasqBackend: "nftables", macspoofchk: true },
+      "with all nftables rules": { ipMasq: true, ipMasqBackend: "nftables", macspoofchk: true },
       "with iptables": { ipMasq: true },
       "with routes' mtu and advmss": { ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", mtu: 1300, advmss: 1200 }] } },
     }).map(
       ([name, more]): Case => ({
-        name: `an attachment of the reference's ${name}`,
+        name: `added and deleted by the reference, checked by weft, ${name}`,
         conf: conf({ isDefaultGateway: true, ...more }),
         steps: [{ verb: "ADD", by: "reference" }, "CHECK", { verb: "DEL", by: "reference" }],
       }),
     ),
     {
-      name: "an attachment that goes back to the reference",
+      name: "added by weft with both families, deleted by the reference",
       conf: conf({ isDefaultGateway: true, ipam: DUAL }),
       steps: ["ADD", { verb: "CHECK", by: "reference" }, { verb: "DEL", by: "reference" }],
     },
     { name: "a MAC by args", conf: conf({ args: { cni: { mac: "c2:11:22:33:44:77" } } }) },
     {
-      name: "two pods, one goes",
+      name: "two pods, one deleted",
       conf: conf({ isDefaultGateway: true }),
       steps: [
         "ADD",
@@ -208,7 +212,7 @@ export const table: Table = {
       ],
     },
     {
-      name: "a bridge that is there already",
+      name: "an existing bridge",
       conf: conf({ isGateway: true, mtu: 1300 }),
       setup: [
         {
@@ -218,25 +222,25 @@ export const table: Table = {
       ],
     },
     {
-      name: "a bridge that is no bridge",
+      name: "a device that is not a bridge",
       conf: conf({ bridge: "cni9" }),
       setup: [{ in: "node", run: "ip link add cni9 type veth peer name cni8" }],
     },
     { name: "hairpin and promiscuous", conf: conf({ hairpinMode: true, promiscMode: true }), steps: ["ADD"] },
-    { name: "an interface that is there already", conf: conf(), steps: ["ADD", "ADD", "DEL"] },
-    { name: "an IPAM plugin that is not there", conf: conf({ ipam: { type: "nobody" } }), steps: ["ADD", "STATUS"] },
+    { name: "an existing interface", conf: conf(), steps: ["ADD", "ADD", "DEL"] },
+    { name: "a missing IPAM plugin", conf: conf({ ipam: { type: "nobody" } }), steps: ["ADD", "STATUS"] },
     {
       name: "an exhausted range",
       conf: conf({ ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/30" }]] } }),
       steps: ["ADD", { verb: "ADD", pod: "other" }, "DEL"],
     },
     {
-      name: "a route that cannot be",
+      name: "an impossible route",
       conf: conf({ ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] } }),
       steps: ["ADD"],
     },
     {
-      name: "routes with everything that they can have",
+      name: "routes with all attributes",
       conf: conf({
         isGateway: true,
         ipam: {
@@ -290,26 +294,27 @@ export const table: Table = {
       steps: ["ADD", { verb: "DEL", pod: "gone" }],
     },
     { name: "DEL without a result", conf: conf(), steps: ["ADD", { verb: "DEL", remembers: false }] },
-    { name: "DEL of what never was", conf: conf(), steps: ["DEL"] },
+    { name: "DEL without an ADD", conf: conf(), steps: ["DEL"] },
     {
-      name: "CHECK after the pod's interface went",
+      name: "CHECK after the pod's interface was removed",
       conf: conf(),
       steps: ["ADD", { in: "pod", run: "ip link del eth0" }, "CHECK", "DEL"],
     },
     {
-      name: "CHECK after the pod's address went",
+      name: "CHECK after the pod's address was removed",
       conf: conf(),
       steps: ["ADD", { in: "pod", run: "ip address flush dev eth0 scope global" }, "CHECK"],
     },
     {
-      name: "CHECK after the default route went",
+      name: "CHECK after the default route was removed",
       conf: conf({ isDefaultGateway: true }),
       steps: ["ADD", { in: "pod", run: "ip route del default" }, "CHECK"],
     },
     ...Object.entries({
       "the host's end went down": "ip link set $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) down",
-      "hairpin mode went": "bridge link set dev $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) hairpin off",
-      "the gateway's address went": "ip address flush dev cni0",
+      "hairpin mode was disabled":
+        "bridge link set dev $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) hairpin off",
+      "the gateway's address was removed": "ip address flush dev cni0",
     }).map(
       ([name, run]): Case => ({
         name: `CHECK after ${name}`,
@@ -318,15 +323,15 @@ export const table: Table = {
       }),
     ),
     { name: "a VLAN", conf: conf({ isGateway: true, vlan: 100 }), inVm: true },
-    { name: "a VLAN, the default one kept", conf: conf({ vlan: 100, preserveDefaultVlan: true }), inVm: true },
+    { name: "a VLAN, with the default one", conf: conf({ vlan: 100, preserveDefaultVlan: true }), inVm: true },
     {
       name: "a trunk",
       conf: conf({ vlanTrunk: [{ minID: 100, maxID: 104 }, { id: 200 }] }),
       inVm: true,
     },
     { name: "a VLAN and a trunk", conf: conf({ vlan: 100, vlanTrunk: [{ id: 200 }] }), inVm: true },
-    { name: "a VLAN that is none", conf: conf({ vlan: 4095 }), steps: ["ADD"] },
-    { name: "a trunk that is none", conf: conf({ vlanTrunk: [{ minID: 104, maxID: 100 }] }), steps: ["ADD"] },
+    { name: "an invalid VLAN", conf: conf({ vlan: 4095 }), steps: ["ADD"] },
+    { name: "an invalid trunk", conf: conf({ vlanTrunk: [{ minID: 104, maxID: 100 }] }), steps: ["ADD"] },
     { name: "STATUS", conf: conf(), steps: ["STATUS"] },
     { name: "VERSION", conf: conf(), steps: ["VERSION"] },
     { name: "GC", conf: conf(), steps: ["ADD", { verb: "GC", conf: { "cni.dev/valid-attachments": [] } }] },

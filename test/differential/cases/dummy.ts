@@ -6,11 +6,16 @@ const DUAL = { type: "host-local", ranges: RANGES, routes: [{ dst: "10.99.0.0/16
 export const table: Table = {
   plugin: "dummy",
   cases: [
-    { name: "handed back to the reference", conf: { ipam: DUAL }, steps: HANDED_BACK, inVm: true },
+    {
+      name: "added by weft, checked and deleted by the reference",
+      conf: { ipam: DUAL },
+      steps: HANDED_BACK,
+      inVm: true,
+    },
     { name: "both families", conf: { ipam: DUAL }, versions: ["0.2.0", "0.4.0", "1.1.0"], inVm: true },
     { name: "no ipam", conf: {}, steps: ["ADD"] },
     {
-      name: "down, which CHECK sees",
+      name: "a link that is down, which CHECK detects",
       conf: { ipam: DUAL },
       steps: ["ADD", "CHECK", { in: "pod", run: "ip link set eth0 down" }, "CHECK", "DEL"],
       inVm: true,

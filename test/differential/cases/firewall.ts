@@ -4,7 +4,7 @@ const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ sub
 const BRIDGE = { type: "bridge", bridge: "cni0", isDefaultGateway: true, ipam: IPAM };
 
 const node = (run: string): Script => ({ in: "node", run });
-/** The outside knows the way to pods: what does not come back was dropped. */
+/** The outside has a route to pods: a missing answer was dropped. */
 const WAY_BACK: Script = {
   in: "outside",
   run: "ip route add 10.22.0.0/24 via 198.51.100.1 && ip route add fd00:22::/64 via 2001:db8:1::1",
@@ -17,7 +17,7 @@ const asks = (from: "pod" | "other" | "outside", ...targets: string[]): Script =
 });
 const OUT = asks("pod", "198.51.100.2", "2001:db8:1::2");
 const IN = asks("outside", "10.22.0.2", "fd00:22::2");
-/** What is left of pods' rules. */
+/** Counts the remaining rules for pods. */
 const RULES = node("iptables-nft-save -t filter | grep -c '^-A CNI-FORWARD -[sd]'");
 const STORY: readonly Step[] = [OUT, "ADD", OUT, IN, "CHECK", "DEL", OUT, "DEL"];
 
@@ -25,7 +25,7 @@ export const table: Table = {
   plugin: "firewall",
   cases: [
     { name: "plain", conf: {}, before: [BRIDGE], versions: ["0.4.0", "1.0.0", "1.1.0"] },
-    { name: "before its versions", conf: {}, before: [BRIDGE], versions: ["0.3.1"], steps: ["ADD"] },
+    { name: "an unsupported CNI version", conf: {}, before: [BRIDGE], versions: ["0.3.1"], steps: ["ADD"] },
     {
       name: "under a FORWARD that drops",
       conf: {},
@@ -43,7 +43,7 @@ export const table: Table = {
       steps: STORY,
     },
     {
-      name: "with the administrator's chain by another name",
+      name: "with another name of the administrator's chain",
       conf: { iptablesAdminChainName: "SITE" },
       before: [BRIDGE],
       uplink: true,
@@ -67,16 +67,16 @@ export const table: Table = {
         { verb: "DEL", pod: "other" },
       ],
     },
-    { name: "no result before it", conf: {}, steps: ["ADD", "DEL"] },
-    { name: "a result that was lost", conf: {}, before: [BRIDGE], steps: ["ADD", { verb: "DEL", remembers: false }] },
+    { name: "no prevResult", conf: {}, steps: ["ADD", "DEL"] },
+    { name: "a lost result", conf: {}, before: [BRIDGE], steps: ["ADD", { verb: "DEL", remembers: false }] },
     {
-      name: "the container's namespace gone",
+      name: "a container's namespace that is gone",
       conf: {},
       before: [BRIDGE],
       steps: ["ADD", { verb: "DEL", pod: "gone" }],
     },
     ...["iptables", "ebpf"].map((backend) => ({
-      name: `backend ${backend}, and a FORWARD that begins to drop`,
+      name: `backend ${backend}, and a FORWARD that starts to drop`,
       conf: { backend, iptablesAdminChainName: "NOMAD-ADMIN" },
       before: [BRIDGE],
       uplink: true,
@@ -84,7 +84,7 @@ export const table: Table = {
       steps: ["ADD", DROP, OUT, IN, "CHECK", "DEL", OUT, "DEL"] as const,
     })),
     {
-      name: "rules of the administrator where nothing drops",
+      name: "rules of the administrator without rules that drop",
       conf: {},
       before: [BRIDGE],
       uplink: true,
@@ -92,7 +92,7 @@ export const table: Table = {
       steps: ["ADD", node("iptables-nft -I CNI-ADMIN -d 198.51.100.2 -j DROP"), OUT, "CHECK", "DEL"],
     },
     ...["open", "same-bridge"].map((ingressPolicy) => ({
-      name: `an attachment of the reference's, ingressPolicy ${ingressPolicy}`,
+      name: `added by the reference, deleted by weft, ingressPolicy ${ingressPolicy}`,
       conf: { ingressPolicy },
       before: [BRIDGE],
       uplink: true,
@@ -100,7 +100,7 @@ export const table: Table = {
       steps: [{ verb: "ADD", by: "reference" }, "CHECK", OUT, "DEL", RULES, "DEL"] as const,
     })),
     {
-      name: "an attachment that goes back to the reference",
+      name: "added by weft under a FORWARD that drops, deleted by the reference",
       conf: {},
       before: [BRIDGE],
       uplink: true,

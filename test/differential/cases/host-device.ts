@@ -6,7 +6,7 @@ const conf = (more: object = {}) => ({ device: "dev0", ipam: DUAL, ...more });
 const PAIR = "ip link add dev0 mtu 1400 address 0a:00:00:00:00:01 type veth peer name far0 address 0a:00:00:00:00:02";
 const DEVICE = { in: "node", run: `${PAIR}; ip link set dev0 up; ip link set far0 up` } as const;
 
-/** The only address of 10.22.0.0/30 that is to be had. */
+/** Reserves the only available address of 10.22.0.0/30. */
 const FOLDER = "/var/lib/cni/networks/net";
 const TAKEN = { in: "node", run: `mkdir -p ${FOLDER}; printf 'c9\\r\\neth0' >${FOLDER}/10.22.0.2` } as const;
 const device = { setup: [DEVICE] };
@@ -14,26 +14,26 @@ const device = { setup: [DEVICE] };
 export const table: Table = {
   plugin: "host-device",
   cases: [
-    { name: "handed back to the reference", conf: conf(), ...device, steps: HANDED_BACK },
+    { name: "added by weft, checked and deleted by the reference", conf: conf(), ...device, steps: HANDED_BACK },
     { name: "by name", conf: conf(), ...device, versions: ["0.2.0", "0.4.0", "1.1.0"] },
     { name: "by hardware address", conf: conf({ device: undefined, hwaddr: "0A:00:00:00:00:01" }), ...device },
     { name: "layer 2 only", conf: conf({ ipam: undefined }), ...device },
-    { name: "under the name that it has", conf: conf(), ifName: "dev0", ...device },
+    { name: "with the device's own name", conf: conf(), ifName: "dev0", ...device },
     {
-      name: "a name that the host has, too",
+      name: "a name that the host also has",
       conf: conf(),
       setup: [DEVICE, { in: "node", run: "ip link add eth0 type veth peer name eth1" }],
     },
     {
-      name: "a name that another link of the pod has on the host",
+      name: "a link in the pod with the device's name on the host",
       conf: conf(),
       setup: [DEVICE, { in: "pod", run: "ip link add dev0 type veth peer name dev1" }],
     },
-    { name: "a name that the pod has", conf: conf(), ifName: "lo", ...device, steps: ["ADD", "DEL"] },
-    { name: "a device that is none", conf: conf({ device: "dev9" }), ...device, steps: ["ADD", "DEL"] },
+    { name: "a name that exists in the pod", conf: conf(), ifName: "lo", ...device, steps: ["ADD", "DEL"] },
+    { name: "an unknown device", conf: conf({ device: "dev9" }), ...device, steps: ["ADD", "DEL"] },
     { name: "no device", conf: { ipam: DUAL }, ...device, steps: ["ADD"] },
     {
-      name: "a hardware address that is none",
+      name: "an unknown hardware address",
       conf: conf({ device: undefined, hwaddr: "0a:00:00:00:00:09" }),
       ...device,
       steps: ["ADD", "DEL"],
@@ -45,13 +45,13 @@ export const table: Table = {
       steps: ["ADD"],
     },
     {
-      name: "a PCI device that is none",
+      name: "an unknown PCI device",
       conf: conf({ device: undefined, pciBusID: "0000:ff:1f.9" }),
       ...device,
       steps: ["ADD"],
     },
     {
-      name: "a deviceID that is none",
+      name: "an unknown deviceID",
       conf: conf({ runtimeConfig: { deviceID: "0000:ff:1f.9" } }),
       ...device,
       steps: ["ADD"],
@@ -66,7 +66,7 @@ export const table: Table = {
     { name: "a pod that is gone", conf: conf(), ...device, steps: ["ADD", { verb: "DEL", pod: "gone" }] },
     { name: "no namespace", conf: conf(), ...device, steps: ["ADD", { verb: "DEL", pod: "none" }] },
     {
-      name: "a host's name that was taken meanwhile",
+      name: "a host's name taken meanwhile",
       conf: conf(),
       ...device,
       steps: [
@@ -78,7 +78,7 @@ export const table: Table = {
       ],
     },
     {
-      name: "damages that CHECK sees",
+      name: "damage that CHECK detects",
       conf: conf(),
       ...device,
       steps: [

@@ -8,7 +8,7 @@ const options = (...ips: string[]) => ({ args: { cni: { ips } } });
 const node = (run: string): Script => ({ in: "node", run });
 
 const second = { containerId: "c2" };
-/** Two come, one goes, a third comes and is looked at; then all go. */
+/** Two are added, one is deleted, a third is added and checked; then all are deleted. */
 const LIFE: readonly Step[] = [
   ...["ADD" as const, { verb: "ADD", ...second } as const, "DEL" as const],
   ...(["ADD", "CHECK", "DEL"] as const).map((verb) => ({ verb, containerId: "c3" })),
@@ -24,7 +24,7 @@ const alike: readonly Case[] = [
   { name: "one range", conf: { ...ranges([RANGE]) }, versions: VERSIONS, steps: LIFE },
   { name: "a range of the old form", conf: ipam({ ...RANGE, rangeStart: "10.22.0.9", gateway: "10.22.0.254" }) },
   {
-    name: "the old form in front of the new one",
+    name: "a range of the old form before those of the new one",
     conf: ipam({ ...RANGE, ranges: [[SIX]] }),
     versions: ["0.2.0", "1.1.0"],
   },
@@ -41,7 +41,7 @@ const alike: readonly Case[] = [
     steps: SHORT,
   },
   {
-    name: "bounds that two addresses fill, and a third wants one",
+    name: "a range of two addresses, requested three times",
     conf: ranges([{ ...RANGE, rangeStart: "10.22.0.40", rangeEnd: "10.22.0.41" }]),
     steps: ["ADD", { verb: "ADD", ...second }, { verb: "DEL" }, { verb: "ADD", containerId: "c3" }],
   },
@@ -52,13 +52,13 @@ const alike: readonly Case[] = [
   },
   { name: "both families", conf: ranges([RANGE], [SIX]), versions: ["0.2.0", "1.1.0"], steps: LIFE },
   { name: "three sets", conf: ranges([RANGE], [SIX], [{ subnet: "10.23.0.0/24" }]), steps: SHORT },
-  { name: "a folder of its own", conf: ipam({ ranges: [[RANGE]], dataDir: "/var/lib/cni/elsewhere" }), steps: SHORT },
+  { name: "another folder", conf: ipam({ ranges: [[RANGE]], dataDir: "/var/lib/cni/elsewhere" }), steps: SHORT },
   {
-    name: "ranges of the runtime in front of the others",
+    name: "ranges of the runtime before the others",
     conf: ipam({ ranges: [[SIX]] }, { runtimeConfig: { ipRanges: [[RANGE]] } }),
   },
   {
-    name: "addresses that the runtime, args and CNI_ARGS ask for, one from each set",
+    name: "addresses requested by the runtime, args and CNI_ARGS, one from each set",
     conf: ipam(
       { ranges: [[RANGE], [SIX], [{ subnet: "10.23.0.0/24" }]] },
       { ...options("fd00:22::77"), runtimeConfig: { ips: ["10.23.0.77/24"] } },
@@ -66,7 +66,7 @@ const alike: readonly Case[] = [
     args: "IgnoreUnknown=1;K8S_POD_NAME=p;IP=10.22.0.77",
   },
   {
-    name: "an address that is asked for twice, then in vain",
+    name: "an address requested twice, and again after its release",
     conf: ipam({ ranges: [[RANGE]] }, options("10.22.0.77")),
     steps: ["ADD", { verb: "ADD", ...second }, "DEL", { verb: "ADD", ...second }],
   },
@@ -81,11 +81,11 @@ const alike: readonly Case[] = [
     steps: SHORT,
   },
   {
-    name: "keys in other cases, and an unknown one",
+    name: "keys in other letter cases, and an unknown key",
     conf: { IPAM: { Ranges: [[{ SUBNET: "10.22.0.0/24" }]], foo: 1 } },
   },
   {
-    name: "a reservation that names no interface",
+    name: "a reservation without an interface",
     conf: ranges([RANGE]),
     setup: [reserved("10.22.0.2", "c1")],
     steps: [
@@ -96,7 +96,7 @@ const alike: readonly Case[] = [
     ],
   },
   {
-    name: "files of strangers",
+    name: "unrelated files",
     conf: ranges([RANGE]),
     setup: [
       reserved("notes", "c1"),
@@ -105,7 +105,7 @@ const alike: readonly Case[] = [
     ],
   },
   {
-    name: "a container that is not there",
+    name: "an unknown container",
     conf: ranges([RANGE]),
     steps: ["CHECK", "DEL", { verb: "DEL", pod: "none" }],
   },
@@ -114,11 +114,11 @@ const alike: readonly Case[] = [
     conf: ranges([RANGE]),
     steps: ["ADD", { verb: "ADD", ifName: "eth1" }, "DEL"],
   },
-  { name: "a network that was never used", conf: ranges([RANGE]), steps: ["STATUS"] },
+  { name: "an unused network", conf: ranges([RANGE]), steps: ["STATUS"] },
 ];
 
 const refused = (name: string, conf: Readonly<Record<string, unknown>>, args = ""): Case => ({
-  ...{ name: `refused: ${name}`, conf, args },
+  ...{ name: `rejected: ${name}`, conf, args },
   steps: ["ADD"],
 });
 
@@ -132,21 +132,21 @@ const refusals: readonly Case[] = [
   refused("sets that overlap", ranges([RANGE], [{ subnet: "10.22.0.0/25" }])),
   refused("an end before the start", ranges([{ ...RANGE, rangeStart: "10.22.0.9", rangeEnd: "10.22.0.8" }])),
   refused("bounds elsewhere", ranges([{ ...RANGE, rangeStart: "10.23.0.9" }])),
-  refused("a gateway that is no address", ranges([{ ...RANGE, gateway: "x" }])),
-  refused("an address that is asked for and in no range", ipam({ ranges: [[RANGE]] }, options("10.99.0.1"))),
-  refused("the gateway is asked for", ipam({ ranges: [[RANGE]] }, options("10.22.0.1"))),
-  refused("two addresses of one set are asked for", ipam({ ranges: [[RANGE]] }, options("10.22.0.8", "10.22.0.9"))),
+  refused("a gateway that is not an address", ranges([{ ...RANGE, gateway: "x" }])),
+  refused("a requested address outside the ranges", ipam({ ranges: [[RANGE]] }, options("10.99.0.1"))),
+  refused("the gateway's address requested", ipam({ ranges: [[RANGE]] }, options("10.22.0.1"))),
+  refused("two addresses of one set requested", ipam({ ranges: [[RANGE]] }, options("10.22.0.8", "10.22.0.9"))),
   refused("an unknown key in CNI_ARGS", ranges([RANGE]), "FOO=1"),
-  refused("an address in CNI_ARGS that is none", ranges([RANGE]), "IP=x"),
-  refused("a resolv.conf that is missing", ipam({ ranges: [[RANGE]], resolvConf: "/var/lib/cni/none" })),
-  refused("a range that is full", ranges([{ ...RANGE, rangeStart: "10.22.0.1", rangeEnd: "10.22.0.1" }])),
+  refused("an invalid address in CNI_ARGS", ranges([RANGE]), "IP=x"),
+  refused("a missing resolv.conf", ipam({ ranges: [[RANGE]], resolvConf: "/var/lib/cni/none" })),
+  refused("a full range", ranges([{ ...RANGE, rangeStart: "10.22.0.1", rangeEnd: "10.22.0.1" }])),
   { ...refused("two sets of a family", ranges([RANGE], [{ subnet: "10.23.0.0/24" }])), versions: ["0.2.0"] },
 ];
 
 const better: readonly Case[] = [
   { name: "a gateway outside the subnet", conf: ranges([{ ...RANGE, gateway: "10.99.0.1" }]) },
   {
-    name: "DEL with a configuration that ADD would refuse",
+    name: "DEL with a configuration that ADD would reject",
     conf: ranges([RANGE]),
     steps: ["ADD", { verb: "DEL", conf: ranges([{ subnet: "10.22.0.5/24" }]) }],
   },
@@ -162,12 +162,12 @@ const better: readonly Case[] = [
     steps: ["ADD", { verb: "ADD", ...second }, "CHECK", "DEL"],
   },
   {
-    name: "an address is asked for by who has one",
+    name: "an address requested by an attachment that has one",
     conf: ranges([RANGE]),
     steps: ["ADD", { verb: "ADD", conf: ipam({ ranges: [[RANGE]] }, options("10.22.0.77")) }],
   },
   {
-    name: "STATUS where nothing can be written",
+    name: "STATUS with a folder that cannot be written",
     conf: ipam({ ranges: [[RANGE]], dataDir: "/proc/nowhere" }),
     steps: ["STATUS"],
   },
@@ -184,7 +184,7 @@ const better: readonly Case[] = [
     conf: ranges([{ subnet: "10.22.0.0/30", rangeStart: "10.22.0.0", rangeEnd: "10.22.0.3" }]),
     steps: ["ADD", { verb: "ADD", ...second }, { verb: "ADD", containerId: "c3" }],
   },
-  { name: "handed back to the reference", conf: ranges([RANGE], [SIX]), steps: HANDED_BACK },
+  { name: "added by weft, checked and deleted by the reference", conf: ranges([RANGE], [SIX]), steps: HANDED_BACK },
   { name: "two addresses in CNI_ARGS", conf: ranges([RANGE], [SIX]), args: "IP=10.22.0.8,fd00:22::8", steps: ["ADD"] },
 ];
 

@@ -4,7 +4,7 @@ export const table: Table = {
   plugin: "loopback",
   cases: [
     {
-      name: "handed back to the reference",
+      name: "added by weft, checked and deleted by the reference",
       conf: {},
       ifName: "lo",
       setup: [{ in: "pod", run: "ip link set lo down" }],

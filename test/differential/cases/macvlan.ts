@@ -3,20 +3,20 @@ import { HANDED_BACK, type Table } from "../table.ts";
 const RANGES = [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]];
 const DUAL = { type: "host-local", ranges: RANGES, routes: [{ dst: "0.0.0.0/0" }, { dst: "::/0" }] };
 const conf = (more: object = {}) => ({ master: "up0", ipam: DUAL, ...more });
-/** A link of the pod's own, for those that are made on one. */
+/** A link in the pod, for interfaces on top of it. */
 const IN_POD = {
   in: "node",
   run: "ip -n $POD link add in0 type veth peer name in1; ip -n $POD link set in0 up",
 } as const;
 
-/** The only address of 10.22.0.0/30 that is to be had. */
+/** Reserves the only available address of 10.22.0.0/30. */
 const FOLDER = "/var/lib/cni/networks/net";
 const TAKEN = { in: "node", run: `mkdir -p ${FOLDER}; printf 'c9\\r\\neth0' >${FOLDER}/10.22.0.2` } as const;
 
 export const table: Table = {
   plugin: "macvlan",
   cases: [
-    { name: "handed back to the reference", conf: conf(), uplink: true, steps: HANDED_BACK },
+    { name: "added by weft, checked and deleted by the reference", conf: conf(), uplink: true, steps: HANDED_BACK },
     { name: "both families", conf: conf(), uplink: true, versions: ["0.2.0", "0.4.0", "1.1.0"] },
     { name: "the default route's link", conf: conf({ master: undefined }), uplink: true },
     { name: "private", conf: conf({ mode: "private" }), uplink: true },
@@ -24,31 +24,31 @@ export const table: Table = {
     { name: "passthru", conf: conf({ mode: "passthru" }), uplink: true },
     { name: "a smaller MTU", conf: conf({ mtu: 1400 }), uplink: true },
     { name: "a larger MTU", conf: conf({ mtu: 1501 }), uplink: true, steps: ["ADD", "DEL"] },
-    { name: "a mode that is none", conf: conf({ mode: "bridged" }), uplink: true, steps: ["ADD"] },
-    { name: "a master that is none", conf: conf({ master: "up9" }), uplink: true, steps: ["ADD", "DEL"] },
+    { name: "an unknown mode", conf: conf({ mode: "bridged" }), uplink: true, steps: ["ADD"] },
+    { name: "an unknown master", conf: conf({ master: "up9" }), uplink: true, steps: ["ADD", "DEL"] },
     { name: "no master and no default route", conf: conf({ master: undefined }), steps: ["ADD", "DEL"] },
     { name: "a broadcast queue", conf: conf({ bcqueuelen: 2000 }), uplink: true },
     { name: "a MAC in the configuration", conf: conf({ mac: "c2:11:22:33:44:55" }), uplink: true },
     { name: "a MAC in CNI_ARGS", conf: conf(), args: "IgnoreUnknown=1;MAC=c2:11:22:33:44:66", uplink: true },
     {
-      name: "a MAC by capability, before all others",
+      name: "a MAC by capability overrides all others",
       conf: conf({ mac: "c2:11:22:33:44:55", runtimeConfig: { mac: "c2:11:22:33:44:77" } }),
       ...{ args: "IgnoreUnknown=1;MAC=c2:11:22:33:44:66", uplink: true },
     },
     {
-      name: "a MAC in CNI_ARGS, before args.cni",
+      name: "a MAC in CNI_ARGS overrides args.cni",
       conf: conf({ mac: "c2:11:22:33:44:55", args: { cni: { mac: "c2:11:22:33:44:88" } } }),
       ...{ args: "IgnoreUnknown=1;MAC=c2:11:22:33:44:66", uplink: true },
     },
     {
-      name: "CHECK after an MTU that the pod has lowered",
+      name: "CHECK after the pod has lowered the MTU",
       conf: conf({ mtu: 1450 }),
       ...{ uplink: true, steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"] },
     },
     { name: "layer 2 only", conf: conf({ ipam: undefined }), uplink: true },
     { name: "a link of the pod", conf: conf({ master: "in0", linkInContainer: true }), setup: [IN_POD] },
     {
-      name: "a name that the host's link has, too",
+      name: "the name of the host's link",
       conf: conf(),
       ...{ ifName: "up0", uplink: true },
     },
@@ -58,16 +58,16 @@ export const table: Table = {
       uplink: true,
       steps: [TAKEN, "ADD", "DEL"],
     },
-    { name: "a name that the pod has", conf: conf(), uplink: true, steps: ["ADD", "ADD", "DEL"] },
+    { name: "a name that exists in the pod", conf: conf(), uplink: true, steps: ["ADD", "ADD", "DEL"] },
     {
-      name: "DNS of its own",
+      name: "DNS in the configuration",
       conf: conf({ dns: { nameservers: ["10.22.0.1"], domain: "pods.test" } }),
       uplink: true,
     },
     { name: "a pod that is gone", conf: conf(), uplink: true, steps: ["ADD", { verb: "DEL", pod: "gone" }] },
     { name: "no namespace", conf: conf(), uplink: true, steps: ["ADD", { verb: "DEL", pod: "none" }] },
     {
-      name: "damages that CHECK sees",
+      name: "damage that CHECK detects",
       conf: conf({ mode: "bridge", mtu: 1400 }),
       uplink: true,
       steps: [

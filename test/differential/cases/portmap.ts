@@ -12,7 +12,7 @@ const DUAL = {
 const port = (more: object = {}) => ({ hostPort: 8080, containerPort: 80, protocol: "tcp", ...more });
 const mapped = (...portMappings: object[]) => ({ runtimeConfig: { portMappings } });
 
-/** In the pod, for as long as a case takes: tells each client by TCP the address that it is seen under. */
+/** Runs in the pod during the case: tells each client by TCP the client's address as seen by the server. */
 const SERVER: Script = {
   in: "pod",
   run: `perl -e 'alarm 60; $SIG{HUP} = "IGNORE"; socket(my $s, 10, 1, 6); bind($s, pack("SnNa16N", 10, 80, 0, "", 0)) or die;
@@ -40,7 +40,7 @@ const LEFT: Script = {
   in: "node",
   run: "nft list ruleset | grep -qE 'CNI-DN|c1|10[.]22[.]0[.]2' && echo rules are left; exit 0",
 };
-/** As kube-proxy has it. */
+/** A chain like kube-proxy's. */
 const FOREIGN_CHAIN: Script = {
   in: "node",
   run: ["iptables", "ip6tables"]
@@ -65,12 +65,12 @@ export const table: Table = {
     { name: "no ports", conf: {}, before: [SINGLE], steps: ["ADD", "CHECK", "DEL", "STATUS", "VERSION"] },
     traffic("traffic", mapped(port(), port({ protocol: "udp" }))),
     traffic("traffic, the reference with nftables", { ...mapped(port()), backend: "nftables" }),
-    traffic("traffic, everybody masqueraded", { ...mapped(port()), masqAll: true }),
-    traffic("traffic, nobody masqueraded", { ...mapped(port()), snat: false }),
+    traffic("traffic, all clients masqueraded", { ...mapped(port()), masqAll: true }),
+    traffic("traffic, no client masqueraded", { ...mapped(port()), snat: false }),
     traffic("traffic to one address", mapped(port({ hostIP: "198.51.100.1" }))),
     traffic("traffic to all IPv4 addresses", mapped(port({ hostIP: "0.0.0.0" }))),
     {
-      ...{ name: "a DEL to which the runtime gives no ports", conf: mapped(port()), before: [SINGLE] },
+      ...{ name: "a DEL without ports", conf: mapped(port()), before: [SINGLE] },
       steps: [
         "ADD",
         { verb: "DEL", conf: { runtimeConfig: undefined } },
@@ -90,7 +90,7 @@ export const table: Table = {
           steps: [{ verb: "ADD", by: "reference" }, { in: "node", run: "nft flush ruleset" }, "CHECK", "DEL"],
         },
         {
-          ...{ ...handedOver, name: `attached by the reference with ${backend}, beside another` },
+          ...{ ...handedOver, name: `attached by the reference with ${backend}, with another pod's ports` },
           steps: [
             { verb: "ADD", by: "reference" },
             { verb: "ADD", pod: "other", conf: mapped(port({ hostPort: 9090 })) },
@@ -101,11 +101,11 @@ export const table: Table = {
       ];
     }),
     {
-      ...{ name: "a port that is taken", conf: mapped(port()), before: [SINGLE] },
+      ...{ name: "a port in use", conf: mapped(port()), before: [SINGLE] },
       steps: ["ADD", { verb: "ADD", pod: "other" }],
     },
     {
-      ...{ name: "a port of one address beside all", conf: mapped(port({ hostIP: "198.51.100.1" })), before: [DUAL] },
+      ...{ name: "a port of one address and of all", conf: mapped(port({ hostIP: "198.51.100.1" })), before: [DUAL] },
       ...{ uplink: true, setup: [SERVER] },
       steps: [
         ...["ADD" as const, { verb: "ADD", pod: "other", conf: mapped(port({ containerPort: 81 })) } as const],
@@ -113,7 +113,7 @@ export const table: Table = {
         ...[ask("outside", "198.51.100.1"), { verb: "DEL", pod: "other", conf: mapped(port()) } as const],
       ],
     },
-    traffic("traffic, iptables on request", { ...mapped(port()), backend: "iptables" }),
+    traffic("traffic, backend iptables", { ...mapped(port()), backend: "iptables" }),
     traffic(
       "traffic, marked by a foreign chain",
       { ...mapped(port()), externalSetMarkChain: "KUBE-MARK-MASQ" },
@@ -146,9 +146,9 @@ export const table: Table = {
     refusal("a container port of 0", mapped(port({ containerPort: 0 }))),
     refusal("a host port too large", mapped(port({ hostPort: 70_000 }))),
     refusal("a protocol without ports", mapped(port({ protocol: "icmp" }))),
-    refusal("a hostIP that is none", mapped(port({ hostIP: "garbage" }))),
+    refusal("an invalid hostIP", mapped(port({ hostIP: "garbage" }))),
     refusal("another backend", { ...mapped(port()), backend: "pf" }),
-    refusal("conditions that nftables has no words for", {
+    refusal("conditions that nftables cannot express", {
       ...mapped(port()),
       conditionsV4: ["-m", "ttl", "--ttl-gt", "1"],
     }),
@@ -157,8 +157,8 @@ export const table: Table = {
       backend: "nftables",
       conditionsV4: ["-s", "10.0.0.0/8"],
     }),
-    refusal("a condition said twice", { ...mapped(port()), conditionsV4: ["-s", "10.0.0.0/8", "-s", "10.0.0.0/9"] }),
-    refusal("a foreign chain beside a bit", { ...mapped(port()), externalSetMarkChain: "X", markMasqBit: 13 }),
+    refusal("a condition given twice", { ...mapped(port()), conditionsV4: ["-s", "10.0.0.0/8", "-s", "10.0.0.0/9"] }),
+    refusal("a foreign chain and a bit", { ...mapped(port()), externalSetMarkChain: "X", markMasqBit: 13 }),
     refusal("a foreign chain with nftables", { ...mapped(port()), externalSetMarkChain: "X", backend: "nftables" }),
     refusal("a bit of the mark too high", { ...mapped(port()), markMasqBit: 32 }),
     {

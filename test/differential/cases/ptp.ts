@@ -9,7 +9,7 @@ const DUAL = {
 
 const conf = (more: object = {}) => ({ ipam: IPAM, ...more });
 
-/** Without a way back to the pods' range, only who is masqueraded gets an answer. */
+/** The outside has no route to the pods' range, so only masqueraded packets get an answer. */
 const ANSWERS: Script = {
   in: "pod",
   run: "ping -n -q -c 1 -W 2 198.51.100.2 | grep received; ping -n -q -c 1 -W 2 2001:db8:1::2 | grep received",
@@ -18,7 +18,7 @@ const ANSWERS: Script = {
 export const table: Table = {
   plugin: "ptp",
   cases: [
-    { name: "handed back to the reference", conf: conf({ ipam: DUAL }), steps: HANDED_BACK },
+    { name: "added by weft, checked and deleted by the reference", conf: conf({ ipam: DUAL }), steps: HANDED_BACK },
     { name: "plain", conf: conf(), versions: VERSIONS },
     { name: "an MTU", conf: conf({ mtu: 1400 }) },
     { name: "both families", conf: conf({ ipam: DUAL }) },
@@ -26,7 +26,7 @@ export const table: Table = {
       name: "routes",
       conf: conf({ ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16" }, { dst: "10.98.0.0/16", gw: "10.22.0.1" }] } }),
     },
-    { name: "DNS of its own", conf: conf({ dns: { nameservers: ["10.22.0.1"], search: ["a.test"] } }) },
+    { name: "DNS in the configuration", conf: conf({ dns: { nameservers: ["10.22.0.1"], search: ["a.test"] } }) },
     {
       name: "masquerading by nftables",
       conf: conf({ ipMasq: true, ipMasqBackend: "nftables", ipam: DUAL }),
@@ -35,19 +35,19 @@ export const table: Table = {
     },
     { name: "masquerading by iptables", conf: conf({ ipMasq: true, ipMasqBackend: "iptables" }) },
     {
-      name: "CHECK after an MTU that the pod has lowered",
+      name: "CHECK after the pod has lowered the MTU",
       conf: conf({ mtu: 1450 }),
       steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"],
     },
     {
-      name: "an attachment of the reference's",
+      name: "added and deleted by the reference, checked by weft",
       conf: conf({ ipMasq: true, ipMasqBackend: "iptables" }),
       steps: [{ verb: "ADD", by: "reference" }, "CHECK", { verb: "DEL", by: "reference" }],
     },
     { name: "a second ADD", conf: conf(), steps: ["ADD", "ADD", "DEL"] },
     { name: "no ipam", conf: { ipam: {} }, steps: ["ADD", "STATUS"] },
     {
-      name: "a single address with a gateway elsewhere",
+      name: "a single address with a gateway outside its subnet",
       conf: conf({ ipam: { type: "static", addresses: [{ address: "10.22.0.7/32", gateway: "169.254.1.1" }] } }),
       steps: ["ADD"],
     },

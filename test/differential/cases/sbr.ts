@@ -19,17 +19,17 @@ const common = { ifName: "net1", setup, before: bridge({ addresses, routes }) } 
 export const table: Table = {
   plugin: "sbr",
   cases: [
-    { name: "handed back to the reference", conf: {}, ...common, steps: HANDED_BACK },
+    { name: "added by weft, checked and deleted by the reference", conf: {}, ...common, steps: HANDED_BACK },
     { name: "two families", conf: {}, versions: ["0.3.0", "0.4.0", "1.1.0"], ...common },
     {
       name: "IPv4 alone",
       conf: {},
       ...{ ...common, before: bridge({ addresses: addresses.slice(0, 1), routes: routes.slice(0, 1) }) },
     },
-    { name: "a table of somebody's", conf: { table: 1234 }, ...common },
-    { name: "a table of somebody's, below 256", conf: { table: 77 }, ...common },
+    { name: "a configured table", conf: { table: 1234 }, ...common },
+    { name: "a configured table, below 256", conf: { table: 77 }, ...common },
     {
-      name: "tables that rules lead to",
+      name: "tables that rules use",
       conf: {},
       ...{ ...common, setup: [...setup, { in: "pod", run: "ip rule add from 192.0.2.7 table 100" }] },
     },

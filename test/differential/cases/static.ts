@@ -8,14 +8,14 @@ const args = { args: { cni: { ips: ["10.3.0.5/24"] } } };
 const runtime = { runtimeConfig: { ips: ["10.4.0.5/24", "fd01::1/64"] } };
 
 const refused = (name: string, conf: Readonly<Record<string, unknown>>, cniArgs = ""): Case => ({
-  ...{ name: `refused: ${name}`, conf, args: cniArgs },
+  ...{ name: `rejected: ${name}`, conf, args: cniArgs },
   steps: ["ADD"],
 });
 
 export const table: Table = {
   plugin: "static",
   cases: [
-    { name: "handed back to the reference", conf: both, steps: HANDED_BACK },
+    { name: "added by weft, checked and deleted by the reference", conf: both, steps: HANDED_BACK },
     { name: "both families", conf: both, versions: VERSIONS },
     {
       name: "routes and DNS",
@@ -32,15 +32,15 @@ export const table: Table = {
       conf: ipam({ addresses: [FOUR, { address: "10.2.0.2/24" }] }),
       versions: ["0.2.0", "0.3.0"],
     },
-    { name: "addresses of CNI_ARGS behind the others", conf: both, args: "IP=10.2.0.5/24, 10.2.0.6/24" },
+    { name: "addresses of CNI_ARGS after the others", conf: both, args: "IP=10.2.0.5/24, 10.2.0.6/24" },
     {
       name: "gateways of CNI_ARGS, each in its network",
       conf: both,
       args: "IgnoreUnknown=1;IP=10.2.0.5/24;GATEWAY=10.2.0.1,fd00::1,192.0.2.1",
     },
-    { name: "addresses of args in place of them", conf: { ...both, ...args }, args: "IP=10.2.0.5/24" },
+    { name: "addresses of args replace all others", conf: { ...both, ...args }, args: "IP=10.2.0.5/24" },
     {
-      name: "addresses of the runtime in place of all",
+      name: "addresses of the runtime replace all others",
       conf: { ...both, ...args, ...runtime },
       args: "IP=10.2.0.5/24",
     },
@@ -58,14 +58,14 @@ export const table: Table = {
       ],
     },
     refused("no ipam", {}),
-    refused("an address without length", ipam({ addresses: [{ address: "10.1.0.2" }] })),
-    refused("an address that is missing", ipam({ addresses: [{ gateway: "10.1.0.1" }] })),
-    refused("a gateway that is none", ipam({ addresses: [{ ...FOUR, gateway: "x" }] })),
-    refused("an IP in CNI_ARGS without length", ipam({}), "IP=10.2.0.5"),
-    refused("a GATEWAY that is none", ipam({}), "GATEWAY=x"),
+    refused("an address without a prefix length", ipam({ addresses: [{ address: "10.1.0.2" }] })),
+    refused("a missing address", ipam({ addresses: [{ gateway: "10.1.0.1" }] })),
+    refused("an invalid gateway", ipam({ addresses: [{ ...FOUR, gateway: "x" }] })),
+    refused("an IP in CNI_ARGS without a prefix length", ipam({}), "IP=10.2.0.5"),
+    refused("an invalid GATEWAY in CNI_ARGS", ipam({}), "GATEWAY=x"),
     refused("an unknown key in CNI_ARGS", ipam({}), "FOO=1"),
-    refused("an address of args that is none", ipam({}, { args: { cni: { ips: ["x"] } } })),
-    refused("an address of the runtime without length", ipam({}, { runtimeConfig: { ips: ["10.4.0.5"] } })),
-    refused("a route that is none", ipam({ addresses: [FOUR], routes: [{ dst: "x" }] })),
+    refused("an invalid address in args", ipam({}, { args: { cni: { ips: ["x"] } } })),
+    refused("an address of the runtime without a prefix length", ipam({}, { runtimeConfig: { ips: ["10.4.0.5"] } })),
+    refused("an invalid route", ipam({ addresses: [FOUR], routes: [{ dst: "x" }] })),
   ],
 };

@@ -7,15 +7,15 @@ const conf = (more: object = {}) => ({ ipam: DUAL, ...more });
 export const table: Table = {
   plugin: "tap",
   cases: [
-    { name: "handed back to the reference", conf: conf(), steps: HANDED_BACK },
+    { name: "added by weft, checked and deleted by the reference", conf: conf(), steps: HANDED_BACK },
     { name: "both families", conf: conf(), versions: ["0.2.0", "0.4.0", "1.1.0"] },
     {
-      name: "a MAC in CNI_ARGS, before args.cni",
+      name: "a MAC in CNI_ARGS overrides args.cni",
       conf: conf({ mac: "c2:11:22:33:44:55", args: { cni: { mac: "c2:11:22:33:44:88" } } }),
       ...{ args: "IgnoreUnknown=1;MAC=c2:11:22:33:44:66" },
     },
     {
-      name: "CHECK after an MTU that the pod has lowered",
+      name: "CHECK after the pod has lowered the MTU",
       conf: conf({ mtu: 1450 }),
       ...{ steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"] },
     },
@@ -36,12 +36,12 @@ export const table: Table = {
       conf: conf({ ipam: {}, bridge: "br0" }),
       setup: [{ in: "pod", run: "ip link add br0 address 0a:00:00:00:00:01 type bridge; ip link set br0 up" }],
     },
-    { name: "a bridge that is none", conf: conf({ bridge: "br0" }), steps: ["ADD", "DEL"] },
-    { name: "an MTU that is none", conf: conf({ mtu: 70_000 }), steps: ["ADD", "DEL"] },
-    { name: "DNS of its own", conf: conf({ dns: { nameservers: ["10.22.0.1"] } }) },
+    { name: "an unknown bridge", conf: conf({ bridge: "br0" }), steps: ["ADD", "DEL"] },
+    { name: "an invalid MTU", conf: conf({ mtu: 70_000 }), steps: ["ADD", "DEL"] },
+    { name: "DNS in the configuration", conf: conf({ dns: { nameservers: ["10.22.0.1"] } }) },
     { name: "a pod that is gone", conf: conf(), steps: ["ADD", { verb: "DEL", pod: "gone" }] },
     {
-      name: "damages that CHECK sees",
+      name: "damage that CHECK detects",
       conf: conf({ multiQueue: true }),
       steps: [
         "ADD",

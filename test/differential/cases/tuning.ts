@@ -20,7 +20,7 @@ export const table: Table = {
   plugin: "tuning",
   cases: [
     {
-      name: "handed back to the reference",
+      name: "added by weft, checked and deleted by the reference",
       conf: { ...ATTRIBUTES, sysctl: ARP_FILTER, prevResult },
       setup,
       steps: HANDED_BACK,
@@ -33,17 +33,17 @@ export const table: Table = {
     },
     { name: "nothing", conf: { prevResult }, setup },
     {
-      name: "a MAC that a later plugin has changed, and told",
+      name: "a MAC that a later plugin has changed and reported",
       conf: { mac: MAC, prevResult },
       setup,
       steps: ["ADD", { verb: "CHECK", conf: { mac: "c2:00:00:00:00:03" } }, "DEL"],
     },
     { name: "a setting with slashes", conf: { sysctl: { "net/ipv4/conf/IFNAME/arp_filter": "1" }, prevResult }, setup },
     { name: "a setting of several numbers", conf: { sysctl: RMEM, prevResult }, setup },
-    { name: "a queue of none, and no multicast", conf: { txQLen: 0, allmulti: false, prevResult }, setup },
-    { name: "what is to stay as it is", conf: { promisc: false, mtu: 0, mac: "", prevResult }, setup },
+    { name: "a queue length of zero, and no multicast", conf: { txQLen: 0, allmulti: false, prevResult }, setup },
+    { name: "attributes that keep their values", conf: { promisc: false, mtu: 0, mac: "", prevResult }, setup },
     {
-      name: "args.cni before everything",
+      name: "args.cni overrides everything",
       conf: {
         ...{ ...ATTRIBUTES, prevResult, runtimeConfig: { mac: "c2:00:00:00:00:03" } },
         args: { cni: { mac: "c2:00:00:00:00:04", mtu: 1400, txQLen: 5, promisc: false, allmulti: false } },
@@ -51,21 +51,25 @@ export const table: Table = {
       args: "MAC=c2:00:00:00:00:01",
       setup,
     },
-    { name: "args.cni that cancels", conf: { ...ATTRIBUTES, prevResult, args: { cni: { mac: "", mtu: 0 } } }, setup },
     {
-      name: "the runtime's wish before CNI_ARGS",
+      name: "args.cni that cancels the configuration",
+      conf: { ...ATTRIBUTES, prevResult, args: { cni: { mac: "", mtu: 0 } } },
+      setup,
+    },
+    {
+      name: "the runtime's MAC overrides CNI_ARGS",
       conf: { mac: MAC, prevResult, runtimeConfig: { mac: "c2:00:00:00:00:03" } },
       args: "MAC=c2:00:00:00:00:01",
       setup,
     },
     {
-      name: "CNI_ARGS before the configuration",
+      name: "CNI_ARGS overrides the configuration",
       conf: { mac: MAC, prevResult },
       args: "IgnoreUnknown=1;K8S_POD_NAME=p;MAC=c2:00:00:00:00:01",
       setup,
     },
     {
-      name: "settings of args.cni before the configuration's",
+      name: "settings of args.cni override the configuration's",
       conf: { sysctl: { "net.ipv4.tcp_rmem": "1 2 3" }, prevResult, args: { cni: { sysctl: RMEM } } },
       setup,
       steps: ["ADD", "DEL"],
@@ -77,7 +81,7 @@ export const table: Table = {
       steps: ["ADD", "DEL"],
     },
     {
-      name: "what somebody else switched on",
+      name: "an attribute that another program enabled",
       conf: { mtu: 1454, prevResult },
       setup,
       steps: ["ADD", { in: "pod", run: "ip link set eth0 promisc on" }, "CHECK", "DEL"],

@@ -11,29 +11,29 @@ const conf = { vrfname: "blue" };
 export const table: Table = {
   plugin: "vrf",
   cases: [
-    { name: "handed back to the reference", conf, ...common, steps: HANDED_BACK },
+    { name: "added by weft, checked and deleted by the reference", conf, ...common, steps: HANDED_BACK },
     { name: "both families", conf, versions: ["0.3.1", "0.4.0", "1.1.0"], ...common },
-    { name: "a table of somebody's", conf: { ...conf, table: 1234 }, ...common },
+    { name: "a configured table", conf: { ...conf, table: 1234 }, ...common },
     {
-      name: "a VRF that is there already",
+      name: "an existing VRF",
       conf,
       ...common,
       setup: [{ in: "pod", run: "ip link add blue type vrf table 7; ip link set blue up" }],
     },
     {
-      name: "another VRF beside",
+      name: "another VRF",
       conf,
       ...common,
       setup: [{ in: "pod", run: "ip link add red type vrf table 1; ip link set red up" }],
     },
     {
-      name: "an interface that was taken out",
+      name: "an interface removed from the VRF",
       conf,
       ...common,
       steps: ["ADD", { in: "pod", run: "ip link set eth0 nomaster" }, "CHECK", "DEL"],
     },
     { name: "a pod that is gone", conf, ...common, steps: ["ADD", { verb: "DEL", pod: "gone" }] },
     { name: "no name", conf: {}, ...common, inVm: false, steps: ["ADD"] },
-    { name: "no result before", conf, steps: ["ADD"] },
+    { name: "no prevResult", conf, steps: ["ADD"] },
   ],
 };

@@ -1,4 +1,4 @@
-/** `min-mtu`: a link of a chain that refuses a pod whose interface carries smaller packets than the network promises. */
+/** `min-mtu`: a chained plugin that rejects a pod whose interface has a smaller MTU than the network promises. */
 import { CniError, ErrorCode } from "weft/pkg/cni/errors.ts";
 import type { CniRequest, Plugin } from "weft/pkg/cni/plugin.ts";
 import { findLink } from "weft/pkg/kernel/read.ts";

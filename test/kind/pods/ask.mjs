@@ -1,5 +1,5 @@
-// ask.mjs URL...: a JSON object of what each says: { "http://...": { pod, client } or { error } }. What does not answer is
-// asked again for 20 seconds: a Service's way is programmed a moment after its pods are ready.
+// ask.mjs URL...: prints a JSON object with the answer of each: { "http://...": { pod, client } or { error } }. Repeats a
+// request without an answer for 20 seconds: a Service is programmed a moment after its pods are ready.
 import { setTimeout as sleep } from "node:timers/promises";
 
 const patienceMs = 20_000;

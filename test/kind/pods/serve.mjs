@@ -1,4 +1,4 @@
-// Tells each client which pod this is, and under which address the client is seen.
+// Answers each client with the name of this pod and the client's address as seen here.
 import { createServer } from "node:http";
 import { hostname } from "node:os";
 

@@ -1,6 +1,6 @@
 /**
- * Runs inside a namespace for as long as a test needs it there: starts programs and times them, serves and opens
- * connections. One JSON object a line in each direction; answers carry the number of their request.
+ * Runs inside a namespace for the duration of a test: starts programs and times them, serves connections and opens
+ * them. Each direction carries one JSON object per line. An answer carries the number of its request.
  */
 
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
@@ -21,15 +21,15 @@ export type AgentRequest =
       readonly input?: string;
       readonly env?: Record<string, string>;
     }
-  /** Tells each client the address it saw it under. */
+  /** Tells each client the source address that the server saw. */
   | { readonly do: "listen"; readonly port: number; readonly transport: Transport; readonly host: string }
-  /** Swallows what clients send, and tells each at its end how much that was, and in what time. */
+  /** Discards what clients send. At its end, each client gets the number of bytes and the time they took. */
   | { readonly do: "sink"; readonly port: number }
-  /** Sends to a sink for a while; the answer is what the sink tells. */
+  /** Sends to a sink for a while. The answer is the sink's report. */
   | { readonly do: "pour"; readonly host: string; readonly port: number; readonly forMs: number }
-  /** Sends back all that clients send, for as long as they do. */
+  /** Sends each client's data back until the client closes the connection. */
   | { readonly do: "echo"; readonly port: number }
-  /** Sends to an echo a number each `everyMs` over one connection, for a while; the answer is what came back. */
+  /** Sends a number every `everyMs` to an echo over one connection, for a while. The answer says what was echoed. */
   | {
       readonly do: "converse";
       readonly host: string;
@@ -37,7 +37,7 @@ export type AgentRequest =
       readonly forMs: number;
       readonly everyMs: number;
     }
-  /** Opens a connection (from the port `from`, a TCP one from the address `source`, where given); the answer is what the server says. */
+  /** Opens a connection (from port `from`; TCP: from address `source`, if given). The answer is the server's reply. */
   | {
       readonly do: "connect";
       readonly host: string;
@@ -47,28 +47,34 @@ export type AgentRequest =
       readonly source?: string;
       readonly timeoutMs: number;
     }
-  /** Tells each client where it was reached and whom it saw; in place of what was served so before. */
+  /**
+   * Tells each client at which address it reached the server and which source address the server saw. Replaces an
+   * earlier `serve`.
+   */
   | { readonly do: "serve"; readonly host: string; readonly list: readonly Listening[] }
-  /** Opens connections to what serves so; the answer is what became of each. */
+  /** Opens connections to such servers. The answer is the result of each connection. */
   | ({ readonly do: "probe" } & Probe)
-  /** Opens connections one after another; the answer is how long each took, from the first packet to its answer, in milliseconds. */
+  /**
+   * Opens connections one after another. The answer is the time of each, from the first packet to the reply, in
+   * milliseconds.
+   */
   | { readonly do: "dial"; readonly host: string; readonly port: number; readonly times: number }
-  /** Asks an HTTP server once, over a connection of its own. */
+  /** Sends one request to an HTTP server over a new connection. */
   | ({ readonly do: "ask"; readonly url: string } & HttpRequest);
 
 export interface HttpRequest {
-  /** [GET] */
+  /** Default: GET. */
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** A file with the certificate that an https server's is signed by. */
+  /** A file with the certificate that signed the https server's certificate. */
   readonly ca?: string;
 }
 
 export interface HttpAnswer {
-  /** 0 where no server answered. */
+  /** 0 if no server answered. */
   readonly status: number;
-  /** Of status 0, why. */
+  /** The reason, if the status is 0. */
   readonly body: string;
 }
 
@@ -110,7 +116,7 @@ async function perform(request: AgentRequest): Promise<unknown> {
 /** All addresses of both families. */
 const ANYWHERE = "::";
 
-/** On a machine without IPv6 (ipv6.disable=1) anywhere is all addresses of IPv4. */
+/** On a machine without IPv6 (ipv6.disable=1), "::" falls back to all IPv4 addresses. */
 function listenAt(server: Server, port: number, host: string): Promise<true> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
@@ -125,7 +131,7 @@ function listen(port: number, host: string): Promise<true> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => {
       socket.on("error", () => socket.destroy());
-      // The echo: what the client sent, behind the address that it came from.
+      // The echo: the client's data, after the address that it came from.
       socket.once("data", (data) => socket.end(`${socket.remoteAddress?.replace(/^::ffff:/, "")} ${data}`));
     });
     listenAt(server, port, host).then(resolve, reject);
@@ -160,13 +166,13 @@ function askByDatagram(host: string, port: number, timeoutMs: number, from?: num
     socket.on("error", (error) => end(() => reject(error)));
     socket.on("message", (data) => end(() => resolve(String(data))));
     socket.bind(from ?? 0, () => {
-      // Connected, the socket takes answers from the asked address alone, and hears of refusals.
+      // A connected socket accepts answers only from that address, and gets the errors of refused packets.
       socket.connect(port, host, () => socket.send("echo"));
     });
   });
 }
 
-/** What a sink saw between a client's first byte and its last. */
+/** The data that a sink received between a client's first byte and its last. */
 export interface Swallowed {
   readonly bytes: number;
   readonly ms: number;
@@ -211,7 +217,9 @@ function pour(host: string, port: number, forMs: number): Promise<Swallowed> {
     });
     socket.on("error", reject);
     socket.on("close", () =>
-      text === "" ? reject(new Error(`${host}:${port} told nothing`)) : resolve(JSON.parse(text)),
+      text === ""
+        ? reject(new Error(`${host}:${port} closed the connection without a reply`))
+        : resolve(JSON.parse(text)),
     );
   });
 }
@@ -226,12 +234,12 @@ function sendBack(port: number): Promise<true> {
   });
 }
 
-/** What became of a conversation. */
+/** The result of a `converse` request. */
 export interface Conversation {
   readonly sent: number;
-  /** How many came back, in their order. */
+  /** Number of numbers echoed, in order. */
   readonly echoed: number;
-  /** The longest time from sending a number to its return. */
+  /** The longest time from sending a number to its echo. */
   readonly longestMs: number;
 }
 
@@ -251,7 +259,7 @@ function converse(host: string, port: number, forMs: number, everyMs: number): P
       const lines = (rest + data).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {
-        if (Number(line) !== echoed + 1) reject(new Error(`${host}:${port} sent ${line} back after ${echoed}`));
+        if (Number(line) !== echoed + 1) reject(new Error(`${host}:${port} echoed ${line} after ${echoed}`));
         longestMs = Math.max(longestMs, performance.now() - (sentMs[echoed] ?? 0));
         echoed += 1;
       }
@@ -290,7 +298,7 @@ async function dial(host: string, port: number, times: number): Promise<number[]
 }
 
 async function ask(url: string, { method = "GET", headers = {}, body, ca }: HttpRequest): Promise<HttpAnswer> {
-  // Most agents never ask: they start without it.
+  // Loaded on demand: most agents send no HTTP request and start faster without it.
   const { request } = await (url.startsWith("https:") ? import("node:https") : import("node:http"));
   const options = { method, headers, agent: false, ...(ca === undefined ? {} : { ca: readFileSync(ca) }) } as const;
   return new Promise((resolve) => {

@@ -1,20 +1,20 @@
 /**
- * What a test or the demo made, and how it is taken away again: in reverse order, at the end, on Ctrl-C, and after a
- * failure. One step that fails does not keep the others from running.
+ * Undoes what a test or the demo made, in reverse order: at the end, on Ctrl-C, and after a failure. A step that fails
+ * does not prevent the remaining steps.
  */
 export class Cleanup {
   readonly #steps: (() => void | Promise<void>)[] = [];
-  /** Resolves when nobody runs steps any more. */
+  /** Resolves when no steps are running. */
   #idle: Promise<void> = Promise.resolve();
   #interruption: number | undefined;
 
-  /** After a signal it throws `Interrupted`, so that nothing more is made; the step waits for the next `run`. */
+  /** After a signal, throws `Interrupted` so that the caller makes nothing more. The step runs at the next `run`. */
   push(step: () => void | Promise<void>): void {
     this.#steps.push(step);
     if (this.#interruption !== undefined) throw new Interrupted();
   }
 
-  /** Runs every step once, after those that are running already; throws what failed, after all have run. */
+  /** Runs every step once, after any run in progress. Throws the collected failures when all steps have run. */
   run(): Promise<void> {
     const done = this.#idle.then(() => this.#runAll());
     this.#idle = done.catch(() => undefined);
@@ -33,14 +33,15 @@ export class Cleanup {
     if (failures.length > 0) throw new AggregateError(failures, `clean-up failed: ${failures.map(String).join("; ")}`);
   }
 
-  /** The exit status that tells of the signal that came; undefined where none did. */
+  /** The exit status for the signal that arrived; undefined if there was none. */
   get interruption(): number | undefined {
     return this.#interruption;
   }
 
   /**
-   * On the first signal everything is taken away at once, and the promise resolves. The process does not end here: what is
-   * in the making at that moment only its maker knows, who is stopped by `push`, calls `run` for the rest, and exits.
+   * Runs all steps at the first signal; then the promise resolves. The process does not exit here: only the code that
+   * is making something at that moment can undo it. `push` throws there, the caller calls `run` for the rest, and
+   * exits.
    */
   onSignals(): Promise<void> {
     return new Promise((resolve) => {

@@ -1,4 +1,4 @@
-/** A cluster on one machine: nodes on one link, an API server on the same link, a weftd on each node, pods. */
+/** A cluster on one machine: nodes and an API server on one link, a weftd on each node, and pods. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { askControl, type ControlRequest, type Sight } from "../../apiserver/control.ts";
@@ -15,22 +15,25 @@ const REPOSITORY = resolve(new URL("../../..", import.meta.url).pathname);
 export const BIN = `${REPOSITORY}/dist/bin`;
 const API_SERVER = `${REPOSITORY}/test/apiserver/main.ts`;
 
-/** What net-conf.json says is the backend's type. */
+/** The backend's type in net-conf.json. */
 export type Mode = string;
 export type Families = "ipv4" | "ipv6" | "dual";
 
 export interface ClusterOptions {
-  /** Of pods and of the link between nodes. [ipv4] */
+  /** The families of the pods and of the link between nodes. Default: ipv4. */
   readonly families?: Families;
-  /** Of the link between nodes, where it is not that of the pods. */
+  /** The families of the link between nodes, if they differ from the pods'. */
   readonly underlay?: Families;
-  /** What ties pods to their node. [bridge] */
+  /** How pods attach to their node. Default: bridge. */
   readonly attach?: "bridge" | "ptp";
-  /** The executables' folder. [this tree's] */
+  /** The folder of the executables. Default: this tree's. */
   readonly bin?: string;
-  /** weftd's. [debug] */
+  /** weftd's log level. Default: debug. */
   readonly logLevel?: "debug" | "info";
-  /** The API server speaks TLS, and holds whoever brings a token to the rights and policies in this manifest. [plain, all rights] */
+  /**
+   * The API server speaks TLS and applies the RBAC rules and policies of this manifest to each token. Default: plain
+   * HTTP, all rights.
+   */
   readonly rbac?: string;
 }
 
@@ -45,7 +48,7 @@ export interface Pod {
   readonly addMs: number;
 }
 
-/** A node that nothing of ours runs on. */
+/** A node without any program of weft. */
 export interface Machine {
   readonly name: string;
   readonly number: number;
@@ -54,9 +57,9 @@ export interface Machine {
   readonly inside: Inside;
   readonly confDir: string;
   readonly runDir: string;
-  /** What the node sees as /var/lib/cni. */
+  /** The folder that the node sees as /var/lib/cni. */
   readonly stateDir: string;
-  /** Its own net-conf.json. */
+  /** This node's net-conf.json. */
   readonly netConf: string;
 }
 
@@ -65,7 +68,7 @@ export interface Node extends Machine {
   weftd: Running;
 }
 
-/** TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849): the link between the nodes. */
+/** The link between the nodes uses TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849). */
 const addressesOf = (number: number, families: Families) => [
   ...(families === "ipv6" ? [] : [`192.0.2.${number}`]),
   ...(families === "ipv4" ? [] : [`2001:db8::${number}`]),
@@ -88,14 +91,14 @@ export class Cluster {
   readonly mode: Mode;
   readonly families: Families;
   readonly #underlay: Families;
-  /** Of each weftd that starts from now on. */
+  /** Applies to each weftd started from now on. */
   attach: "bridge" | "ptp";
   readonly #logLevel: "debug" | "info";
   readonly #rbac: string | undefined;
   readonly #bin: string;
   readonly nodes: Node[] = [];
   readonly pods: Pod[] = [];
-  /** What each weftd that starts from now on finds in its environment, beside this process's. */
+  /** Environment variables for each weftd started from now on, in addition to this process's. */
   weftdEnvironment: Readonly<Record<string, string>> = {};
   readonly #cleanup: Cleanup;
   readonly #folder: string;
@@ -115,7 +118,7 @@ export class Cluster {
     this.#link = link;
   }
 
-  /** Brings up the link and the API server; nodes come by `addNode`. */
+  /** Starts the link and the API server. `addNode` adds nodes. */
   static async start(mode: Mode, cleanup: Cleanup, options: ClusterOptions = {}): Promise<Cluster> {
     const folder = makeFolder(mode, cleanup);
     const link = await makeNamespace(`${mode}-link`, cleanup);
@@ -134,7 +137,7 @@ export class Cluster {
     return `${this.#folder}/api.sock`;
   }
 
-  /** Rewrites a node's net-conf.json; weftd takes it up by itself, or when it starts again. */
+  /** Rewrites a node's net-conf.json. weftd reloads it, or reads it when it starts again. */
   configure({ netConf }: Pick<Node, "netConf">, backend: object): void {
     writeFileSync(netConf, JSON.stringify({ ...NETWORKS[this.families], Backend: backend }));
   }
@@ -144,7 +147,7 @@ export class Cluster {
     return addressesOf(number, this.#underlay) as [string, ...string[]];
   }
 
-  /** The API server, as nodes reach it: host (an IPv6 address in brackets) and port. */
+  /** Host (an IPv6 address in brackets) and port at which nodes reach the API server. */
   get apiAddress(): { readonly host: string; readonly port: number } {
     return { host: this.#apiHost, port: API_PORT };
   }
@@ -154,7 +157,7 @@ export class Cluster {
     return address.includes(":") ? `[${address}]` : address;
   }
 
-  /** The subnets of a node's pods. */
+  /** The pod subnets of a node. */
   subnetsOf({ number }: Pick<Node, "number">): readonly string[] {
     return subnetsOf(number, this.families);
   }
@@ -198,12 +201,12 @@ export class Cluster {
     this.#api = { inside, server };
   }
 
-  /** Runs a program on the link between the nodes. */
+  /** Runs a program in the namespace of the link between the nodes. */
   link(file: string, args: readonly string[]): Promise<string> {
     return succeed("ip", ["netns", "exec", this.#link.name, file, ...args]);
   }
 
-  /** Speaks HTTP to the API server from its own namespace. */
+  /** Sends a request to the API server from the server's own namespace. */
   async api(method: string, path: string, body?: unknown): Promise<unknown> {
     if (this.#api === undefined) throw new Error("the API server has not been started");
     const url = `${this.#rbac === undefined ? "http" : "https"}://${this.#apiHost}:${API_PORT}${path}`;
@@ -217,19 +220,22 @@ export class Cluster {
     return JSON.parse(text);
   }
 
-  /** Makes the API server do what no client can ask for, and tells what it has seen. */
+  /** Makes the API server do what no client can request. Returns what the server has seen. */
   standIn(order: ControlRequest = {}): Promise<Sight> {
     return askControl(this.#controlSocket, order);
   }
 
-  /** Stops the API server's process as it stands, or lets it go on: connections stay, nothing is answered. */
+  /**
+   * Stops or continues the API server's process by signal. While it is stopped, connections stay open and nothing is
+   * answered.
+   */
   freezeApi(signal: "SIGSTOP" | "SIGCONT"): void {
     this.#api?.server.signal(signal);
   }
 
   /**
-   * Creates the Node with its subnet, its namespace, and its weftd; resolves when the node is ready. `prepare` comes
-   * before weftd starts; `subnets` are another node's number where the Node gets the subnets of that one.
+   * Creates the Node with its subnet, its namespace, and its weftd. Resolves when the node is ready. `prepare` runs
+   * before weftd starts. `subnets` is the number of another node whose subnets the Node gets.
    */
   async addNode(
     number: number,
@@ -242,7 +248,7 @@ export class Cluster {
     return node;
   }
 
-  /** A Node that has got no subnet yet; its weftd runs. */
+  /** A Node without a subnet; its weftd runs. */
   startUnassigned(name: string, number: number): Promise<Node> {
     return this.#boot(name, number, []);
   }
@@ -262,7 +268,7 @@ export class Cluster {
     };
   }
 
-  /** A Node with its subnet and its namespace, on which nothing of ours runs. */
+  /** A Node with its subnet and its namespace, without any program of weft. */
   addMachine(number: number): Promise<Machine> {
     return this.#plugInMachine(`n${number}`, number, subnetsOf(number, this.families));
   }
@@ -291,19 +297,19 @@ export class Cluster {
     const [file = "", ...args] = withState(stateDir, [
       ...["env", ...environment, weftd],
       ...["--kubeconfig", this.kubeconfig, "--node-name", name, "--net-conf", netConf],
-      // Earlier builds do not know all flags.
+      // Earlier builds lack some flags.
       ...(this.attach === "bridge" ? [] : ["--attach", this.attach]),
       ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", this.#logLevel],
     ]);
     return new Running(namespace, file, args, this.#cleanup);
   }
 
-  /** Starts the node's weftd again, after it was stopped or killed; `weftd` is another build's. */
+  /** Starts the node's weftd again after it was stopped or killed. `weftd` is the program of another build. */
   restartWeftd(node: Node, weftd?: string): void {
     node.weftd = this.#startWeftd(node, weftd);
   }
 
-  /** Waits until the node's /readyz says so. */
+  /** Waits until the node's /readyz reports ready. */
   async ready(node: Node): Promise<void> {
     await eventually(async () => {
       const { status, body } = await this.readyz(node);
@@ -315,18 +321,18 @@ export class Cluster {
     return this.status(node, "/readyz");
   }
 
-  /** What the node's weftd answers to the node itself. */
+  /** The answer of the node's weftd to a request from the node itself. */
   status({ inside }: Node, path: string): Promise<HttpAnswer> {
     return inside.ask(`http://127.0.0.1:9468${path}`);
   }
 
-  /** Deletes the Node; its machine keeps running until `stopNode`. */
+  /** Deletes the Node object. Its machine runs until `stopNode`. */
   async deleteNode(node: Node): Promise<void> {
     await this.api("DELETE", `/api/v1/nodes/${node.name}`);
     this.nodes.splice(this.nodes.indexOf(node), 1);
   }
 
-  /** Deletes the Node and creates it anew, with the subnets of number `subnets`; its machine and pods go on running. */
+  /** Deletes the Node and creates it again with the subnets of number `subnets`. Its machine and pods keep running. */
   async renumber({ name, number }: Node, subnets: number): Promise<void> {
     await this.api("DELETE", `/api/v1/nodes/${name}`);
     await this.#register(name, number, subnetsOf(subnets, this.families));
@@ -340,7 +346,7 @@ export class Cluster {
     });
   }
 
-  /** Takes a deleted node's machine away, pods and all. */
+  /** Removes a deleted node's machine and its pods. */
   async stopNode(node: Node): Promise<void> {
     for (const pod of this.pods.filter((one) => one.node === node)) await this.removePod(pod);
     await node.weftd.stop("SIGTERM");
@@ -367,7 +373,7 @@ export class Cluster {
     this.pods.splice(this.pods.indexOf(pod), 1);
   }
 
-  /** The routes of a node that weftd made: subnet -> gateway. */
+  /** The node's routes that weftd made: subnet -> gateway. */
   async peerRoutes({ inside }: Node): Promise<ReadonlyMap<string, string>> {
     const routes: { dst: string; gateway: string }[] = [];
     for (const family of ["-4", "-6"])
@@ -375,7 +381,7 @@ export class Cluster {
     return new Map(routes.map(({ dst, gateway }) => [dst, gateway]));
   }
 
-  /** The conflist that the node's runtime finds, as text. */
+  /** The text of the conflist that the node's runtime finds. */
   conflistText(node: Node): string {
     return readFileSync(`${node.confDir}/05-weft.conflist`, "utf8");
   }

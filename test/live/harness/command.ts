@@ -11,7 +11,7 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs a program to its end, whatever its exit status. */
+/** Runs a program to its end. Any exit status is a result. */
 export function run(file: string, args: readonly string[], { input = "", env }: CommandOptions = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { env: { ...(env ?? process.env) } });
@@ -25,13 +25,13 @@ export function run(file: string, args: readonly string[], { input = "", env }: 
     });
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ status: code ?? (signal === null ? 1 : 128), stdout, stderr }));
-    // A program that does not read its input is no failure.
+    // A program may exit without reading its input.
     child.stdin.on("error", () => undefined);
     child.stdin.end(input);
   });
 }
 
-/** As `run`, but a status other than 0 is an error that quotes what the program said. */
+/** Like `run`, but throws if the exit status is not 0. The error quotes the program's output. */
 export async function succeed(file: string, args: readonly string[], options?: CommandOptions): Promise<string> {
   const { status, stdout, stderr } = await run(file, args, options);
   if (status !== 0) throw new Error(`${file} ${args.join(" ")}: exit status ${status}: ${stderr || stdout}`);

@@ -5,7 +5,7 @@ import type { Cleanup } from "./cleanup.ts";
 import { succeed } from "./command.ts";
 import { makeFolder } from "./folder.ts";
 
-/** The emulated machine has no compiler: hack/vm leaves all programs here. */
+/** The emulated machine has no compiler: hack/vm stores all compiled programs here. */
 const COMPILED = new URL("../../../.cache/compiled/", import.meta.url).pathname;
 
 /** The executable of the C program `source`. */

@@ -1,11 +1,11 @@
-/** A node as flanneld 0.28 leaves it, from what was recorded of one: device, entries, rules, subnet.env, conflist. */
+/** A node as flanneld 0.28 leaves it, recorded from a real one: device, entries, rules, subnet.env, conflist. */
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import type { Cluster, Machine, Mode } from "./cluster.ts";
 import { OURS, REFERENCE } from "./plugin-bed.ts";
 
 export const FLANNEL_CONFLIST = "10-flannel.conflist";
 
-/** What flanneld does for one family of pods, over the underlay of the same family. */
+/** The objects that flanneld makes for one family of pods, over an underlay of the same family. */
 interface FamilyWays {
   readonly ip: string;
   readonly xtables: string;
@@ -49,7 +49,7 @@ export function waysOf(cluster: Cluster): readonly FamilyWays[] {
   return cluster.families === "dual" ? [WAYS.ipv4, WAYS.ipv6] : [WAYS[cluster.families]];
 }
 
-/** Reference plugins with a `flannel` before them: what is in /opt/cni/bin on such a node. */
+/** Reference plugins and a `flannel` that calls them: the contents of /opt/cni/bin on such a node. */
 export function flannelBin({ stateDir }: Machine): string {
   const bin = `${stateDir}/bin`;
   mkdirSync(bin);
@@ -65,7 +65,7 @@ export async function shell({ inside }: Machine, script: string, input = ""): Pr
   return stdout;
 }
 
-/** What flanneld does when it starts; a second time it changes nothing. */
+/** Does what flanneld does at its start. A second call changes nothing. */
 export async function runFlanneld(cluster: Cluster, machine: Machine, peers: readonly number[]): Promise<void> {
   const { stateDir, confDir } = machine;
   const ways = waysOf(cluster);
@@ -87,7 +87,7 @@ export async function runFlanneld(cluster: Cluster, machine: Machine, peers: rea
     await shell(machine, `sysctl -qw ${way.forwarding}=1`);
     if (cluster.mode === "vxlan") await shell(machine, device(way, machine.number));
     for (const peer of peers) await shell(machine, peerEntries(way, cluster.mode, peer));
-    // One of the modes stands for the hosts whose iptables is the legacy one.
+    // host-gw tests represent the hosts with the legacy iptables.
     const xtables = `${way.xtables}-${cluster.mode === "host-gw" ? "legacy" : "nft"}`;
     const isThere = `${xtables} -t nat -S FLANNEL-POSTRTG >/dev/null 2>&1`;
     await shell(machine, `${isThere} || ${xtables}-restore --noflush`, rules(way, machine.number));
@@ -129,7 +129,7 @@ COMMIT
 `;
 }
 
-/** What flanneld writes into its Node. */
+/** Writes flanneld's annotations into its Node. */
 export function annotate(cluster: Cluster, { name, number }: Machine): Promise<unknown> {
   const annotations = waysOf(cluster).flatMap(({ host, mac, dataKey, addressKey }) => {
     const vtep = cluster.mode === "vxlan" ? { VNI: 1, VtepMAC: mac(number) } : null;

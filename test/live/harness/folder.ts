@@ -1,4 +1,4 @@
-/** Folders of our own, told apart from everybody else's by a prefix with this process's number. */
+/** Temporary folders. A prefix with this process's number distinguishes them from folders of other processes. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,10 +1,10 @@
-/** A bed whose node has a link, eth0, to a machine outside: for plugins that put pods on the host's link. */
+/** A test bed whose node has a link, eth0, to a machine outside: for plugins that attach pods to the host's link. */
 import type { Inside } from "./inside.ts";
 import { type Answer, type CallOptions, OURS, PluginBed } from "./plugin-bed.ts";
 
 export class HostLink {
   readonly bed: PluginBed;
-  /** Its end of the link is far0. */
+  /** The outside machine's end of the link is far0. */
   readonly outside: Inside;
 
   private constructor(bed: PluginBed, outside: Inside) {
@@ -12,7 +12,7 @@ export class HostLink {
     this.outside = outside;
   }
 
-  /** `addresses` with their prefix lengths are those of the machine outside. */
+  /** `addresses`, with prefix lengths, are the addresses of the outside machine. */
   static async make(addresses: readonly string[]): Promise<HostLink> {
     const bed = await PluginBed.make();
     const { namespace, inside } = await bed.anotherPod("outside");

@@ -1,4 +1,4 @@
-/** The near end of an agent: a process of ours inside another namespace. */
+/** The test's side of an agent: controls a process in another namespace. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { AgentRequest, Conversation, HttpAnswer, HttpRequest, Swallowed, Transport } from "./agent.ts";
@@ -10,12 +10,12 @@ import { Gone } from "./process.ts";
 
 const AGENT = new URL("./agent.ts", import.meta.url).pathname;
 
-/** An agent that others have compiled before starts in half the time; there are hundreds in one run of the tests. */
+/** Cache of compiled agents. A cached agent starts in half the time, and one test run starts hundreds. */
 const COMPILED = new URL("../../../.cache/agent", import.meta.url).pathname;
 
 /**
- * In a mount namespace of its own, /var/lib/cni is the node's own folder: every node keeps its reservations, as on
- * machines of their own, and the host's are never touched. Namespaces that are made later still show up (slave propagation).
+ * Gives a process its own mount namespace, in which /var/lib/cni is the node's folder. Each node keeps its own
+ * reservations, and the host's are never touched. Namespaces made later still appear (slave propagation).
  */
 const PRIVATE_STATE =
   'mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/cni && mount --bind "$0" /var/lib/cni && exec "$@"';
@@ -38,16 +38,16 @@ export class Inside {
       for (const { reject } of this.#waiting.values()) reject(agentEnded());
       this.#waiting.clear();
     });
-    // What is written to an agent that ends meanwhile is answered by its end.
+    // If the agent has ended, its exit handler reports that.
     child.stdin?.on("error", () => undefined);
   }
 
-  /** A process of the namespace. */
+  /** The id of a process in the namespace. */
   get pid(): number {
     return this.#child.pid ?? 0;
   }
 
-  /** With `stateDir`, what runs inside sees that folder as /var/lib/cni. */
+  /** With `stateDir`, programs inside see that folder as /var/lib/cni. */
   static async enter(namespace: Namespace, cleanup: Cleanup, stateDir?: string): Promise<Inside> {
     const agent = ["nsenter", `--net=${namespace.path}`, process.execPath, AGENT];
     const [file = "", ...args] = stateDir === undefined ? agent : withState(stateDir, agent);
@@ -69,14 +69,14 @@ export class Inside {
     >;
   }
 
-  /** As `run`; a status other than 0 is an error. */
+  /** Like `run`, but throws if the exit status is not 0. */
   async succeed(file: string, args: readonly string[] = []): Promise<string> {
     const { status, stdout, stderr } = await this.run(file, args);
     if (status !== 0) throw new Error(`${file} ${args.join(" ")}: exit status ${status}: ${stderr || stdout}`);
     return stdout;
   }
 
-  /** What `ip -j` and its like print. */
+  /** Parses the output of `ip -j` and similar commands. */
   async json<T>(file: string, args: readonly string[]): Promise<T> {
     return JSON.parse((await this.succeed(file, args)) || "[]") as T;
   }
@@ -85,12 +85,12 @@ export class Inside {
     await this.#ask({ do: "listen", port, transport, host });
   }
 
-  /** Swallows what `pour` sends to this port. */
+  /** Discards what `pour` sends to this port. */
   async sink(port: number): Promise<void> {
     await this.#ask({ do: "sink", port });
   }
 
-  /** Sends to a sink by TCP as fast as it goes; what the sink got, in bits a second. */
+  /** Sends to a sink by TCP at full speed. Returns the rate that the sink received, in bits per second. */
   async pour(host: string, port: number, forMs: number): Promise<number> {
     const { bytes, ms } = (await this.#ask({ do: "pour", host, port, forMs })) as Swallowed;
     return (bytes * 8 * 1000) / ms;
@@ -101,17 +101,17 @@ export class Inside {
     await this.#ask({ do: "echo", port });
   }
 
-  /** One connection to an echo, over which a number goes and comes back each `everyMs`. */
+  /** Opens one connection to an echo and sends a number every `everyMs`. */
   converse(host: string, port: number, forMs: number, everyMs: number): Promise<Conversation> {
     return this.#ask({ do: "converse", host, port, forMs, everyMs }) as Promise<Conversation>;
   }
 
-  /** How long each of some connections took to be answered, in milliseconds. */
+  /** The time until each of several connections was answered, in milliseconds. */
   dial(host: string, port: number, times: number): Promise<readonly number[]> {
     return this.#ask({ do: "dial", host, port, times }) as Promise<readonly number[]>;
   }
 
-  /** The address under which the server saw us. A source port is chosen by `from` (UDP only). */
+  /** The client address that the server saw. `from` chooses a source port (UDP only). */
   async seenBy(host: string, port: number, reach: Reach = {}): Promise<string> {
     const { timeoutMs = 3000, transport = "tcp", ...by } = reach;
     const text = (await this.#ask({ do: "connect", host, port, timeoutMs, transport, ...by })) as string;
@@ -119,22 +119,22 @@ export class Inside {
     return text.slice(0, -" echo".length);
   }
 
-  /** Serves what `probe` asks, under the name `host`, in place of what was served so before. */
+  /** Serves `probe` requests under the name `host`. Replaces an earlier `serve`. */
   async serve(host: string, list: readonly Listening[]): Promise<void> {
     await this.#ask({ do: "serve", host, list });
   }
 
-  /** What becomes of some connections to what serves so. */
+  /** The results of connections to such servers. */
   probe(probe: Probe): Promise<readonly ProbeResult[]> {
     return this.#ask({ do: "probe", ...probe }) as Promise<readonly ProbeResult[]>;
   }
 
-  /** What an HTTP server answers to us. */
+  /** An HTTP server's answer to a request from this namespace. */
   ask(url: string, request: HttpRequest = {}): Promise<HttpAnswer> {
     return this.#ask({ do: "ask", url, ...request }) as Promise<HttpAnswer>;
   }
 
-  /** True when an echo came back in time. */
+  /** True if an echo reply arrived in time. */
   async pings(address: string, timeoutSeconds = 2): Promise<boolean> {
     return (await this.run("ping", ["-n", "-c", "1", "-W", String(timeoutSeconds), address])).status === 0;
   }
@@ -142,7 +142,7 @@ export class Inside {
   async close(): Promise<void> {
     if (this.#hasEnded) return;
     const ended = new Promise((resolve) => this.#child.once("exit", resolve));
-    // Its own end, not a signal: on the way out Node.js keeps what it compiled.
+    // The agent exits by itself, without a signal: at exit, Node.js saves its compiled code.
     this.#child.stdin?.end();
     await ended;
   }
@@ -176,7 +176,7 @@ export interface Reach {
   readonly timeoutMs?: number;
   readonly transport?: Transport;
   readonly from?: number;
-  /** The client's address, of TCP. */
+  /** The client's address, for TCP. */
   readonly source?: string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Loaded into a program before its own code (node --import): at each SIGUSR2 the time of day jumps by 400 days, forward
- * and back in turn. The clock that only counts up goes on as it was, as on a machine whose time somebody sets.
+ * Loaded into a program before its own code (node --import). At each SIGUSR2 the wall clock jumps by 400 days, forward
+ * and back in turn. The monotonic clock is unaffected, as when an operator sets a machine's time.
  */
 const JUMP_MS = 400 * 86_400_000;
 

@@ -1,11 +1,11 @@
-/** What not every machine can do: tests of what this kernel lacks run in the machine of hack/vm. */
+/** Checks for kernel features that some machines lack. Tests of a missing feature run in the machine of hack/vm. */
 import { spawnSync } from "node:child_process";
 import { release } from "node:os";
 import { describe } from "vitest";
 
 /**
- * True where `command` succeeds in a network namespace of its own. Elsewhere it says on standard error which tests are
- * left to the emulated machine, whose kernel has all that is tested: there it is always true, and the tests fail.
+ * True if `command` succeeds in a new network namespace. If not, prints to standard error which tests need the emulated
+ * machine. That machine's kernel has every tested feature: there, this always returns true, and the tests fail.
  */
 export function kernelCan(what: string, command: string): boolean {
   const { status } = spawnSync("unshare", ["-n", "sh", "-c", command], { stdio: "ignore" });
@@ -14,13 +14,13 @@ export function kernelCan(what: string, command: string): boolean {
   return false;
 }
 
-/** True for Linux `major.minor` and later: for tests of what a kernel answers in that version. */
+/** True for Linux `major.minor` and later. For tests of behaviour that depends on the kernel's version. */
 export function isKernelFrom(major: number, minor: number): boolean {
   const [ownMajor = 0, ownMinor = 0] = release().split(".").map(Number.parseFloat);
   return ownMajor > major || (ownMajor === major && ownMinor >= minor);
 }
 
-/** `describe` where `isSo`; elsewhere there are no such tests at all, and none that count as skipped. */
+/** Like `describe` if `isSo`. Otherwise the tests are not defined at all, so they do not count as skipped. */
 export function describeWhere(isSo: boolean): (name: string, tests: () => void) => void {
   return isSo ? (name, tests) => void describe(name, tests) : () => undefined;
 }

@@ -1,13 +1,13 @@
-/** What processes left behind that were killed before they could clean up: namespaces, what runs in them, folders, cgroups. */
+/** Removes what killed processes could not clean up: namespaces, processes in them, folders, cgroups. */
 import { existsSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run, succeed } from "./command.ts";
 
-/** Where cgroups are: one hierarchy, or version 1's. */
+/** The mount point of cgroups: one hierarchy, or those of version 1. */
 const CGROUPS = "/sys/fs/cgroup";
 
-/** Names of namespaces, folders and cgroups begin with it: whose they are is seen by the number of the process. */
+/** The prefix of all names of namespaces, folders and cgroups. The process number in it identifies their owner. */
 export const OWN_PREFIX = `weft-test-${process.pid}-`;
 
 export async function sweepLeftovers(): Promise<void> {
@@ -24,7 +24,7 @@ export async function sweepLeftovers(): Promise<void> {
   }
 }
 
-/** The empty cgroups of this name, and those below them, in every hierarchy. */
+/** The empty cgroups of this name and those below them, in every hierarchy. */
 export function removeCgroups(name: string): void {
   for (const hierarchy of hierarchies()) {
     if (existsSync(join(hierarchy, name))) removeCgroup(join(hierarchy, name));
@@ -51,13 +51,13 @@ function isLeftover(name: string): boolean {
   return owner !== undefined && !existsSync(`/proc/${owner}`);
 }
 
-/** Who lives in a namespace keeps it alive, whether it has a name or not. */
+/** A process in a namespace keeps the namespace alive, with or without a name. */
 async function removeWithInhabitants(name: string): Promise<void> {
   const { stdout } = await run("ip", ["netns", "pids", name]);
   for (const pid of stdout.split("\n").filter((text) => text !== "")) {
-    // One that has just ended is no failure.
+    // The process may have just ended.
     await run("kill", ["-KILL", pid]);
   }
-  // Another run may be sweeping, too.
+  // Another test run may be removing the same leftovers.
   if (existsSync(`/run/netns/${name}`)) await succeed("ip", ["netns", "del", name]);
 }

@@ -1,4 +1,6 @@
-/** Network namespaces of our own, told apart from everybody else's by a prefix with this process's number. */
+/**
+ * Network namespaces for tests. A prefix with this process's number distinguishes them from those of other processes.
+ */
 import { existsSync } from "node:fs";
 import type { Cleanup } from "./cleanup.ts";
 import { succeed } from "./command.ts";
@@ -6,7 +8,7 @@ import { OWN_PREFIX } from "./leftovers.ts";
 
 export interface Namespace {
   readonly name: string;
-  /** As a runtime hands it to plugins. */
+  /** The path that a runtime passes to plugins. */
   readonly path: string;
 }
 

@@ -1,4 +1,4 @@
-/** One node and one pod in fresh namespaces, and plugins called by hand: for what concerns single executables. */
+/** One node and one pod in new namespaces, in which tests call single executables directly. */
 import { resolve } from "node:path";
 import { Cleanup } from "./cleanup.ts";
 import { makeFolder } from "./folder.ts";
@@ -11,7 +11,7 @@ export const REFERENCE = resolve(".cache/reference-plugins/bin");
 
 export interface Answer {
   readonly status: number;
-  /** What stands on standard output, decoded; undefined when nothing does. */
+  /** The decoded standard output; undefined if it is empty. */
   // biome-ignore lint/suspicious/noExplicitAny: results and errors of every version, which tests pick apart
   readonly json: any;
   readonly output: string;
@@ -22,7 +22,7 @@ export interface CallOptions {
   readonly netns?: string;
   readonly ifName?: string;
   readonly args?: string;
-  /** In place of the variables above. */
+  /** Replaces the variables above. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -66,14 +66,14 @@ export class PluginBed {
     return { namespace, inside: await Inside.enter(namespace, this.#cleanup) };
   }
 
-  /** Many pods' namespaces, with nobody inside. */
+  /** Makes many pod namespaces, without an agent inside. */
   async emptyPods(count: number): Promise<Namespace[]> {
     const namespaces: Namespace[] = [];
     for (let at = 1; at <= count; at++) namespaces.push(await makeNamespace(`bed${beds}-many${at}`, this.#cleanup));
     return namespaces;
   }
 
-  /** Calls an executable of `bin` on the node. `input` that is text goes as it is. */
+  /** Calls an executable of `bin` on the node. Text `input` is passed unchanged. */
   async call(bin: string, plugin: string, verb: string, input: unknown, options: CallOptions = {}): Promise<Answer> {
     const { containerId = "c1", netns = this.podNamespace.path, ifName = "eth0", args = "" } = options;
     const env = options.env ?? {
@@ -85,9 +85,9 @@ export class PluginBed {
     return { status, output: stdout, json: stdout.trim() === "" ? undefined : JSON.parse(stdout) };
   }
 
-  /** What the node and the pod look like: everything that a failed call must not have changed. */
+  /** The state of the node and the pod that a failed call must not change. */
   async state(): Promise<unknown> {
-    // The kernel still probes IPv6 addresses that are new, and what is being probed changes by itself.
+    // New IPv6 addresses are in duplicate address detection, and the kernel changes their flags when it ends.
     for (const inside of [this.node, this.pod]) {
       await eventually(async () => {
         const probed = await inside.succeed("ip", ["address", "show", "tentative"]);
@@ -118,7 +118,7 @@ export class PluginBed {
   }
 }
 
-/** A bridge's description says when its timers will next run out. */
+/** Removes the remaining times of a bridge's timers from its description. */
 function withoutTimers(links: readonly object[]): unknown {
   return JSON.parse(JSON.stringify(links, (key, value) => (key.endsWith("_timer") ? undefined : value)));
 }

@@ -77,7 +77,10 @@ export class PortBed {
     return this.bed.call(OURS, "portmap", verb, input, options);
   }
 
-  /** An attachment by `bridge`, ours or the reference's, then its ports by our `portmap`; the answer of the latter. */
+  /**
+   * Attaches a pod by `bridge` (weft's or the reference's), then maps its ports by weft's `portmap`. Returns portmap's
+   * answer.
+   */
   async attach(
     mappings: readonly object[],
     options: CallOptions = {},
@@ -88,7 +91,7 @@ export class PortBed {
     return this.call("ADD", portmap(mappings, json, more), options);
   }
 
-  /** Elements of our maps in nft's words, by owner. */
+  /** The elements of weft's maps in nft syntax, by owner. */
   async elements(owner = ""): Promise<string[]> {
     const { nftables } = JSON.parse(await this.bed.node.succeed("nft", ["-j", "list", "ruleset"])) as {
       nftables: { map?: { table: string; name: string; elem?: unknown[] } }[];
@@ -101,7 +104,7 @@ export class PortBed {
       .filter((element) => element.includes(owner));
   }
 
-  /** The runtime has results of these containers, whose namespace is at `netns`. */
+  /** Makes the runtime's cache hold results of these containers, with their namespace at `netns`. */
   async remember(...containerIds: readonly string[]): Promise<void> {
     for (const containerId of containerIds) await this.rememberAt(containerId, this.bed.podNamespace.path);
   }

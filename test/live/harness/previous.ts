@@ -1,4 +1,4 @@
-/** weftd as it was before: an upgrade is tested from it, and the way back to it. */
+/** Builds an earlier weftd, for tests of upgrades and downgrades. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, symlinkSync } from "node:fs";
 import type { Cleanup } from "./cleanup.ts";
@@ -6,11 +6,11 @@ import { succeed } from "./command.ts";
 import { makeFolder } from "./folder.ts";
 
 const ROOT = new URL("../../..", import.meta.url).pathname;
-/** What the daemon is built from, and the daemon's part of the build. */
+/** The daemon's sources, and the daemon's part of the build. */
 const SOURCES = ["daemon", "pkg"];
 const BUILD = [...SOURCES, "hack/compile", "package.json"];
 
-/** Builds of earlier commits know one processor. */
+/** Builds of earlier commits support only one processor. */
 const BUILD_DAEMON = `
   const [folder] = process.argv.slice(1);
   const { NATIVE } = await import(folder + "/target.ts").catch(() => ({}));
@@ -18,7 +18,9 @@ const BUILD_DAEMON = `
   await buildDaemon(NATIVE);
 `;
 
-/** The commit before the last one that changed the daemon, or what WEFT_PREVIOUS names; undefined without a history. */
+/**
+ * The commit before the last one that changed the daemon, or the one in WEFT_PREVIOUS. Undefined without a Git history.
+ */
 export function previousCommit(): string | undefined {
   const commit = process.env.WEFT_PREVIOUS;
   const args = commit === undefined ? ["-n1", "--skip=1", "HEAD", "--", ...SOURCES] : ["-n1", commit];
@@ -29,12 +31,12 @@ export function previousCommit(): string | undefined {
   return undefined;
 }
 
-/** Builds that commit's weftd by its own build; returns the program's path. */
+/** Builds weftd of that commit with that commit's build. Returns the program's path. */
 export async function buildPrevious(commit: string, cleanup: Cleanup): Promise<string> {
   const folder = makeFolder("previous", cleanup);
   const script = 'git -C "$0" archive "$1" -- $3 | tar -x -C "$2"';
   await succeed("sh", ["-c", script, ROOT, commit, folder, BUILD.join(" ")]);
-  // Not every commit's build makes it by itself.
+  // Some commits' builds do not make this folder.
   mkdirSync(`${folder}/.cache/build`, { recursive: true });
   symlinkSync(`${ROOT}/node_modules`, `${folder}/node_modules`);
   await succeed(process.execPath, ["--input-type=module", "-e", BUILD_DAEMON, `${folder}/hack/compile`]);

@@ -1,13 +1,16 @@
 /**
- * Connections that tell what became of them on their way: each server says which address it was reached at and which it saw
- * the client under. For tests of what the kernel translates. Runs inside an agent.
+ * Connections that report how they were translated: each server reports the address it was reached at and the client
+ * address it saw. For tests of NAT. Runs inside an agent.
  */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Transport } from "./agent.ts";
 
 export interface Listening {
-  /** "::" is all addresses of both families; there UDP answers may come from another address than the asked one. */
+  /**
+   * "::" means all addresses of both families. With it, UDP answers may come from an address other than the requested
+   * one.
+   */
   readonly address: string;
   readonly port: number;
   readonly transport: Transport;
@@ -19,24 +22,24 @@ export interface Probe {
   readonly to: string;
   readonly port: number;
   readonly transport: Transport;
-  /** How many connections, at the same time. */
+  /** The number of simultaneous connections. */
   readonly times: number;
   readonly timeoutMs: number;
 }
 
-/** Addresses with ports are "a.b.c.d:port" or "[a:b::c]:port". */
+/** Addresses with ports have the form "a.b.c.d:port" or "[a:b::c]:port". */
 export interface ProbeAnswer {
-  /** The name that the server's namespace goes by. */
+  /** The name of the server's namespace. */
   readonly host: string;
-  /** Where the server was reached. */
+  /** The address at which the server was reached. */
   readonly at: string;
-  /** Where the server saw the client. */
+  /** The client's address as the server saw it. */
   readonly seen: string;
-  /** What the client is to itself. */
+  /** The client's address as the client sees it. */
   readonly client: string;
 }
 
-/** `failure`: "silence", or the code of the socket's error. */
+/** `failure` is "silence", or the code of the socket's error. */
 export type ProbeResult = ProbeAnswer | { readonly failure: string };
 
 export function socketAddress(address: string | undefined, port: number | undefined): string {
@@ -47,9 +50,9 @@ export function socketAddress(address: string | undefined, port: number | undefi
 let listening: (Server | UdpSocket)[] = [];
 const open = new Set<Socket>();
 
-/** In place of what was served before. */
+/** Replaces what was served before. */
 export async function serve(host: string, list: readonly Listening[]): Promise<true> {
-  // Their addresses may be gone already, and they would wait for answers.
+  // The addresses may be gone already; a graceful close would wait for answers.
   for (const socket of open) socket.destroy();
   await Promise.all(listening.map((one) => new Promise<void>((resolve) => void one.close(() => resolve()))));
   listening = [];
@@ -119,12 +122,12 @@ function probeUdp({ from, to, port, timeoutMs }: Probe): Promise<ProbeResult> {
     let refusal = "silence";
     const timer = setTimeout(() => end({ failure: refusal }), timeoutMs);
     socket.once("error", (error) => end(failureOf(error)));
-    // Connected, the socket takes answers from the asked address alone, and hears of refusals.
+    // A connected socket accepts answers only from that address, and gets the errors of refused packets.
     socket.bind({ address: from }, () => {
       socket.connect(port, to, () => {
         const { address, port: own } = socket.address();
         socket.once("message", (data) => end({ ...JSON.parse(String(data)), client: socketAddress(address, own) }));
-        // What this host's own rules refuse is an error of sending; the ICMP message, where there is one, comes after it.
+        // If this host's own rules reject the packet, sending fails. An ICMP message, if any, arrives later.
         socket.send("?", (error) => {
           if (error !== null) refusal = failureOf(error).failure;
         });

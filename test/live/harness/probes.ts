@@ -1,13 +1,13 @@
 /**
- * What a node's kernel holds of the kinds of objects that weftd keeps, as independent tools show it: without what changes
- * by itself (counters, handles), and without what a device that is made anew has to have of its own (its index).
+ * The objects in a node's kernel that weftd maintains, as independent tools show them. Omits values that change by
+ * themselves (counters, handles) and those that a new device necessarily changes (its index).
  */
 import type { Inside } from "./inside.ts";
 
 export interface Probe {
-  /** For a shell; prints JSON in one line, or nothing. */
+  /** A shell command that prints JSON in one line, or nothing. */
   readonly command: string;
-  /** What of it is compared. */
+  /** The part of the output to compare. */
   shape(shown: unknown): unknown;
 }
 
@@ -22,14 +22,14 @@ const addresses = (shown: unknown) =>
 const infoOf = (link: Fields, kind: "info_data" | "info_slave_data") =>
   ((link.linkinfo as Fields | undefined)?.[kind] ?? {}) as Fields;
 
-/** What is of one family of IP, and the VTEP over an underlay of that family. */
+/** The objects of one IP family, with the VTEP over an underlay of that family. */
 function probesOf(family: 4 | 6, { vtep, subnet }: { readonly vtep: string; readonly subnet: string }) {
   return {
     ROUTES: {
       command: `ip -j -${family} route show proto 119`,
       shape: (shown) => sorted(objects(shown)),
     },
-    /** The kernel's own, to the node's pods. */
+    /** The kernel's own route to the node's pods. */
     OWN_ROUTE: {
       command: `ip -j -${family} route show ${subnet}`,
       shape: (shown) =>
@@ -77,13 +77,13 @@ export const PORTS: Probe = {
       })),
 };
 
-/** To pods that have a link each. */
+/** Routes to pods that have a link each. */
 export const POD_ROUTES: Probe = {
   command: "ip -j -4 route show root 10.244.1.0/24",
   shape: (shown) => sorted(objects(shown).map((route) => pick(route, "dst", "dev", "scope"))),
 };
 
-/** On the host's ends of those. */
+/** The addresses on the host's ends of those links. */
 export const POD_GATEWAYS: Probe = { command: "ip -j -4 address show to 10.244.1.1/32", shape: addresses };
 
 export const BRIDGE_FILTER: Probe = {
@@ -109,7 +109,7 @@ export const SETTINGS: Probe = {
   shape: (shown) => shown,
 };
 
-/** All of them, asked in one go. What a tool refuses (a device that is not there) counts as nothing. */
+/** Runs all commands in one shell. A command that fails (no such device) yields nothing. */
 export async function look(inside: Inside, probes: readonly Probe[]): Promise<unknown[]> {
   const script = probes.map(({ command }) => `{ ${command}; } 2>/dev/null; echo; echo --`).join("; ");
   const answers = (await inside.succeed("sh", ["-c", script])).split("\n--\n");

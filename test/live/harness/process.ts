@@ -1,4 +1,4 @@
-/** A program that keeps running in a namespace, with what it wrote kept for whoever asks. */
+/** A program that runs in a namespace; its output is kept. */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Cleanup } from "./cleanup.ts";
 import type { Namespace } from "./namespace.ts";
@@ -8,7 +8,7 @@ export class Running {
   #output = "";
 
   constructor(namespace: Namespace, file: string, args: readonly string[], cleanup: Cleanup) {
-    // nsenter replaces itself: the process is the program.
+    // nsenter executes the program in its own process, so the child is the program.
     this.#child = spawn("nsenter", [`--net=${namespace.path}`, file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => {
@@ -18,7 +18,7 @@ export class Running {
     cleanup.push(() => this.stop("SIGTERM"));
   }
 
-  /** All it wrote so far, both streams. */
+  /** All its output so far, both streams. */
   get output(): string {
     return this.#output;
   }
@@ -27,12 +27,12 @@ export class Running {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Sends a signal that does not end it. */
+  /** Sends a signal that does not end the program. */
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }
 
-  /** Sends a signal and waits for the end. */
+  /** Sends a signal and waits until the program ends. */
   async stop(signal: NodeJS.Signals): Promise<void> {
     if (!this.isRunning) return;
     const ended = new Promise((resolve) => this.#child.once("exit", resolve));
@@ -52,18 +52,18 @@ export class Running {
   }
 }
 
-/** Everything takes so many times longer here: the emulated machine (hack/vm) sets it. */
+/** Factor for all time limits. The emulated machine (hack/vm) sets it. */
 export const PATIENCE = Number(process.env.WEFT_PATIENCE ?? 1);
 
-/** Limits of waiting are those of a quiet machine; other work on it may take most of its processors. */
+/** Time limits assume an idle machine; other work may use most of its processors. */
 const BUSY = 3;
 
-/** Whoever should have answered has ended: waiting longer helps nothing. */
+/** The process that should answer has ended, so waiting longer is useless. */
 export class Gone extends Error {}
 
 /**
- * Repeats `check` until it no longer throws. Its last error is thrown after `timeoutMs`, three times that on a busy machine,
- * and `Gone` at once.
+ * Repeats `check` until it no longer throws. Throws its last error after `timeoutMs` (three times as long on a busy
+ * machine), and `Gone` immediately.
  */
 export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 10_000, everyMs = 20): Promise<T> {
   const deadline = Date.now() + timeoutMs * BUSY * PATIENCE;

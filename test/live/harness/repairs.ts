@@ -1,10 +1,10 @@
-/** How long repairs took, kind by kind. */
+/** The durations of repairs, by kind. */
 import Table from "cli-table3";
 
 export class Repairs {
   readonly #times = new Map<string, number[]>();
 
-  /** Does `work`, and keeps how long it took. */
+  /** Runs `work` and records its duration. */
   async time<T>(kind: string, work: () => Promise<T>): Promise<T> {
     const beganMs = performance.now();
     const done = await work();
@@ -12,17 +12,17 @@ export class Repairs {
     return done;
   }
 
-  /** Of all kinds together, in milliseconds; `share` from 0 to 1. */
+  /** Over all kinds, in milliseconds; `share` is from 0 to 1. */
   percentile(share: number): number {
     return percentileOf([...this.#times.values()].flat(), share);
   }
 
-  /** Of each kind the best time; of those the worst, in milliseconds. */
+  /** The worst of the kinds' best times, in milliseconds. */
   slowest(): number {
     return Math.max(...[...this.#times.values()].map((times) => Math.min(...times)));
   }
 
-  /** For looking at: each kind's median and worst, then p50 and p99 of all. */
+  /** A table for people: each kind's median and maximum, then p50 and p99 over all. */
   table(title: string): string {
     const table = new Table({ head: [title, "p50 ms", "max ms"], style: { head: [], border: [] } });
     for (const [kind, times] of this.#times) {

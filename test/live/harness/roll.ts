@@ -1,20 +1,23 @@
-/** A cluster that changes its backend node by node, and pings between all its pods meanwhile. */
+/** Changes a cluster's backend node by node, with pings between all its pods meanwhile. */
 import type { Cleanup } from "./cleanup.ts";
 import type { Cluster, Node } from "./cluster.ts";
 import { eventually, PATIENCE, Running } from "./process.ts";
 import { type PodPair, podPairs } from "./traffic.ts";
 
-/** net-conf.json's Backend. */
+/** The Backend of net-conf.json. */
 export interface Backend {
   readonly Type: string;
   readonly VNI?: number;
   readonly Port?: number;
 }
 
-/** By a new weftd, as a DaemonSet is updated, or by the file alone. */
+/** "restart": by a new weftd, as a DaemonSet's update does. "reload": by the file alone. */
 export type Way = "restart" | "reload";
 
-/** Gives every node `backend`, one after the other; the next follows when the API server knows of the last. */
+/**
+ * Gives every node `backend`, one after another. The next node follows when the API server has the last one's
+ * announcement.
+ */
 export async function roll(cluster: Cluster, backend: Backend, way: Way, onNode?: (node: Node) => void): Promise<void> {
   const announced = backend.Type === "auto" ? "vxlan" : backend.Type;
   for (const node of cluster.nodes) {
@@ -55,11 +58,11 @@ function countOf({ weftd }: Node, text: string): number {
 export interface Loss {
   readonly sent: number;
   readonly lost: number;
-  /** The pairs that lost something, in words. */
+  /** The pairs that lost packets, as text. */
   readonly failures: readonly string[];
 }
 
-/** Pings between all pods, in both directions and each family, until they are stopped. */
+/** Pings between all pods, in both directions and in each family, until stopped. */
 export class Pings {
   readonly #pings: readonly (PodPair & { readonly ping: Running })[];
 
@@ -78,7 +81,7 @@ export class Pings {
     await Promise.all(this.#pings.map(({ ping }) => ping.stop("SIGINT")));
     const results = await Promise.all(
       this.#pings.map(async ({ ping, from, to, target }) => {
-        // Its last words may still be on their way when it has ended.
+        // ping's last output may arrive after it has ended.
         const { sent, lost } = await eventually(() => countLoss(ping.output, this.#intervalMs));
         return { sent, lost, text: `${from.name} -> ${to.name} (${target}): ${lost} of ${sent} lost` };
       }),
@@ -91,7 +94,7 @@ export class Pings {
   }
 }
 
-/** A busy machine may take so long to answer: what was asked no longer ago when ping was stopped is on its way. */
+/** The reply time on a busy machine. Requests that are younger when ping stops count as in flight, not as lost. */
 const ON_THE_WAY_MS = 1000 * PATIENCE;
 
 function countLoss(output: string, intervalMs: number): { readonly sent: number; readonly lost: number } {

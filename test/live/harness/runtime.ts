@@ -1,6 +1,6 @@
 /**
- * What a container runtime does with a conflist: the highest common version, each plugin in turn with the result so far,
- * the loopback network first, the result kept for CHECK and DEL, DEL in reverse order.
+ * Does what a container runtime does with a conflist: uses the highest common version, attaches the loopback network
+ * first, calls each plugin with the result so far, keeps the result for CHECK and DEL, and calls DEL in reverse order.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import type { Inside } from "./inside.ts";
@@ -18,7 +18,7 @@ export interface CniResult {
   readonly ips: readonly { readonly address: string }[];
 }
 
-/** A plugin's refusal. */
+/** A plugin's error result. */
 export class CniFailure extends Error {
   readonly code: number;
   constructor(plugin: string, verb: string, output: string) {
@@ -43,7 +43,7 @@ export class Runtime {
     this.#binDir = binDir;
   }
 
-  /** The first conflist by name, as containerd takes it. */
+  /** The first conflist by name, as containerd chooses it. */
   conflist(): Conflist {
     const [name] = readdirSync(this.#confDir)
       .filter((file) => file.endsWith(".conflist"))
@@ -52,7 +52,7 @@ export class Runtime {
     return JSON.parse(readFileSync(`${this.#confDir}/${name}`, "utf8")) as Conflist;
   }
 
-  /** Returns the result, and how long the network's own plugins took together. */
+  /** Returns the result, and the total time of the network's own plugins. */
   async add(containerId: string, netns: string): Promise<{ readonly result: CniResult; readonly ms: number }> {
     await this.#chain("ADD", LOOPBACK, containerId, netns, "lo");
     const conflist = this.conflist();
@@ -74,7 +74,7 @@ export class Runtime {
     this.#results.delete(containerId);
   }
 
-  /** DEL after the runtime has lost what it knew of the container: by the conflist of today, without a result. */
+  /** DEL after the runtime has lost its state of the container: with the current conflist, without a result. */
   async forget(containerId: string, netns: string): Promise<void> {
     const conflist = this.conflist();
     const reversed = { ...conflist, plugins: [...conflist.plugins].reverse() };

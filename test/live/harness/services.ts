@@ -1,7 +1,7 @@
 /** Services and EndpointSlices of a live cluster, and what a node's kernel does for them. */
 import type { Cluster, Machine } from "./cluster.ts";
 
-/** What an EndpointSlice says of one endpoint. */
+/** One endpoint of an EndpointSlice. */
 export interface EndpointInput {
   readonly address: string;
   readonly node?: string;
@@ -9,9 +9,9 @@ export interface EndpointInput {
 }
 
 export interface SliceInput {
-  /** [TCP] */
+  /** Default: TCP. */
   readonly protocol?: string;
-  /** [that of the first address] */
+  /** Default: the family of the first address. */
   readonly family?: "IPv4" | "IPv6";
   readonly annotations?: Readonly<Record<string, string>>;
 }
@@ -27,7 +27,7 @@ export class ServiceObjects {
     this.#cluster = cluster;
   }
 
-  /** A Service with one port, 80, called http; `spec` says more, or something else. */
+  /** Creates a Service with one port, 80, named http. `spec` adds fields or replaces these. */
   async create(name: string, spec: object = {}): Promise<void> {
     await this.#cluster.api("POST", SERVICES, {
       ...{ apiVersion: "v1", kind: "Service", metadata: { name, namespace: NAMESPACE } },
@@ -43,7 +43,7 @@ export class ServiceObjects {
     await this.#cluster.api("DELETE", `${SERVICES}/${name}`);
   }
 
-  /** An EndpointSlice of the Service, `NAME-FAMILY`, whose port http is `port`. */
+  /** Creates an EndpointSlice of the Service, `NAME-FAMILY`, whose port http is `port`. */
   async createSlice(
     name: string,
     port: number,
@@ -61,7 +61,7 @@ export class ServiceObjects {
     });
   }
 
-  /** Gives the slice of the first address's family other endpoints. */
+  /** Replaces the endpoints of the slice of the first address's family. */
   async changeSlice(
     name: string,
     endpoints: readonly EndpointInput[],
@@ -91,15 +91,15 @@ function endpointOf({ address, node, conditions = { ready: true } }: EndpointInp
   return { addresses: [address], conditions, ...(node !== undefined && { nodeName: node }) };
 }
 
-/** What an object of `nft -j` says. */
+/** The fields of an object of `nft -j`. */
 type NftFields = { readonly [field: string]: unknown };
 /** One object of `nft -j`, by its kind. */
 type NftObject = Readonly<Record<string, NftFields | undefined>>;
 
 /**
- * The node's table of Services, by nft: what it holds in one canonical form, without handles and counters, and without elements
- * that a packet has added. Rules are in the order of their chain; that of all else says nothing. Undefined where there is
- * no such table.
+ * The node's table of Services as nft shows it, in canonical form: without handles, counters, and elements that packets
+ * added. Rules keep the order of their chain; the order of other objects has no meaning. Undefined if there is no such
+ * table.
  */
 export async function servicesTable({ inside }: Pick<Machine, "inside">): Promise<string[] | undefined> {
   const { status, stdout } = await inside.run("nft", ["-s", "-j", "-n", "list", "table", "inet", "weft-services"]);
@@ -118,12 +118,12 @@ export async function servicesTable({ inside }: Pick<Machine, "inside">): Promis
   return [...others, ...[...rules].map(([chain, ofChain]) => `rules of ${chain}: ${ofChain.join(" ")}`)].sort();
 }
 
-/** Packets add to it, or its elements end by themselves. */
+/** True if packets add elements, or if elements expire. */
 function isDynamic({ flags = [] }: NftFields): boolean {
   return [flags].flat().some((flag) => flag === "dynamic" || flag === "timeout");
 }
 
-/** A map by number holds endpoints in any order: which numbers there are, and which endpoints. */
+/** A map by number holds endpoints in any order. Compares the set of numbers and the set of endpoints. */
 function elementsText(elements: unknown): string {
   if (!Array.isArray(elements)) return "";
   const texts = elements.flatMap((one: unknown) => {

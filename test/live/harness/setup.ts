@@ -1,6 +1,6 @@
 import { sweepLeftovers } from "./leftovers.ts";
 
-/** Before all live tests: a killed run's daemons would otherwise go on beside them. */
+/** Runs before all live tests: ends daemons that a killed test run left behind. */
 export default function setup(): Promise<void> {
   return sweepLeftovers();
 }

@@ -1,21 +1,21 @@
-/** Who reaches whom, and under which address. */
+/** Measures which pods and nodes reach which pods, and the source address each one is seen with. */
 import { type Cluster, ECHO_PORT, type Pod } from "./cluster.ts";
 
 export interface Reach {
   /** Ordered pairs of pods, in each family. */
   readonly pairs: number;
   readonly reached: number;
-  /** Node to pod. */
+  /** Pairs of a node and a pod. */
   readonly nodePairs: number;
   readonly nodesReached: number;
-  /** What went wrong, in words. */
+  /** The failures, as text. */
   readonly failures: readonly string[];
 }
 
-/** A neighbour is asked for three times, a second apart, while the packet waits. */
+/** The kernel sends three neighbour requests, a second apart, while the packet waits. */
 const RESOLUTION_SECONDS = 5;
 
-/** Every pod is pinged from every other pod and from every node, and talked to by TCP, under each of its own addresses. */
+/** Pings every pod from every other pod and every node, and connects to it by TCP, at each of its addresses. */
 export async function measureReach(cluster: Cluster): Promise<Reach> {
   const pairs = podPairs(cluster.pods);
   const nodePairs = cluster.nodes.flatMap((from) =>
@@ -35,7 +35,7 @@ export async function measureReach(cluster: Cluster): Promise<Reach> {
   };
 }
 
-/** One pod that talks to another, both by their addresses of one family. */
+/** One pod that connects to another, at their addresses of one family. */
 export interface PodPair {
   readonly from: Pod;
   readonly to: Pod;

@@ -1,6 +1,6 @@
 /*
- * Runs a program as on a machine that was started with ipv6.disable=1: socket(AF_INET6) answers EAFNOSUPPORT, by a seccomp
- * filter that all children inherit. Compiled by the test that needs it.
+ * Runs a program as on a machine booted with ipv6.disable=1. A seccomp filter, which all children inherit, makes
+ * socket(AF_INET6) fail with EAFNOSUPPORT. The test that needs this program compiles it.
  */
 #include <errno.h>
 #include <linux/audit.h>

@@ -14,11 +14,17 @@ import { type Host, type Hosts, makeTopology, type Namespaces, NODE_LINK_ADDRESS
 const CHILD = new URL("./programmer-child.ts", import.meta.url).pathname;
 const SCTP_INIT = new URL("./sctp-init.c", import.meta.url);
 
-/** Of a connection that is expected to be answered: the machine may be busy. */
+/** Timeout of a connection that should be answered: the machine may be busy. */
 const PATIENT_MS = 10_000 * PATIENCE;
-/** Of one that is not. A packet takes well below a millisecond here; that it was not answered late costs the wait. */
+/**
+ * Timeout of a connection that should get no answer; each such connection waits this long. A packet takes well below a
+ * millisecond here.
+ */
 const SILENCE_MS = 300 * PATIENCE;
-/** How many connections at a time, and how often, until each endpoint was reached: by chance, one of three is missed once in 10^28. */
+/**
+ * Connections per round, and the most rounds until each endpoint was reached. One of three endpoints is missed by
+ * chance once in 10^28.
+ */
 const AT_ONCE = 16;
 const ROUNDS = 10;
 
@@ -68,7 +74,7 @@ export class ServiceBed {
     return this.#cleanup.run();
   }
 
-  /** Puts all addresses in their places and programs the case's Services; returns the number of transactions. */
+  /** Assigns all addresses and programs the case's Services. Returns the number of transactions. */
   async arrange(one: Case, by: Order["do"] = "compare"): Promise<number> {
     const placement = placementOf(one);
     const batches = [...moves(this.#placement, placement)].map(([host, commands]) =>
@@ -90,11 +96,11 @@ export class ServiceBed {
 
   hostOf(address: string): Host {
     const host = this.#placement?.addresses.get(address);
-    if (host === undefined) throw new Error(`${address} is nowhere`);
+    if (host === undefined) throw new Error(`${address} is on no host`);
     return host;
   }
 
-  /** What becomes of the row's packets: connections are opened until each expected endpoint was reached. */
+  /** The result of the row's packets: opens connections until each expected endpoint was reached. */
   async measure(row: Row, expected: Row["expect"]): Promise<Expectation> {
     if (row.protocol === "SCTP") return this.#measureSctp(row);
     const timeoutMs = expected === "drop" ? SILENCE_MS : PATIENT_MS;
@@ -126,16 +132,16 @@ export class ServiceBed {
     return reached(answers.map((answer) => ({ at: answer.at, isMasqueraded: this.#wasMasqueraded(answer) })));
   }
 
-  /** The port alone may differ: the kernel changes it where two connections would look the same behind the translation. */
+  /** Only the port may differ: the kernel changes it if two connections would be identical after translation. */
   #wasMasqueraded({ seen, client }: ProbeAnswer): boolean {
     if (addressIn(seen) === addressIn(client)) return false;
     if (!NODE_LINK_ADDRESSES.includes(addressIn(seen)) && this.#placement?.addresses.get(addressIn(seen)) !== "node") {
-      throw new Error(`${client} was seen as ${seen}, which is no address of the node`);
+      throw new Error(`${client} was seen as ${seen}, which is not an address of the node`);
     }
     return true;
   }
 
-  /** Raw packets, and what nft saw of them where the endpoints are: this kernel may have no SCTP. */
+  /** Uses raw packets, and what nft counts at the endpoints: this kernel may lack SCTP. */
   async #measureSctp({ from, to, port }: Row): Promise<Expectation> {
     const source = this.hosts[this.hostOf(from)];
     for (const host of ["pods", "remote"] as const)
@@ -176,7 +182,7 @@ const SCTP_WATCH = `table inet watch {
   }
 }`;
 
-/** Of "a.b.c.d:port" or "[a:b::c]:port". */
+/** The address in "a.b.c.d:port" or "[a:b::c]:port". */
 export const addressIn = (text: string) => text.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
 
 const answersOf = (results: readonly ProbeResult[]) =>
@@ -184,12 +190,12 @@ const answersOf = (results: readonly ProbeResult[]) =>
 
 const isSubset = (wanted: readonly string[], found: readonly string[]) => wanted.every((one) => found.includes(one));
 
-/** An endpoint sees all connections of a row in the same way. */
+/** An endpoint sees all connections of a row alike. */
 function reached(all: readonly { readonly at: string; readonly isMasqueraded: boolean }[]): Expectation {
   const endpointsOf = (some: typeof all) => [...new Set(some.map(({ at }) => at))].sort();
   const masqueraded = endpointsOf(all.filter(({ isMasqueraded }) => isMasqueraded));
   const plain = endpointsOf(all.filter(({ isMasqueraded }) => !isMasqueraded));
   const both = masqueraded.filter((at) => plain.includes(at));
-  if (both.length > 0) throw new Error(`of the connections to ${both.join(", ")} only some were masqueraded`);
+  if (both.length > 0) throw new Error(`only some of the connections to ${both.join(", ")} were masqueraded`);
   return { expect: endpointsOf(all), masqueraded };
 }

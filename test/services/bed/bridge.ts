@@ -1,4 +1,4 @@
-/** Pods of the node that share a bridge, whose frames the kernel shows to IP rules (br_netfilter). */
+/** Pods of the node on a bridge, whose frames the kernel passes through IP rules (br_netfilter). */
 
 import type { Cleanup } from "../../live/harness/cleanup.ts";
 import { succeed } from "../../live/harness/command.ts";
@@ -18,7 +18,7 @@ const addressesOf = (number: number) => ({
   6: `fd77:77::a00:14${String(number).padStart(2, "0")}`,
 });
 
-/** The bridge is `cni0` with hairpin mode, as the plugin `bridge` makes it; the node must be `node`. */
+/** The bridge is `cni0` with hairpin mode, as the plugin `bridge` makes it. The node must be `node`. */
 export async function makeBridgedPods(node: string, count: number, cleanup: Cleanup): Promise<readonly BridgedPod[]> {
   const ip = (namespace: string, ...args: string[]) => succeed("ip", ["-n", namespace, ...args]);
   await ip(node, "link", "add", "cni0", "type", "bridge");

@@ -1,6 +1,6 @@
 /**
- * A node whose frontends are programmed by the nftables mode alone, without Services: pods of the node in `pods` and `client`,
- * clients from outside of the cluster in `outside`. Each endpoint has an address of its own on `pods`.
+ * A node whose frontends are programmed by the nftables mode alone, without Services. The node's pods are in `pods` and
+ * `client`, clients outside the cluster in `outside`. Each endpoint has its own address on `pods`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -16,8 +16,8 @@ const PATIENT_MS = 10_000 * PATIENCE;
 const SILENCE_MS = 300 * PATIENCE;
 
 /**
- * Pods of the node: 10.244.1.1 and fd00:1::1 up to 9. The last one is on `client`: a namespace takes no packets that come from
- * its own addresses.
+ * Pods of the node: 10.244.1.1 and fd00:1::1 up to 9. The last one is on `client`, because a namespace rejects packets
+ * from its own addresses.
  */
 export const POD = { 4: (at: number) => `10.244.1.${at}`, 6: (at: number) => `fd00:1::${at}` } as const;
 const NUMBERS = [1, 2, 3, 4, 5, 6, 7, 8, 9];
@@ -27,9 +27,9 @@ export const ENDPOINT = {
   4: (at: number) => `${POD[4](at)}:8080`,
   6: (at: number) => `[${POD[6](at)}]:8080`,
 } as const;
-/** Clients outside of the cluster, on the link to the node. */
+/** Clients outside the cluster, on the link to the node. */
 export const OUTSIDE = { 4: "198.18.4.2", 6: "fd99:4::2" } as const;
-/** More of them. */
+/** Additional clients outside the cluster. */
 export const OUTSIDERS = { 4: (at: number) => `192.0.2.${at}`, 6: (at: number) => `2001:db8::${at}` } as const;
 /** An address of the node. */
 export const NODE = { 4: "198.18.4.1", 6: "fd99:4::1" } as const;
@@ -100,7 +100,7 @@ export class FrontendBed {
     return this.#cleanup.run();
   }
 
-  /** How many requests each transaction had. */
+  /** Returns the number of requests of each transaction. */
   async program(by: FrontendOrder["do"], ...frontends: readonly FrontendText[]): Promise<readonly number[]> {
     const settings = { localPods: ["10.244.1.0/24", "fd00:1::/64"], serviceRanges: ["10.96.0.0/16", "fd00:96::/112"] };
     this.#child.stdin?.write(`${JSON.stringify({ do: by, ...settings, frontends })}\n`);
@@ -120,7 +120,10 @@ export class FrontendBed {
     return this.hosts[host].probe({ from, to, port, transport, times, timeoutMs });
   }
 
-  /** Connections that are all answered: which endpoints they came to. Few at a time, so that none waits for a free port. */
+  /**
+   * Opens connections that must all be answered, and returns the endpoints reached. Few at a time, so that none waits
+   * for a free port.
+   */
   async reach(host: Asking, from: string, to: string, times: number): Promise<readonly ProbeAnswer[]> {
     const answers: ProbeAnswer[] = [];
     while (answers.length < times) {
@@ -137,7 +140,7 @@ export class FrontendBed {
     return this.hosts.node.succeed("nft", args);
   }
 
-  /** Elements of a set or map of ours, as `nft -j` shows them. */
+  /** Elements of one of weft's sets or maps, as `nft -j` shows them. */
   async elements(name: string): Promise<readonly NftElement[]> {
     const kind = /^(?:affinity\d|(?:local-)?(?:frontends|endpoints|picks))/.test(name) ? "map" : "set";
     const listed = JSON.parse(await this.nft("-j", "list", kind, "inet", "weft-services", name)) as {
@@ -146,7 +149,7 @@ export class FrontendBed {
     return listed.nftables.find((one) => kind in one)?.[kind]?.elem ?? [];
   }
 
-  /** Packets that rules with a counter and this comment have met. */
+  /** Number of packets that matched rules with a counter and this comment. */
   async counted(comment: string): Promise<number> {
     const listed = JSON.parse(await this.nft("-j", "list", "table", "inet", "weft-services")) as {
       nftables: readonly { rule?: { comment?: string; expr: readonly { counter?: { packets: number } }[] } }[];
@@ -158,6 +161,6 @@ export class FrontendBed {
   }
 }
 
-/** As far as tests look at them. */
-// biome-ignore lint/suspicious/noExplicitAny: what nft prints depends on the set
+/** The fields that tests read. */
+// biome-ignore lint/suspicious/noExplicitAny: nft's output depends on the set
 export type NftElement = any;

@@ -1,6 +1,6 @@
 /**
- * Runs inside a node's namespace: programs frontends that it is given as text, one JSON object a line, by a mode that lives as
- * long as the process. Answers each with how many requests each transaction had.
+ * Runs inside a node's namespace: programs frontends given as text, one JSON object a line, by a mode that lives as
+ * long as the process. Answers each with the number of requests of each transaction.
  */
 import { createInterface } from "node:readline";
 import { answeredBy } from "../../../daemon/core/drivers/ruleset.ts";
@@ -16,13 +16,16 @@ import { openEventNetlink } from "../../../pkg/sys/node-netlink.ts";
 export interface FrontendText
   extends Pick<Frontend, "kind" | "protocol" | "port" | "policy" | "withoutEndpoint" | "affinity"> {
   readonly address: string;
-  /** "address:port" of one family; those of `localEndpoints` are this node's. */
+  /** "address:port" of one family. Those in `localEndpoints` are on this node. */
   readonly endpoints: readonly string[];
   readonly localEndpoints: readonly string[];
   readonly allowedSources: readonly string[] | undefined;
 }
 
-/** `compare`: as a weftd that starts. `change`: as one that hears of the differences from the list before. */
+/**
+ * `compare`: like a weftd at its start. `change`: like a running weftd that applies the differences from the previous
+ * list.
+ */
 export interface FrontendOrder {
   readonly do: "compare" | "change";
   readonly localPods: readonly string[];

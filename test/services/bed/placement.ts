@@ -1,4 +1,4 @@
-/** Which host has which address in a case of the rows, and what listens there. */
+/** Assigns the addresses of a case of the rows to hosts, with the servers on them. */
 import { parseSloppyAddress } from "../../../pkg/cluster/service/sloppy.ts";
 import { formatAddress, parseAddress } from "../../../pkg/ip/address.ts";
 import { contains, parsePrefix } from "../../../pkg/ip/prefix.ts";
@@ -7,16 +7,16 @@ import type { Listening } from "../../live/harness/probe.ts";
 import { type Case, NODE_NAME, type Row } from "../rows.ts";
 import { device, type Host, nextHop } from "./topology.ts";
 
-/** Another node's own address, of rows that come from there. */
+/** Another node's own address, for rows with packets from there. */
 const OTHER_NODES = ["192.168.0.3", "fd77:77::c0a8:3"];
 
-/** Pods that are no endpoint are on this node. */
+/** Pods that are not endpoints are on this node. */
 const PODS = ["10.0.0.0/8", "fd00:10::/64", "fd77:77::a00:0/104"].map(parsePrefix);
 
-/** Ports that rows ask for. Where a packet gets although a Service should have taken it, a server must answer. */
+/** Destination ports of the rows. If a packet arrives that a Service should have translated, a server must answer. */
 const CATCH_PORTS = [53, 80, 443, 3001, 3002, 3003, 5353, 8080, 8443];
 
-/** Of UDP, an answer would come from another address than the asked one; see `Listening`. */
+/** With UDP, an answer would come from an address other than the requested one; see `Listening`. */
 const CATCH_ALL: readonly Listening[] = CATCH_PORTS.map((port) => ({ address: "::", port, transport: "tcp" }));
 
 /** Hosts that listen at addresses of the case. */
@@ -29,7 +29,7 @@ interface SliceObject {
 }
 
 export interface Placement {
-  /** Without those of links. */
+  /** Without the addresses of links. */
   readonly addresses: ReadonlyMap<string, Host>;
   readonly listening: Readonly<Record<Server, readonly Listening[]>>;
 }
@@ -70,7 +70,7 @@ const TRANSPORTS = { TCP: "tcp", UDP: "udp", SCTP: undefined } as const;
 const isIn = (list: readonly Listening[], address: string, port: number, transport: Listening["transport"]) =>
   list.some((one) => one.address === address && one.port === port && one.transport === transport);
 
-/** A Service's address, or one that is no host's. */
+/** A Service's address, or one that no host has. */
 function isNowhere(text: string, { serviceCIDRs }: Case): boolean {
   const address = parseAddress(text);
   if (specialKind(address) !== undefined) return true;
@@ -82,7 +82,7 @@ function sourceHost(address: string): Host {
   return PODS.some((range) => contains(range, parseAddress(address))) ? "client" : "outside";
 }
 
-/** Commands for `ip -batch` in the namespace of each host, from one placement to the next. */
+/** Commands for `ip -batch` in each host's namespace, to change from one placement to the next. */
 export function moves(from: Placement | undefined, to: Placement): ReadonlyMap<Host, readonly string[]> {
   const commands = new Map<Host, string[]>();
   const add = (host: Host, command: string) => commands.set(host, [...(commands.get(host) ?? []), command]);
@@ -101,7 +101,7 @@ export function moves(from: Placement | undefined, to: Placement): ReadonlyMap<H
   return commands;
 }
 
-/** From the node to a host, hop by hop. */
+/** The path from the node to a host, hop by hop. */
 function way(host: Host): readonly (readonly [Host, Host])[] {
   if (host === "node") return [];
   if (host === "remote") {

@@ -1,6 +1,6 @@
 /**
- * Runs inside the node's namespace: makes frontends of the cases that it is given, one JSON object a line, and programs them
- * as weftd does. Answers each with how many transactions there were.
+ * Runs inside the node's namespace: computes the frontends of the given cases, one JSON object a line, and programs
+ * them as weftd does. Answers each with the number of transactions.
  */
 import { createInterface } from "node:readline";
 import { isDeepStrictEqual } from "node:util";
@@ -15,8 +15,8 @@ import type { Case } from "../rows.ts";
 import { fill, type State, stateOf } from "../state.ts";
 
 /**
- * `compare`: as a weftd that starts. `change`: as one that hears of the differences from the case before, unless those are
- * differences of the node's settings.
+ * `compare`: like a weftd at its start. `change`: like a running weftd that applies the differences from the previous
+ * case, except differences of the node's settings.
  */
 export type Order = { readonly do: "compare" | "change"; readonly case: Case };
 

@@ -1,6 +1,6 @@
 /*
- * Sends SCTP INIT chunks from raw sockets, each from a port of its own: `sctp-init SOURCE DESTINATION PORT COUNT`. Kernels
- * without SCTP translate its packets all the same. RFC 9260, sections 3.1 and 3.3.2.
+ * Sends SCTP INIT chunks from raw sockets, each from a different port: `sctp-init SOURCE DESTINATION PORT COUNT`. Kernels
+ * without SCTP also translate its packets. RFC 9260, sections 3.1 and 3.3.2.
  */
 #include <arpa/inet.h>
 #include <endian.h>

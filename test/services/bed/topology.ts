@@ -1,12 +1,12 @@
 /**
  * Seven namespaces, in both families:
  *
- *     client ─┐                  ┌─ outside (clients that are no part of the cluster)
- *     pods ───┤ node (the judged)┼─ other (another node) ─ remote (its pods)
- *                                └─ beyond (all else that is asked for: what gets there is answered there)
+ *     client ─┐                  ┌─ outside (clients outside the cluster)
+ *     pods ───┤ node (under test)┼─ other (another node) ─ remote (its pods)
+ *                                └─ beyond (answers for all other addresses)
  *
- * `client` and `pods` hold the node's pods, those that ask and those that answer: a pod that reaches itself must leave its
- * namespace. Which addresses are where changes with each case (`placement.ts`); links and routes between hosts stay.
+ * `client` and `pods` hold the node's pods: the clients and the servers. A pod that connects to itself must leave its
+ * namespace. The placement of addresses changes with each case (`placement.ts`); links and routes between hosts stay.
  */
 import type { Cleanup } from "../../live/harness/cleanup.ts";
 import { run, succeed } from "../../live/harness/command.ts";
@@ -27,7 +27,7 @@ const LINKS: readonly (readonly [Host, Host])[] = [
 
 const gateway = (link: number, end: 1 | 2) => ({ 4: `198.18.${link}.${end}`, 6: `fd99:${link}::${end}` }) as const;
 
-/** The addresses of the node's own ends: what masqueraded connections come from. */
+/** The addresses of the node's ends: the sources of masqueraded connections. */
 export const NODE_LINK_ADDRESSES = LINKS.flatMap(([from], link): string[] =>
   from === "node" ? Object.values(gateway(link, 1)) : [],
 );
@@ -38,7 +38,7 @@ export function nextHop(from: Host, to: Host, family: 4 | 6): string {
   return gateway(link, LINKS[link]?.[0] === to ? 1 : 2)[family];
 }
 
-/** The device in `from` that leads to `to`. */
+/** The device in `from` for the link to `to`. */
 export const device = (to: Host) => `to-${to}`;
 
 export type Namespaces = Readonly<Record<Host, Namespace>>;
@@ -56,7 +56,9 @@ export async function makeTopology(cleanup: Cleanup): Promise<{ namespaces: Name
   return { namespaces, hosts: Object.fromEntries(inside) as Record<Host, Inside> };
 }
 
-/** Before there are devices: these are what devices begin with. Addresses may be listened at before they are there. */
+/**
+ * Set before devices exist, so that devices inherit them. Servers may listen at addresses before these are assigned.
+ */
 const SETTINGS = [
   ...["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"],
   ...["all", "default"].flatMap((scope) => [
@@ -64,12 +66,12 @@ const SETTINGS = [
     `net.ipv4.conf.${scope}.accept_local=1`,
   ]),
   ...["net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0"],
-  // A reject is an ICMP message, of which the kernel sends some a second and no more.
+  // A reject is an ICMP message, whose rate the kernel limits.
   ...["net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0", "net.ipv4.icmp_msgs_per_sec=100000"],
 ];
 
 async function prepare({ name }: Namespace): Promise<void> {
-  // Some are of later kernels, and some not of each namespace.
+  // Some settings exist only in later kernels, and some not in every namespace.
   for (const setting of SETTINGS) await run("ip", ["netns", "exec", name, "sysctl", "-qw", setting]);
 }
 
@@ -86,7 +88,7 @@ async function connect(namespaces: Namespaces, link: number, a: Host, b: Host): 
     await succeed("ip", ["-n", namespace, "address", "add", `${six}/64`, "dev", own, "nodad"]);
     await succeed("ip", ["-n", namespace, "link", "set", own, "up"]);
   }
-  // The far end sends everything by the near one, and the node everything that it does not know to `beyond`.
+  // The far end sends all packets to the near one, and the node sends packets with unknown destinations to `beyond`.
   for (const family of [4, 6] as const) {
     const version = `-${family}`;
     await succeed("ip", ["-n", to, version, "route", "add", "default", "via", nextHop(b, a, family)]);
