@@ -7,6 +7,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { BIN, Cluster, type Families, type Mode, type Node } from "./harness/cluster.ts";
+import { inOrder } from "./harness/in-order.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
 
 interface Finding {
@@ -346,7 +347,8 @@ const WHILE_DEAD: readonly Fault[] = [
   },
 ];
 
-describe("a node with VXLAN", () => {
+describe.concurrent("a node with VXLAN", () => {
+  inOrder();
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;
@@ -503,7 +505,7 @@ describe("a node with VXLAN", () => {
   });
 });
 
-describe.each<[Mode, Families]>([
+describe.concurrent.each<[Mode, Families]>([
   ["vxlan", "ipv6"],
   ["host-gw", "ipv4"],
   ["auto", "dual"],

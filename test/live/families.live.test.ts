@@ -82,7 +82,7 @@ const hearsRouters = withCleanup(async (cleanup) => {
     expect(routes).toMatchObject([{ protocol: "ra", dev: "eth0" }]);
   });
 });
-test.concurrent("a node that lives by router advertisements keeps on hearing them when it begins to forward", () =>
+test.concurrent("a node that uses router advertisements still accepts them when it starts to forward", () =>
   hearsRouters());
 
 const servesAll = withCleanup(async (cleanup) => {
@@ -104,5 +104,5 @@ const servesAll = withCleanup(async (cleanup) => {
   expect([first.address, second.address]).toEqual(["10.244.9.2", "10.244.9.66"]);
   expect((await measureReach(cluster)).failures).toEqual([]);
 });
-test.concurrent("all podCIDRs of a Node are served: its pods have addresses of each, and peers routes to each", () =>
+test.concurrent("all podCIDRs of a Node are served: its pods have an address of each, and peers have a route to each", () =>
   servesAll());
