@@ -1,9 +1,10 @@
 /**
- * DEL and GC for an attachment with a veth pair.\n\nThe device is removed before the address is released, so no other
- * pod gets the address while the old pod may still answer to it. If the device cannot be removed, the address stays
- * reserved. The address is released even if removing nf_tables entries fails: the next owner of the address takes over
- * the entry for masquerading, and an entry for a removed port matches no frames. Removing something that no longer
- * exists succeeds.
+ * DEL and GC for an attachment with a veth pair.
+ *
+ * The device is removed before the address is released, so no other pod gets the address while the old pod may still
+ * answer to it. If the device cannot be removed, the address stays reserved. The address is released even if removing
+ * nf_tables entries fails: the next owner of the address takes over the entry for masquerading, and an entry for a
+ * removed port matches no frames. Removing something that no longer exists succeeds.
  */
 import { delegateDel, delegateGc } from "../cni/delegate.ts";
 import type { CniRequest } from "../cni/plugin.ts";

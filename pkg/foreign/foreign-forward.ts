@@ -150,8 +150,8 @@ function rangeRules(place: ChainPlace, range: Prefix, owner: string, first: bool
   const family = place.family === NFPROTO.inet ? [matchFamily(range.address.family)] : [];
   return (["daddr", "saddr"] as const).map((side) => ({
     ...{ place, comment: owner, first },
-    // Not a set: iptables-save and iptables-restore turn a rule with a set into one without any condition. And iptables-nft 1.8.9
-    // neither shows nor saves a table in which it finds `ct state` ("incompatible, use nft tool").
+    // Not a set: iptables-save and iptables-restore turn a rule with a set into one without any condition. And
+    // iptables-nft 1.8.9 neither shows nor saves a table in which it finds `ct state` ("incompatible, use nft tool").
     statements: [...family, matchPrefix(side, range), counter, accept],
   }));
 }
