@@ -214,7 +214,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     name: "a path with a smaller MTU than the underlay's",
     plant: "LINK ip link set port1 mtu 1400",
     finds: ["path-mtu"],
-    says: /n2 \(192\.0\.2\.2\) gets no packet of 1500 bytes, and gets one of 1400/,
+    says: /packets of 1500 bytes do not reach n2 \(192\.0\.2\.2\), but packets of 1400 bytes do/,
     mend: "LINK ip link set port1 mtu 1500",
   },
   {
@@ -321,7 +321,7 @@ const WHILE_DEAD: readonly Fault[] = [
     name: "a node table of another boot",
     plant: `sed -i 's/"bootId":"[^"]*"/"bootId":"another"/' "$RUN/stamp.json"`,
     finds: ["node-table"],
-    says: /stamp\.json is of an earlier boot/,
+    says: /stamp\.json was written before the last boot/,
     mend: `sed -i "s/\\"bootId\\":\\"another\\"/\\"bootId\\":\\"$(cat /proc/sys/kernel/random/boot_id)\\"/" "$RUN/stamp.json"`,
   },
   {
