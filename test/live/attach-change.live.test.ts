@@ -153,7 +153,7 @@ test("doctor counts both kinds, and explain follows packets between them", async
     {
       check: "pod-kinds",
       severity: "note",
-      seen: "2 pods are attached on cni0, and 2 pods are attached by a link of its own",
+      seen: "2 pods are attached to cni0, and 2 pods are attached by their own links",
     },
   ]);
   for (const [from, to] of [

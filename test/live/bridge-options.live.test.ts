@@ -195,7 +195,7 @@ describe("enabledad", () => {
     const answer = await bridge("ADD", conf(detecting));
     expect(answer).toMatchObject({
       status: 1,
-      json: { code: 11, msg: expect.stringMatching(/has the address fd00:22::2\/64 already/) },
+      json: { code: 11, msg: expect.stringMatching(/has the address fd00:22::2\/64 \(duplicate address detection\)/) },
     });
     expect(await bed.state()).toEqual(before);
     expect(await bridge("ADD", conf({ ipam: DUAL }))).toMatchObject({ status: 0 });

@@ -400,7 +400,7 @@ describe("without weftd", () => {
     const { status, stdout } = await weft("restore", "--cni-bin-dir", BIN);
     expect(status).toBe(1);
     expect(stdout.replace(/\s+/g, " ")).toContain(
-      "portmap of container a, interface eth0, network restored: container b, interface eth0, network restored has 8080/tcp",
+      "portmap of container a, interface eth0, network restored: container b, interface eth0, network restored now has 8080/tcp",
     );
     expect(await b.inside.seenBy(OUTSIDE[4], OUTSIDE_PORT)).toBe(NODE[4]);
     expect(await a.inside.seenBy(OUTSIDE[4], OUTSIDE_PORT)).toBe(NODE[4]);

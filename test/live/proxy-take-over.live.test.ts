@@ -255,7 +255,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     const whole = await servicesTable(node);
     const open = streams(RETRIES_MS * 2);
     const stop = [client.inside, node.inside].map((inside) => connecting(inside, WEB));
-    expect(await weft()).toMatchObject({ status: 3, stderr: expect.stringContaining("a weftd programs Services") });
+    expect(await weft()).toMatchObject({ status: 3, stderr: expect.stringContaining("weftd programs Services") });
     expect(await servicesTable(node)).toEqual(whole);
 
     await node.weftd.stop("SIGTERM");
@@ -263,7 +263,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     cluster.restartWeftd(node);
     await cluster.ready(node);
     expect(await servicesTable(node)).toEqual(whole);
-    expect((await weft("--dry-run")).stdout).toMatch(/no rules of kube-proxy's: until another program/);
+    expect((await weft("--dry-run")).stdout).toMatch(/no rules of kube-proxy: until another program/);
 
     proxy = await startProxy(node, cleanup);
     await load(node, rename);
@@ -284,6 +284,6 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     await pause(500);
     for (const end of stop) expect(await end()).toBeGreaterThan(10);
     await expectWhole(open);
-    expect((await weft()).stdout).toContain("No rules of weft's for Services were found");
+    expect((await weft()).stdout).toContain("Found no rules of weft for Services");
   });
 });
