@@ -142,7 +142,7 @@ describe.concurrent.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
       spec: { podCIDR: "0.0.0.0/0", podCIDRs: ["0.0.0.0/0"] },
       status: { addresses: [{ type: "InternalIP", address: "192.0.2.9" }] },
     });
-    await first.weftd.says(/greedy: its subnet 0\.0\.0\.0\/0 lies outside/);
+    await first.weftd.says(/greedy: its subnet 0\.0\.0\.0\/0 is outside/);
     expect([...(await cluster.peerRoutes(first)).keys()]).toEqual(["10.244.2.0/24"]);
     await cluster.api("DELETE", "/api/v1/nodes/greedy");
   });
