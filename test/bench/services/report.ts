@@ -62,8 +62,8 @@ export function boundsOf(report: ServicesReport): Bound[] {
     bound("transactions of a restart", restart.transactions, 0),
     ...flips.map(({ services, p99Ms }) => bound(`change of one endpoint, ${services} Services, p99 in ms`, p99Ms, 10)),
     bound(
-      "change of one endpoint, p50, most / fewest Services",
-      (large?.p50Ms ?? Number.NaN) / (small?.p50Ms ?? Number.NaN),
+      "change of one endpoint, p99, most / fewest Services",
+      (large?.p99Ms ?? Number.NaN) / (small?.p99Ms ?? Number.NaN),
       1.2,
     ),
     bound("longest transaction in ms", longestTransactionMs, 50),
