@@ -44,7 +44,7 @@ describe("the node's masquerade", () => {
     ]);
   });
 
-  test("has the families of the ranges, whatever is exempt", () => {
+  test("has the families of the ranges, regardless of exemptions", () => {
     expect(node(["fd00::/48"], ["192.0.2.1"]).sets.map(({ name }) => name)).toEqual([
       "pod-ranges6",
       "exempt6",
