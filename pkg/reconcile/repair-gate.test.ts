@@ -66,7 +66,7 @@ test("knows the end of a back-off after a repair has been refused", () => {
   contention.mayPutBack(route, ROUTE);
   expect(() => contention.assertNothingRests()).toThrow(ContentionError);
   expect(contention.nextMs()).toBe(600);
-  // The same pass calls it again, for objects that are not backing off.
+  // A pass asserts this more than once. A later call, about objects that are not backing off, must not change the end.
   contention.assertNothingRests();
   expect(contention.nextMs()).toBe(600);
   clock.advance(700);

@@ -1,4 +1,4 @@
-/** On a running node the files in the plugins' folder are replaced by weft's, one by one, and back. */
+/** Replaces the plugins on a running node by weft's, one file at a time, and then restores the reference plugins. */
 import { copyFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

@@ -4,7 +4,10 @@
  */
 import { type Address, formatAddress } from "../../../pkg/ip/address.ts";
 
-/** The same as for old VTEPs: a broken watch is re-established within seconds. */
+/**
+ * How long packets from a former address are accepted. Equals the time for which old VTEPs are kept (`old-channels.ts`):
+ * a peer whose watch is broken re-establishes it within seconds, and then learns the new address.
+ */
 export const LINGER_MS = 30_000;
 
 export class OldSenders {

@@ -50,7 +50,7 @@ export function socketAddress(address: string | undefined, port: number | undefi
 let listening: (Server | UdpSocket)[] = [];
 const open = new Set<Socket>();
 
-/** Replaces what was served before. */
+/** Starts servers for `list`, in place of the servers of the previous call. */
 export async function serve(host: string, list: readonly Listening[]): Promise<true> {
   // The addresses may be gone already; a graceful close would wait for answers.
   for (const socket of open) socket.destroy();
