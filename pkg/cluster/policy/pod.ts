@@ -1,0 +1,67 @@
+/** What weftd keeps of a Pod for NetworkPolicy, and its parser. */
+import type { Address } from "../../ip/address.ts";
+import type { ResourceParser } from "../parser.ts";
+import { addressesOf, flatMapCompact, intern, listOf, objectOf, portOf, protocolOf, textOf } from "../service/field.ts";
+import type { Protocol } from "../service/service.ts";
+import { type Labels, NO_LABELS, readLabels } from "./labels.ts";
+
+export interface Pod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Labels;
+  /** Empty until the pod is scheduled. */
+  readonly nodeName: string;
+  /** `status.podIPs` of a pod that has not ended. Empty for hostNetwork pods: their addresses are the node's. */
+  readonly addresses: readonly Address[];
+  /** Neither a subject nor a peer of policies: its traffic is the node's. */
+  readonly isHostNetwork: boolean;
+  /** Phase Succeeded or Failed: its addresses may belong to another pod by now. */
+  readonly hasEnded: boolean;
+  /** Ports of containers that have a name, in the order of the pod's specification. */
+  readonly namedPorts: readonly NamedPort[];
+}
+
+export interface NamedPort {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+export const POD_PARSER: ResourceParser<Pod> = {
+  resource: { group: "", version: "v1", plural: "pods", kind: "Pod", isNamespaced: true },
+  parse({ metadata, spec: anySpec, status: anyStatus }) {
+    const [spec, status] = [objectOf(anySpec), objectOf(anyStatus)];
+    const isHostNetwork = spec.hostNetwork === true;
+    const hasEnded = status.phase === "Succeeded" || status.phase === "Failed";
+    return {
+      namespace: intern(metadata.namespace ?? ""),
+      name: metadata.name,
+      uid: metadata.uid ?? "",
+      labels: metadata.labels === undefined ? NO_LABELS : readLabels(metadata.labels),
+      nodeName: intern(textOf(spec.nodeName) ?? ""),
+      addresses: isHostNetwork || hasEnded ? [] : readAddresses(status),
+      isHostNetwork,
+      hasEnded,
+      namedPorts: readNamedPorts([...listOf(spec.initContainers), ...listOf(spec.containers)]),
+    };
+  },
+};
+
+/** `podIP` is the older, single field. A server fills in both. */
+function readAddresses({ podIP, podIPs }: { readonly [field: string]: unknown }): readonly Address[] {
+  const texts = listOf(podIPs).map((item) => objectOf(item).ip);
+  return addressesOf(texts.length > 0 ? texts : [podIP].filter(Boolean), "status.podIPs", []);
+}
+
+function readNamedPorts(containers: readonly unknown[]): readonly NamedPort[] {
+  return flatMapCompact(containers, (container) =>
+    listOf(objectOf(container).ports).flatMap((item) => {
+      const { name, protocol: text, containerPort } = objectOf(item);
+      const protocol = protocolOf(text, "", []);
+      const port = portOf(containerPort, "", []);
+      if (typeof name !== "string" || name === "" || protocol === undefined || port === 0) return [];
+      return [{ name: intern(name), protocol, port }];
+    }),
+  );
+}
