@@ -35,6 +35,12 @@ export const SERVICES_TABLE = "weft-services";
 /** weftd's table, family `inet`, that drops loopback addresses from other hosts while NodePorts answer on 127.0.0.1. */
 export const LOCALHOST_TABLE = "weft-localhost";
 
+/** weftd's table for NetworkPolicies, family `inet`. */
+export const POLICY_TABLE = "weft-policy";
+
+/** The tables that drop packets with forged senders from pods: family `bridge` for bridged pods, `inet` for routed pods. */
+export const SENDERS_TABLE = "weft-senders";
+
 /** Prefix of the names of the tables for pods. All pods of the node share one table for each kind of rule. */
 export const POD_TABLE_START = "weft_";
 
@@ -48,6 +54,15 @@ export const POD_TABLE = {
 
 /** Priority of chains that filter on the hooks `input` and `forward`: nft's `filter`, also used by iptables. */
 export const FILTER_PRIORITY = 0;
+
+/**
+ * Priority of the chains for NetworkPolicies, on `forward` and `input`: after nft's `filter`, so that connections to
+ * Services without endpoints are rejected, not dropped. Destinations are translated by then, sources are not.
+ */
+export const POLICY_PRIORITY = 10;
+
+/** The nfnetlink_log group to which packets denied by NetworkPolicies are logged. */
+export const POLICY_LOG_GROUP = 119;
 
 /** Priority of chains that masquerade on the hook `postrouting`: nft's `srcnat`, after filtering. */
 export const SRCNAT_PRIORITY = 100;
@@ -233,6 +248,12 @@ export const SOCKET_FILE = "weftd.sock";
 
 /** In the run directory: weftd listens on this socket while it, not kube-proxy, serves Services on this node. */
 export const SERVICES_SOCKET_FILE = "services.sock";
+
+/**
+ * In the run directory: on this socket plugins ask weftd to install a pod's policies before the pod can send. Only root
+ * may open it.
+ */
+export const POLICY_SOCKET_FILE = "policy.sock";
 
 /** In the run directory: locked by an executable while it programs peers because weftd does not run. */
 export const LOCK_FILE = "nodes.lock";

@@ -36,7 +36,7 @@ const portable = (path: string, mayImport: readonly string[]): Room => ({ path, 
 
 /** The files in weftd's folder itself, except those that start it. */
 const DAEMON = "daemon/*.ts";
-const DAEMON_PARTS = [...PARTS, "pkg/cluster", DAEMON];
+const DAEMON_PARTS = [...PARTS, "pkg/policy", "pkg/cluster", DAEMON];
 /** Code that all controllers share: their parameters, and the facts that they publish. */
 const CONTROLLERS = "daemon/controllers/*.ts";
 
@@ -60,6 +60,7 @@ export const ROOMS: readonly Room[] = [
   { path: "pkg/cluster", mayImport: BASE },
   // From pkg/cluster, only the types of stored Services and EndpointSlices.
   portable("pkg/services", [...RULES, "pkg/cluster"]),
+  portable("pkg/policy", [...RULES, "pkg/cluster"]),
   {
     ...portable(
       "plugins/*",

@@ -1,6 +1,6 @@
 /** The tables of `state.ts`, with changes applied, and the lookups that the kernel makes in them. */
 import { type Address, addressKey } from "../ip/address.ts";
-import type { AllowedPeers, BlockGroup, Direction, Identity, PolicyChange, Profile, Subject } from "./state.ts";
+import type { BlockGroup, Direction, Identity, Peers, PolicyChange, Profile, Subject } from "./state.ts";
 
 export class PolicyTables {
   readonly peers = new Map<string, Identity>();
@@ -29,26 +29,37 @@ export class PolicyTables {
     }
   }
 
-  /** True if the isolation of `subject` in this direction allows the connection. `protocol` is the IP protocol's number. */
-  allows(direction: Direction, subject: Address, peer: Address, protocol: number, port: number): boolean {
+  /**
+   * Returns the verdict for the subject's side of a connection to or from `peer`. `protocol` is the IP protocol's
+   * number. A profile in audit mode denies, too.
+   */
+  verdict(direction: Direction, subject: Address, peer: Address, protocol: number, port: number): "allow" | "deny" {
     const number = this.subjects.get(addressKey(subject))?.[direction];
-    if (number === undefined) return true;
+    if (number === undefined) return "allow";
     const profile = this.profiles.get(number);
     if (profile === undefined) throw new Error(`subject with an unknown profile ${number}`);
     const found = profile.ports.find(
       (range) => range.protocol === protocol && range.first <= port && port <= range.last,
     );
-    const peers = found?.peers ?? profile.others;
-    return peers === "everything" || this.#hasPod(peers, peer) || this.#hasAddress(peers, peer);
+    for (const { steps, otherwise } of found?.decision ?? profile.others) {
+      const step = steps.find(({ peers }) => peers === "everything" || this.#contains(peers, peer));
+      const verdict = step?.verdict ?? otherwise;
+      if (verdict !== "pass") return verdict;
+    }
+    throw new Error(`the last tier of profile ${number} passes`);
   }
 
-  #hasPod({ pods }: AllowedPeers, peer: Address): boolean {
+  #contains(peers: Peers, peer: Address): boolean {
+    return this.#hasPod(peers, peer) || this.#hasAddress(peers, peer);
+  }
+
+  #hasPod({ pods }: Peers, peer: Address): boolean {
     const identity = this.peers.get(addressKey(peer));
     if (pods === undefined || identity === undefined) return false;
     return pods === "all" || known(this.pods, pods).has(identity);
   }
 
-  #hasAddress({ blocks }: AllowedPeers, { family, value }: Address): boolean {
+  #hasAddress({ blocks }: Peers, { family, value }: Address): boolean {
     if (blocks === undefined) return false;
     return known(this.blocks, blocks)[family].some(({ first, last }) => first <= value && value <= last);
   }
