@@ -123,11 +123,7 @@ export class FakeSystem implements System {
     this.#rooms = options.rooms ?? {};
     this.#columns = options.terminal?.columns;
     this.#fullSockets = new Set(options.fullSockets ?? []);
-    this.#liveSockets = new Set([
-      ...(options.liveSockets ?? []),
-      ...this.#fullSockets,
-      ...Object.keys(this.#servers),
-    ]);
+    this.#liveSockets = new Set([...(options.liveSockets ?? []), ...this.#fullSockets, ...Object.keys(this.#servers)]);
   }
 
   /** Everything written to standard output, as text. */
