@@ -5,6 +5,8 @@ import type { Renumbering } from "../../pkg/backend/renumbering.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
 import type { Prefix } from "../../pkg/ip/prefix.ts";
 import type { LinkReference } from "../../pkg/kernel/link.ts";
+import type { Judgement, Question } from "../../pkg/policy/judgement.ts";
+import type { PolicyChange, Profile } from "../../pkg/policy/state.ts";
 import type { Frontend, FrontendChange } from "../../pkg/services/frontend.ts";
 import type { Tunnel } from "../../pkg/tables/node-rules.ts";
 import { FactKey } from "../core/topic.ts";
@@ -175,3 +177,22 @@ export interface ConntrackSweep {
 
 /** The last pass. Each one is published, and subscribers receive each. */
 export const CONNTRACK_SWEEP = new FactKey<ConntrackSweep>("stale flows", (a, b) => a === b);
+
+/** The programmed state of policies, after each successful sync. */
+export interface ProgrammedPolicies {
+  readonly mode: "enforce" | "audit";
+  /** The changes of the sync. Undefined if everything was compared with the kernel: then any decision may differ. */
+  readonly changes: readonly PolicyChange[] | undefined;
+  /**
+   * The time from which the kernel may have allowed connections that the policies deny, because another program had
+   * removed or damaged the table, in milliseconds of the clock. Undefined if the table was intact until this sync.
+   */
+  readonly missingSinceMs: number | undefined;
+  /** Judges a connection by the policies that are programmed now. */
+  judge(question: Question): Judgement;
+  /** Returns the profile with this number, which log entries of denied packets state; undefined if it is gone. */
+  profile(number: number): Profile | undefined;
+}
+
+/** The last state. Each one is published, and subscribers receive each. Never published while policies are off. */
+export const POLICY_PROGRAMMED = new FactKey<ProgrammedPolicies>("programmed policies", (a, b) => a === b);
