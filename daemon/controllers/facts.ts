@@ -178,21 +178,36 @@ export interface ConntrackSweep {
 /** The last pass. Each one is published, and subscribers receive each. */
 export const CONNTRACK_SWEEP = new FactKey<ConntrackSweep>("stale flows", (a, b) => a === b);
 
+/** How this node treats NetworkPolicies. */
+export interface PolicyState {
+  readonly mode: "enforce" | "audit" | "off";
+  /** True if the cluster has a NetworkPolicy or a ClusterNetworkPolicy. */
+  readonly hasPolicies: boolean;
+  /** What ADD does if weftd does not answer; `NetworkPolicyKey` of pkg/attachment/policy/protocol.ts explains it. */
+  readonly fail: "closed" | "open";
+}
+
+/** Published once the mode is decided and the policies of the cluster are listed. */
+export const POLICY_STATE = new FactKey<PolicyState>("the mode of NetworkPolicies");
+
 /** The programmed state of policies, after each successful sync. */
 export interface ProgrammedPolicies {
-  readonly mode: "enforce" | "audit";
-  /** The changes of the sync. Undefined if everything was compared with the kernel: then any decision may differ. */
+  /** The changes of the sync. Undefined if everything was compared with the kernel: then any entry may differ. */
   readonly changes: readonly PolicyChange[] | undefined;
+  /** True if the kernel was changed. */
+  readonly hasWritten: boolean;
   /**
-   * The time from which the kernel may have allowed connections that the policies deny, because another program had
-   * removed or damaged the table, in milliseconds of the clock. Undefined if the table was intact until this sync.
+   * The time, in milliseconds of the clock, since which another program may have removed the table or a part of it.
+   * Connections that began after it may not have been judged. Undefined if no program has.
    */
-  readonly missingSinceMs: number | undefined;
-  /** Judges a connection by the policies that are programmed now. */
+  readonly damagedSinceMs: number | undefined;
+  /** Returns what policies say about a connection, with the policies that decide. */
   judge(question: Question): Judgement;
-  /** Returns the profile with this number, which log entries of denied packets state; undefined if it is gone. */
+  /** False if one side denies the connection, and would not only count and log it. */
+  isAllowed(question: Question): boolean;
+  /** Returns the profile with this number, which the kernel's log entries state; undefined if it is gone. */
   profile(number: number): Profile | undefined;
 }
 
-/** The last state. Each one is published, and subscribers receive each. Never published while policies are off. */
-export const POLICY_PROGRAMMED = new FactKey<ProgrammedPolicies>("programmed policies", (a, b) => a === b);
+/** The last state. Each one is published, and subscribers receive each. */
+export const POLICY_PROGRAMMED = new FactKey<ProgrammedPolicies>("programmed NetworkPolicies", (a, b) => a === b);
