@@ -3,6 +3,7 @@
  * pair, the pod's side, and the host's routes to the pod.
  */
 
+import { bringUpHost } from "../../pkg/attachment/before-up.ts";
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree } from "../../pkg/attachment/links.ts";
@@ -39,6 +40,7 @@ function attach(context: AttachContext, { ipam, ipMasq, mtu }: PtpConfig): Resul
   const { ips, podRoutes, hostAddresses, podAddresses } = planAddressing(addresses);
   const veth = createVethPair(context, { mtu, mac: undefined });
   if (ips.some(({ address }) => address.address.family === 6)) skipDetection(request.system, veth.hostName);
+  bringUpHost(context, { veth, addresses: podAddresses }, []);
   const pod = bringUp(context, addresses);
   sockets.pod.run(
     // The connected route is omitted, since it would cover neighbours that are not on this link.
