@@ -116,7 +116,11 @@ interface Page {
   readonly modeReason: string;
   readonly isSynced: boolean;
   readonly counts: Readonly<Record<string, number>>;
-  readonly policies: readonly { readonly policy: string; readonly allowedPackets: number; readonly deniedPackets: number }[];
+  readonly policies: readonly {
+    readonly policy: string;
+    readonly allowedPackets: number;
+    readonly deniedPackets: number;
+  }[];
 }
 
 const page = async (): Promise<Page> => JSON.parse((await cluster.status(node, "/debug/policies")).body) as Page;
@@ -137,7 +141,8 @@ const annotation = async () => {
 };
 
 const socketKey = () =>
-  (JSON.parse(cluster.conflistText(node)) as { plugins: { networkPolicy?: { fail: string } }[] }).plugins[0]?.networkPolicy;
+  (JSON.parse(cluster.conflistText(node)) as { plugins: { networkPolicy?: { fail: string } }[] }).plugins[0]
+    ?.networkPolicy;
 
 describe("watch events", () => {
   test("without policies there is no table, no pod is listed, and everything is reachable", async () => {
@@ -193,7 +198,10 @@ describe("watch events", () => {
     expect(listed?.deniedPackets).toBeGreaterThan(0);
     const query = `from=${bad.address}&to=${web.address}&protocol=TCP&port=80`;
     expect(JSON.parse((await cluster.status(node, `/debug/policy-judgement?${query}`)).body)).toMatchObject({
-      ...{ mode: "enforce", ingress: { pod: "default/web", verdict: "deny", policies: ["default/web"], isByRule: false } },
+      ...{
+        mode: "enforce",
+        ingress: { pod: "default/web", verdict: "deny", policies: ["default/web"], isByRule: false },
+      },
     });
     expect((await cluster.readyz(node)).body).toContain("[+] policies: enforce: 1 pods are isolated");
     const { body } = await cluster.status(node, "/metrics");
@@ -233,7 +241,10 @@ describe("a pod that is attached", () => {
         ["K8S_POD_NAME", "web2"],
         ["K8S_POD_UID", uid],
       ],
-      result: { cniVersion: "1.0.0", ips: pod.addresses.map((ip) => ({ address: `${ip}/${ip.includes(":") ? 64 : 24}` })) },
+      result: {
+        cniVersion: "1.0.0",
+        ips: pod.addresses.map((ip) => ({ address: `${ip}/${ip.includes(":") ? 64 : 24}` })),
+      },
     };
   }
 });
@@ -319,7 +330,8 @@ describe("modes", () => {
   test("audit drops nothing and counts what enforcement would deny", async () => {
     await restart("audit");
     await allowed(bad);
-    const count = async () => (await page()).policies.find(({ policy }) => policy === "default/web")?.deniedPackets ?? 0;
+    const count = async () =>
+      (await page()).policies.find(({ policy }) => policy === "default/web")?.deniedPackets ?? 0;
     const before = await count();
     expect(await reaches(bad)).toBe(true);
     await pause(1100);
