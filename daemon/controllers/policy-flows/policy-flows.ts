@@ -26,6 +26,9 @@ const SETTLING_MS = 10;
 /** The time from the beginning of a pass to the beginning of the next. */
 const PACE_MS = 500;
 
+/** weftd learns of a removed table from the kernel's announcement, and may be busy when that arrives. */
+const WINDOW_MARGIN_MS = 1000;
+
 export interface PolicyFlowsParts {
   readonly clock: Pick<Clock, "nowMs">;
   readonly log: Pick<Logger, "info">;
@@ -57,7 +60,7 @@ export function policyFlowsController(parts: PolicyFlowsParts): Runnable {
     if (cutsEstablished && changes !== undefined) flows.addChanges(changes);
     // An earlier weftd may have programmed other policies, or have ended before it deleted flows.
     if (cutsEstablished && changes === undefined && (hasWritten || isFirst)) flows.addAll();
-    if (damagedSinceMs !== undefined) flows.addWindow(damagedSinceMs);
+    if (damagedSinceMs !== undefined) flows.addWindow(damagedSinceMs - WINDOW_MARGIN_MS);
     isFirst = false;
     if (!flows.isEmpty) due.notify({ delayMs: Math.max(SETTLING_MS, beganMs + PACE_MS - clock.nowMs()) });
   });
