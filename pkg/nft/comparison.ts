@@ -233,6 +233,45 @@ export function reusableParts(wanted: Table, { form, otherChains }: ObservedTabl
   return { chains: alike(chains, form.chains), sets: alike(sets, form.sets) };
 }
 
+/** The differences between the parts of a table and the wanted ones, by name. Elements are not compared. */
+export interface PartDifferences {
+  readonly missingChains: ReadonlySet<string>;
+  /** Chains with other rules. */
+  readonly changedChains: ReadonlySet<string>;
+  readonly missingSets: ReadonlySet<string>;
+  readonly otherChains: readonly string[];
+  readonly otherSets: readonly string[];
+}
+
+/**
+ * Compares the parts of a table. Undefined if parts cannot be repaired one by one: if a chain has another hook, a set
+ * has another type, or the table contains something whose name is unknown.
+ */
+export function partDifferences(wanted: Table, observed: ObservedTable): PartDifferences | undefined {
+  const reusable = reusableParts(wanted, observed);
+  if (reusable === undefined) return undefined;
+  const { form } = observed;
+  const { chains, sets } = wantedForm(wanted);
+  const names = (list: readonly { readonly name: string }[]) => new Set(list.map(({ name }) => name));
+  const [wantedChains, wantedSets] = [names(chains), names(sets)];
+  const isRepairable =
+    form.chains.every(({ name }) => reusable.chains.has(name)) &&
+    form.sets.every(({ name }) => reusable.sets.has(name) || !wantedSets.has(name));
+  if (!isRepairable) return undefined;
+  const held = new Map(form.chains.map(({ name, rules }) => [name, canonical(rules)]));
+  return {
+    missingChains: without(wantedChains, names(form.chains)),
+    changedChains: names(chains.filter(({ name, rules }) => held.has(name) && held.get(name) !== canonical(rules))),
+    missingSets: without(wantedSets, names(form.sets)),
+    otherChains: observed.otherChains,
+    otherSets: observed.sets.filter((name) => !wantedSets.has(name)),
+  };
+}
+
+function without(names: ReadonlySet<string>, others: ReadonlySet<string>): Set<string> {
+  return new Set([...names].filter((name) => !others.has(name)));
+}
+
 export interface Form {
   readonly flags: number;
   readonly comment: string | undefined;
