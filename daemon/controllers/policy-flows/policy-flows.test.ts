@@ -47,7 +47,7 @@ function bench({ cutsEstablished = true, mode = "enforce", hasTimes = true }: Se
   const passesMs: number[] = [];
   let failures = 0;
   const cleaner = {
-    clean: async ({ selector, matches }: FlowSearch) => {
+    clean: async ({ selector, matches, beforeDeletion }: FlowSearch) => {
       const { family, source, answeredBy } = selector;
       dumps.push(
         [family, source && `from ${formatAddress(source)}`, answeredBy && `to ${formatAddress(answeredBy)}`]
@@ -64,11 +64,16 @@ function bench({ cutsEstablished = true, mode = "enforce", hasTimes = true }: Se
         if (flow.from.family !== family) continue;
         if (source && addressKey(source) !== addressKey(flow.from)) continue;
         if (answeredBy && addressKey(answeredBy) !== addressKey(flow.to)) continue;
-        if (matches(flowMessage(flow)) && flows.delete(name)) deleted++;
+        if (!matches(flowMessage(flow))) continue;
+        await beforeDeletion?.();
+        events.push(`delete ${name}`);
+        flows.delete(name);
+        deleted++;
       }
       return deleted;
     },
   };
+  const events: string[] = [];
   const lines: unknown[] = [];
   const log = { info: (fields: object) => lines.push(fields), warn: () => undefined } as unknown as Logger;
   const state = new Fact<PolicyState>("state");
@@ -82,6 +87,11 @@ function bench({ cutsEstablished = true, mode = "enforce", hasTimes = true }: Se
   runner.start(
     policyFlowsController({
       ...{ clock, log, cleaner, cutsEstablished, state, programmed },
+      cutConnections: {
+        add: ({ from, sourcePort, to, port }) =>
+          events.push(`add ${formatAddress(from)} ${sourcePort} ${formatAddress(to)} ${port}`),
+        enter: async () => void events.push("enter"),
+      },
       startTimes: new StartTimes({ files, clock, timeOfDayMs: () => DAY_MS + clock.nowMs() }),
       ownAddresses: async () => [NODE],
       count: (flows) => {
@@ -102,7 +112,7 @@ function bench({ cutsEstablished = true, mode = "enforce", hasTimes = true }: Se
       ...said,
     });
   return {
-    ...{ clock, flows, dumps, lines, runner, passesMs, advance, say, record },
+    ...{ clock, flows, dumps, events, lines, runner, passesMs, advance, say, record },
     fail: (times: number) => {
       failures = times;
     },
@@ -239,6 +249,15 @@ test("changes of one moment share a pass, and passes begin at most twice a secon
   say({ changes: [subject("10.244.1.4")] });
   await advance(600);
   expect(passesMs.slice(4).map((ms) => ms - startMs)).toEqual([510, 510]);
+});
+
+test("remembers each connection before its flow is deleted", async () => {
+  const { flows, events, say, advance } = bench();
+  flows.set("denied", { from: PEER, to: POD, original: parseAddress("10.96.0.1"), fromPort: 41_000 });
+  flows.set("allowed", { from: PEER, to: POD, port: 443 });
+  say({});
+  await advance(20);
+  expect(events).toEqual(["add 10.244.1.3 41000 10.244.1.2 80", "enter", "delete denied"]);
 });
 
 test("a failed pass is repeated with all of its work", async () => {
