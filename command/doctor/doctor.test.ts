@@ -117,6 +117,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     renumbering: { outside: [], former: [], retained: { gateways: [], hosts: [] } },
     podRules: { missing: [], obstacles: [], unchecked: [], unknown: [] },
     services: NO_SERVICES,
+    policies: { page: undefined, hasTable: false, engines: [] },
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
     ...{ offloads: [], probes: [], ...change },
