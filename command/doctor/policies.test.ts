@@ -78,7 +78,7 @@ test.each<[check: string, severity: string, seen: RegExp, given: Given]>([
   ["policy-sync", "warning", /weftd warns about policies: no log/, { page: page({ warnings: ["no log"] }) }],
   ["policy-sync", "error", /the table inet weft-policy is missing/, { hasTable: false }],
   ["stale-policies", "error", /exists, but weftd is not running/, { isAlive: false, page: undefined }],
-  ["stale-policies", "error", /exists, but weftd has --network-policy off/, { page: page({ mode: "off" }) }],
+  ["stale-policies", "error", /exists, but policies are off/, { page: page({ mode: "off" }) }],
   [
     "policy-objects",
     "warning",
@@ -111,6 +111,7 @@ describe("finds nothing", () => {
       { hasTable: false, page: page({ counts: { ...COUNTS, policies: 0 } }) },
     ],
     ["in the mode audit without policies", { page: page({ mode: "audit", counts: { ...COUNTS, policies: 0 } }) }],
+    ["about the table while the mode is not decided", { page: page({ mode: "off", isSynced: false }) }],
     ["about bridges without pods on one", { bridged: false, settings: {} }],
   ])("%s", (_why, given) => {
     expect(found(given)).toEqual([]);

@@ -66,7 +66,7 @@ export const stalePolicies: Check = {
   group: "policies",
   about: `the table ${TABLE} is kept up to date by a running weftd`,
   judge({ policies: { page, hasTable }, run }) {
-    const state = !run.isAlive ? "weftd is not running" : page?.mode === "off" ? "weftd has --network-policy off" : "";
+    const state = !run.isAlive ? "weftd is not running" : isOff(page) ? "policies are off" : "";
     if (!hasTable || state === "") return [];
     return [
       {
@@ -187,6 +187,11 @@ export const policyIpvs: Check = {
     ];
   },
 };
+
+/** False while weftd has not decided the mode: it reports the mode off then, and is not synced. */
+function isOff(page: Facts["policies"]["page"]): boolean {
+  return page?.mode === "off" && page.isSynced;
+}
 
 /** Returns weftd's report, unless policies are off. */
 function active({ page }: Facts["policies"]) {
