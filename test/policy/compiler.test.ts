@@ -219,9 +219,10 @@ function check(tables: PolicyTables, world: World): void {
     for (const side of ["Egress", "Ingress"] as const) {
       const isEgress = side === "Egress";
       if (!local.has(isEgress ? question.from : question.to)) continue;
-      const allowed = isEgress
-        ? tables.allows("egress", from, to, number, question.port)
-        : tables.allows("ingress", to, from, number, question.port);
+      const verdict = isEgress
+        ? tables.verdict("egress", from, to, number, question.port)
+        : tables.verdict("ingress", to, from, number, question.port);
+      const allowed = verdict === "allow";
       if (allowed !== isAllowedBySide(world, side, question)) {
         expect({ ...question, side, allowed }).toEqual({ ...question, side, allowed: !allowed });
       }
