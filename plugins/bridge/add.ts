@@ -11,6 +11,7 @@ import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
+import { isolation } from "../../pkg/attachment/policy/isolate.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
 import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import type { VethPair } from "../../pkg/attachment/veth-pair.ts";
@@ -110,7 +111,7 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
 
 /** The actions that the configuration requires before the pod can send. */
 function beforeUp(config: BridgeConfig): BeforeUp[] {
-  return config.guardsMac ? [guardMac] : [];
+  return [...(config.guardsMac ? [guardMac] : []), ...isolation("bridge", config.networkPolicy)];
 }
 
 function makeBridge({ request, config, sockets, undo }: Work): FoundBridge {

@@ -43,7 +43,7 @@ export interface World {
 const all = (...texts: string[]) => texts.map((text) => parseAddress(text));
 
 export const SMALL_WORLD: World = {
-  local: all("10.244.1.2", "10.244.1.3", "10.244.1.4", "fd00:1::2", "fd00:1::3"),
+  local: all("10.244.1.2", "10.244.1.3", "10.244.3.2", "fd00:1::2", "fd00:1::3", "fd00:3::2"),
   others: all("10.244.2.2", "10.244.2.3", "192.0.2.9", "198.51.100.1", "fd00:2::2", "fd00:2::3", "2001:db8::9"),
   bounds: all("0.0.0.0", "10.244.1.3", "10.244.2.2", "192.0.2.9", "255.255.255.255").concat(
     all("::", "fd00:1::2", "fd00:2::3", "2001:db8::9", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
