@@ -22,7 +22,7 @@
  * an unknown source address.
  *
  * A table ends SETTLE milliseconds after the last expected reply has arrived, or after LIMIT milliseconds. If an unexpected
- * packet arrives, the limit is 10 * SETTLE.
+ * packet arrives, the limit is 100 * SETTLE.
  *
  * Each table uses its own source ports, so each probe is a new connection. TCP probes are connections of the kernel, UDP
  * probes are datagrams of sockets. SCTP probes are INIT chunks of raw sockets, since the kernel may have no SCTP (RFC 9260).
@@ -326,7 +326,7 @@ static void connect_to(struct endpoint *from, const struct in6_addr *to, int por
 	watch(fd, EPOLLOUT, CONNECTING, 0, index);
 }
 
-static void send_probe(int index, bool is_first)
+static void send_probe(int index)
 {
 	int class = index / (size * size), kind = class % 7;
 	struct endpoint *from = &endpoints[index / size % size];
@@ -337,7 +337,7 @@ static void send_probe(int index, bool is_first)
 	case 0:
 	case 1:
 		/* The kernel repeats the SYN of a connection. */
-		if (is_first)
+		if (probes[index].socket < 0)
 			connect_to(from, to, 80 + kind, &probes[index], index);
 		break;
 	case 2:
@@ -444,15 +444,21 @@ static void read_raw(int index, int kind, int family)
 
 static void connected(int index)
 {
-	int error = 0, fd = probes[index].socket;
-	socklen_t length = sizeof(error);
+	int fd = probes[index].socket;
+	struct sockaddr_in6 peer;
+	socklen_t length = sizeof(peer);
 
 	if (fd < 0)
 		return;
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-	if (!error)
+	/* SO_ERROR may be an earlier ICMP error that did not end the attempt. */
+	if (!getpeername(fd, (struct sockaddr *)&peer, &length)) {
 		raise_to('2', index / size % size, index % size, index / (size * size));
-	epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL);
+		epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL);
+		return;
+	}
+	/* A refused connection is tried again, if it is expected. */
+	close(fd);
+	probes[index].socket = -1;
 }
 
 static void take(int index, int port)
@@ -495,7 +501,7 @@ static void send_all(char expected)
 	for (int index = 0; index < CLASSES * size * size; index++) {
 		if (probes[index].expected != expected)
 			continue;
-		send_probe(index, true);
+		send_probe(index);
 		/* Queues of the kernel are shorter than a table. */
 		if (++sent % BATCH == 0)
 			receive(0);
@@ -507,11 +513,9 @@ static int repeat(void)
 	int repeated = 0;
 
 	for (int index = 0; index < CLASSES * size * size; index++) {
-		int kind = index / (size * size) % 7;
-
-		if (probes[index].expected != '1' || probes[index].result == '2' || kind < 2)
+		if (probes[index].expected != '1' || probes[index].result == '2' || probes[index].socket >= 0)
 			continue;
-		send_probe(index, false);
+		send_probe(index);
 		if (++repeated % BATCH == 0)
 			receive(0);
 	}
@@ -557,7 +561,7 @@ static void probe_table(int settle, int limit, const char *wanted)
 	for (;;) {
 		long long now = now_ms();
 
-		if (now - start >= limit || (unexpected > 0 && now - start >= 10 * settle))
+		if (now - start >= limit || (unexpected > 0 && now - start >= 100 * settle))
 			break;
 		if (missing == 0) {
 			if (quiet_at == 0)
