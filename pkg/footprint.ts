@@ -190,8 +190,8 @@ export const EGRESS_IFB_START = "bwp";
 export const INGRESS_IFB_START = "bwi";
 
 /**
- * Name of a link and of a table in requests that test which features the kernel supports. The kernel always refuses
- * these requests, so neither is created.
+ * Name of a link and of a table in requests that test which features the kernel supports. The kernel refuses these
+ * requests, or the same transaction removes the table, so neither remains.
  */
 export const PROBE_LINK = "weft-probe";
 

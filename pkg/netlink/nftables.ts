@@ -197,6 +197,24 @@ const expressionData = {
     timeout: attribute(6, "NFTA_DYNSET_TIMEOUT", be64),
     flags: attribute(9, "NFTA_DYNSET_FLAGS", be32),
   }),
+  /** Logs to a group of nfnetlink_log; `snapLength` bytes of the packet, 0 for all. */
+  log: attributes({
+    group: attribute(1, "NFTA_LOG_GROUP", be16),
+    prefix: attribute(2, "NFTA_LOG_PREFIX", cstring),
+    snapLength: attribute(3, "NFTA_LOG_SNAPLEN", be32),
+    queueThreshold: attribute(4, "NFTA_LOG_QTHRESHOLD", be16),
+    /** For the kernel's log instead of a group. */
+    level: attribute(5, "NFTA_LOG_LEVEL", be32),
+    flags: attribute(6, "NFTA_LOG_FLAGS", be32),
+  }),
+  /** A token bucket: `rate` packets (or bytes) in `unit` seconds, at most `burst` more at once. */
+  limit: attributes({
+    rate: attribute(1, "NFTA_LIMIT_RATE", be64),
+    unit: attribute(2, "NFTA_LIMIT_UNIT", be64),
+    burst: attribute(3, "NFTA_LIMIT_BURST", be32),
+    type: attribute(4, "NFTA_LIMIT_TYPE", be32),
+    flags: attribute(5, "NFTA_LIMIT_FLAGS", be32),
+  }),
   reject: attributes({
     type: attribute(1, "NFTA_REJECT_TYPE", be32),
     code: attribute(2, "NFTA_REJECT_ICMP_CODE", u8),

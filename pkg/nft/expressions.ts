@@ -22,6 +22,7 @@ import {
   address,
   destinationPort,
   destinationType,
+  icmpType,
   inputIndex,
   interfaceName,
   loadRow,
@@ -145,6 +146,22 @@ export function matchVxlan({ port, vni }: { readonly port: number; readonly vni:
     expressions: parts.flatMap(({ expressions }) => expressions),
   };
 }
+
+/** IPPROTO_ICMPV6, and the first and last type of RFC 4861: router solicitation and redirect. */
+const ICMPV6 = 58;
+const NEIGHBOUR_DISCOVERY = { first: 133, last: 137 } as const;
+
+/** Matches messages of neighbour discovery. */
+export const matchNeighbourDiscovery: Statement = {
+  text: `icmpv6 type ${NEIGHBOUR_DISCOVERY.first}-${NEIGHBOUR_DISCOVERY.last}`,
+  expressions: [
+    ...matchFamily(6).expressions,
+    ...matchEqual(transportProtocol, Uint8Array.of(ICMPV6), "").expressions,
+    icmpType.load(NFT_REG.r1),
+    compare(NFT_CMP.gte, Uint8Array.of(NEIGHBOUR_DISCOVERY.first)),
+    compare(NFT_CMP.lte, Uint8Array.of(NEIGHBOUR_DISCOVERY.last)),
+  ],
+};
 
 /** Matches replies and related connections, according to conntrack (IP_CT_ESTABLISHED, IP_CT_RELATED). */
 export const matchEstablished: Statement = {

@@ -35,6 +35,9 @@ export function address(side: "saddr" | "daddr", family: Family, length: number 
 /** The destination port, which has the same offset in TCP, UDP and SCTP. */
 export const destinationPort = payload("th dport", "transport", 2, 2);
 
+/** The type of an ICMP or ICMPv6 message. */
+export const icmpType = payload("icmpv6 type", "transport", 0, 1);
+
 /** The VNI, after the UDP header of 8 bytes and 4 bytes of flags and reserved bits (RFC 7348 section 5). */
 export const vxlanIdentifier = payload("@th,96,24", "transport", 12, 3);
 

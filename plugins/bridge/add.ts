@@ -4,12 +4,14 @@
  * pair, the pod's side and the gateway.
  */
 
+import { type BeforeUp, bringUpHost } from "../../pkg/attachment/before-up.ts";
 import { waitForDetection } from "../../pkg/attachment/duplicates.ts";
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
+import { isolation } from "../../pkg/attachment/policy/isolate.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
 import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import type { VethPair } from "../../pkg/attachment/veth-pair.ts";
@@ -88,11 +90,12 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
   const ipam = ipamType(request.config);
   const early = reserved === undefined ? undefined : prepare(work, found, reserved);
   const veth = plugPort(work, config, bridge);
-  if (config.guardsMac) guardMac(request, { port: veth.hostName, mac: veth.podMac }, undo);
+  const addresses = early?.addressing.ips.map(({ address }) => address.address);
+  bringUpHost(work, { veth, addresses }, beforeUp(config));
   if (config.staysDown) return describe(work, [findLink(sockets.host, bridge.index) ?? bridge], veth, EMPTY_RESULT);
   const podLink = bringUp(work, reserved, config);
-  const addresses = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
-  const prepared = early ?? (addresses === undefined ? undefined : prepare(work, found, addresses));
+  const result = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
+  const prepared = early ?? (result === undefined ? undefined : prepare(work, found, result));
   const gateway = prepared === undefined ? undefined : configure(work, { bridge, veth, podLink }, prepared);
   const plugged = waitForPort(sockets.host, request.system, veth.hostName, bridge);
   if (prepared !== undefined) {
@@ -101,9 +104,14 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
     announce(work, { veth, podLink, hostDevice: gateway ?? bridge, addresses: podAddresses, isHairpin });
   }
   return describe(work, gateway === undefined ? [plugged] : [plugged, gateway], veth, {
-    ...(addresses ?? EMPTY_RESULT),
+    ...(result ?? EMPTY_RESULT),
     ...prepared?.addressing,
   });
+}
+
+/** The actions that the configuration requires before the pod can send. */
+function beforeUp(config: BridgeConfig): BeforeUp[] {
+  return [...(config.guardsMac ? [guardMac] : []), ...isolation("bridge", config.networkPolicy)];
 }
 
 function makeBridge({ request, config, sockets, undo }: Work): FoundBridge {

@@ -9,6 +9,8 @@ import {
   mtuOption,
   requestedMac,
 } from "../../pkg/attachment/options.ts";
+import { networkPolicyOption } from "../../pkg/attachment/policy/option.ts";
+import type { NetworkPolicyKey } from "../../pkg/attachment/policy/protocol.ts";
 import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { DEFAULT_BRIDGE } from "../../pkg/footprint.ts";
@@ -34,6 +36,8 @@ export interface BridgeConfig extends MasqueradeOption {
   readonly vlans: VlanConfig | undefined;
   /** `macspoofchk`: frames from the pod pass only with the pod's hardware address as source. */
   readonly guardsMac: boolean;
+  /** `networkPolicy`: weftd installs the pod's NetworkPolicies before the pod can send. */
+  readonly networkPolicy: NetworkPolicyKey | undefined;
   /** `portIsolation`: the pod cannot reach other pods on isolated ports, only the host and networks beyond it. */
   readonly isIsolated: boolean;
   /** `enabledad`: ADD waits until duplicate address detection of the pod's IPv6 addresses has finished. */
@@ -57,6 +61,7 @@ export function parseBridgeConfig(object: ConfigObject, args: CniArguments): Bri
     mac: requestedMac(object, args),
     vlans: vlanOptions(object),
     guardsMac: macGuardOption(object),
+    networkPolicy: networkPolicyOption(object),
     isIsolated: object.optionalBoolean("portIsolation") ?? false,
     detectsDuplicates: object.optionalBoolean("enabledad") ?? false,
     staysDown: object.optionalBoolean("disableContainerInterface") ?? false,
