@@ -21,7 +21,8 @@ const plugin: Plugin = {
   usesNamespace: false,
   add(request) {
     const addresses = ["10.244.1.7", "fd00:1::7"].map((address) => parseAddress(address));
-    isolate(request, "bridge", networkPolicyOption(request.config), addresses);
+    const key = networkPolicyOption(request.config);
+    if (key !== undefined) isolate(request, "bridge", key, addresses);
     return EMPTY_RESULT;
   },
   del: () => undefined,

@@ -3,12 +3,19 @@ import { CniError, ErrorCode } from "../../cni/errors.ts";
 import { notice } from "../../cni/notice.ts";
 import type { CniRequest } from "../../cni/plugin.ts";
 import { type Address, formatAddress } from "../../ip/address.ts";
+import type { BeforeUp } from "../before-up.ts";
 import { askForIsolation, type FinalReply, NoAnswer } from "./client.ts";
 import type { AttachRequest, NetworkPolicyKey } from "./protocol.ts";
 
+/** Returns the action of the configuration's key `networkPolicy`; none without it. `plugin` is the name for notices. */
+export function isolation(plugin: string, key: NetworkPolicyKey | undefined): BeforeUp[] {
+  if (key === undefined) return [];
+  return [({ request }, { addresses = [] }) => isolate(request, plugin, key, addresses)];
+}
+
 /**
- * Installs the isolation of the attachment's addresses. Without `key`, for a container without a Kubernetes pod (podman,
- * cnitool), and for an interface without addresses, there is nothing to install. `plugin` is the name for notices.
+ * Installs the isolation of the attachment's addresses. For a container without a Kubernetes pod (podman, cnitool), and
+ * for an interface without addresses, there is nothing to install.
  *
  * Throws `CniError` 11 if weftd refuses, and if it does not answer while `key.fail` is `closed`. With `open` the pod is
  * then attached without its policies, and a notice is printed.
@@ -18,10 +25,10 @@ import type { AttachRequest, NetworkPolicyKey } from "./protocol.ts";
 export function isolate(
   request: CniRequest,
   plugin: string,
-  key: NetworkPolicyKey | undefined,
+  key: NetworkPolicyKey,
   addresses: readonly Address[],
 ): void {
-  if (key === undefined || addresses.length === 0) return;
+  if (addresses.length === 0) return;
   const attach = attachRequest(request, addresses);
   if (attach === undefined) return;
   let reply: FinalReply;
