@@ -3,7 +3,7 @@
  * pair, the pod's side, and the host's routes to the pod.
  */
 
-import { bringUpHost } from "../../pkg/attachment/before-up.ts";
+import { type BeforeUp, bringUpHost } from "../../pkg/attachment/before-up.ts";
 import { waitForCompletion } from "../../pkg/attachment/duplicates.ts";
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { reserveAddresses } from "../../pkg/attachment/ipam.ts";
@@ -11,6 +11,7 @@ import { assertNameIsFree } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
 import { isolation } from "../../pkg/attachment/policy/isolate.ts";
+import { guardSender } from "../../pkg/attachment/senders.ts";
 import { enableForwarding, skipDetection } from "../../pkg/attachment/sysctls.ts";
 import { createVethPair, waitForCarrier } from "../../pkg/attachment/veth-pair.ts";
 import { notice } from "../../pkg/cni/notice.ts";
@@ -35,7 +36,9 @@ export function add(request: CniRequest): Result {
   return Object.keys(dns).length > 0 ? { ...result, dns } : result;
 }
 
-function attach(context: AttachContext, { ipam, ipMasq, mtu, networkPolicy }: PtpConfig): Result {
+const guard: BeforeUp = (context, port) => guardSender("ptp", context, port);
+
+function attach(context: AttachContext, { ipam, ipMasq, mtu, guardsSenders, networkPolicy }: PtpConfig): Result {
   const { request, sockets, undo } = context;
   assertNameIsFree(sockets.pod, request.ifName);
   const addresses = reserveAddresses(request, ipam, undo);
@@ -43,7 +46,8 @@ function attach(context: AttachContext, { ipam, ipMasq, mtu, networkPolicy }: Pt
   const veth = createVethPair(context, { mtu, mac: undefined });
   const hasIpv6 = ips.some(({ address }) => address.address.family === 6);
   if (hasIpv6) skipDetection(request.system, veth.hostName);
-  bringUpHost(context, { veth, addresses: podAddresses }, isolation("ptp", networkPolicy));
+  const actions = [...(guardsSenders ? [guard] : []), ...isolation("ptp", networkPolicy)];
+  bringUpHost(context, { veth, addresses: podAddresses }, actions);
   const pod = bringUp(context, addresses);
   sockets.pod.run(
     // The connected route is omitted, since it would cover neighbours that are not on this link.
