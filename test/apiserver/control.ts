@@ -4,6 +4,7 @@
  */
 import { createServer, type IncomingMessage, request } from "node:http";
 import type { Fault } from "./fault.ts";
+import { CLUSTER_NETWORK_POLICIES } from "./kinds.ts";
 import type { JsonObject, NodeInput } from "./resource.ts";
 import type { ApiServer } from "./server.ts";
 
@@ -12,6 +13,8 @@ export interface ControlRequest {
   readonly create?: readonly NodeInput[];
   readonly update?: readonly { readonly name: string; readonly patch: JsonObject }[];
   readonly remove?: readonly string[];
+  /** Serves ClusterNetworkPolicies from now on, as after the creation of their CustomResourceDefinition. */
+  readonly defineClusterPolicies?: boolean;
   /** Any API request, made as an administrator. Objects of kinds other than Node are created this way. */
   readonly ask?: readonly { readonly method: string; readonly target: string; readonly body?: JsonObject }[];
   /** Discards the history: every older version is 410. */
@@ -72,6 +75,7 @@ function carryOut(server: ApiServer, order: ControlRequest): void {
   for (const node of order.create ?? []) server.createNode(node);
   for (const { name, patch } of order.update ?? []) server.updateNode(name, patch);
   for (const name of order.remove ?? []) server.deleteNode(name);
+  if (order.defineClusterPolicies) server.cluster.define(CLUSTER_NETWORK_POLICIES);
   for (const asked of order.ask ?? []) {
     const { status, body } = server.ask(asked);
     if (status >= 300) throw new Error(`${asked.method} ${asked.target}: ${body}`);
