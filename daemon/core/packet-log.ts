@@ -1,8 +1,7 @@
 /** Receives the packets that rules log to a group (nfnetlink_log). */
-import { bindPacketLog, type LoggedPacket, packetLogProbe, parseLoggedPacket } from "../../pkg/kernel/packet-log.ts";
+import { bindPacketLog, type LoggedPacket, parseLoggedPacket } from "../../pkg/kernel/packet-log.ts";
 import { ByteWriter } from "../../pkg/netlink/bytes.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
-import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import { NLM_F_ACK, NLMSG_ERROR, readAcknowledgement, splitDatagram, writeRequest } from "../../pkg/netlink/message.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { EventNetlinkSocket } from "../../pkg/sys/event-netlink.ts";
@@ -65,10 +64,4 @@ export function listenToPacketLog(
     writeRequest(writer, request, SEQUENCE, NLM_F_ACK);
     socket.send(writer.finish());
   });
-}
-
-/** True if the kernel has nfnetlink_log: otherwise it refuses rules that log to a group. */
-export async function hasPacketLog(netlink: Pick<EventedNetlink, "exchange">, group: number): Promise<boolean> {
-  const [reply] = await netlink.exchange([packetLogProbe(group)]);
-  return reply?.error?.code !== "EINVAL";
 }

@@ -8,4 +8,6 @@ export interface FlowSearch {
   readonly exact: ExactSelector | undefined;
   /** Checks all fields again, because kernels ignore the parts of a selector that they do not support. */
   matches(message: Message): boolean;
+  /** Called after the flows were found, before they are deleted. If it rejects, they stay. */
+  beforeDeletion?(): Promise<void>;
 }

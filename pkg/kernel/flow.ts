@@ -32,6 +32,8 @@ export class Flow {
   readonly protocol: number;
   /** The destination port after translation; 0 for protocols without ports. */
   readonly port: number;
+  /** The source port before translation; 0 for protocols without ports. */
+  readonly sourcePort: number;
   /** True if another connection announced this one (`ct state related`). */
   readonly isExpected: boolean;
   /** Milliseconds since 1970; undefined if the kernel has not recorded the beginning (nf_conntrack_timestamp). */
@@ -43,6 +45,7 @@ export class Flow {
     this.#to = parts.to;
     this.protocol = parts.protocol;
     this.port = parts.port;
+    this.sourcePort = parts.sourcePort;
     this.isExpected = parts.isExpected;
     this.startedMs = parts.startedMs;
   }
@@ -50,18 +53,19 @@ export class Flow {
   /** Reads IPCTNL_MSG_CT_NEW. Undefined if the connection has no IP addresses. Valid as long as the message. */
   static read({ payload }: Message): Flow | undefined {
     const end = payload.length;
-    const from = source(payload, find(payload, NFGENMSG_LENGTH, end, CTA.original));
+    const original = find(payload, NFGENMSG_LENGTH, end, CTA.original);
+    const from = source(payload, original);
     const reply = find(payload, NFGENMSG_LENGTH, end, CTA.reply);
     const to = source(payload, reply);
     const protocols = reply && find(payload, reply.start, reply.end, CTA_TUPLE.protocol);
     const number = protocols && find(payload, protocols.start, protocols.end, CTA_PROTO.number);
     if (from === undefined || to === undefined || protocols === undefined || number === undefined) return undefined;
-    const port = find(payload, protocols.start, protocols.end, CTA_PROTO.sourcePort);
     const status = find(payload, NFGENMSG_LENGTH, end, CTA.status);
     const times = find(payload, NFGENMSG_LENGTH, end, CTA.timestamp);
     const start = times && find(payload, times.start, times.end, CTA_TIMESTAMP_START);
     return new Flow(payload, {
-      ...{ from, to, protocol: payload[number.start] ?? 0, port: port === undefined ? 0 : be16(payload, port.start) },
+      ...{ from, to, protocol: payload[number.start] ?? 0 },
+      ...{ port: sourcePort(payload, reply), sourcePort: sourcePort(payload, original) },
       isExpected: status !== undefined && (be32(payload, status.start) & IPS_EXPECTED) !== 0,
       // Nanoseconds. Precision below a millisecond is lost.
       startedMs: start && (be32(payload, start.start) * 2 ** 32 + be32(payload, start.start + 4)) / 1e6,
@@ -102,7 +106,7 @@ interface Span {
   readonly end: number;
 }
 
-interface FlowParts extends Pick<Flow, "protocol" | "port" | "isExpected" | "startedMs"> {
+interface FlowParts extends Pick<Flow, "protocol" | "port" | "sourcePort" | "isExpected" | "startedMs"> {
   readonly from: Span;
   readonly to: Span;
 }
@@ -112,6 +116,13 @@ function source(bytes: Uint8Array, tuple: Span | undefined): Span | undefined {
   const ip = tuple && find(bytes, tuple.start, tuple.end, CTA_TUPLE.ip);
   if (ip === undefined) return undefined;
   return find(bytes, ip.start, ip.end, CTA_IP_SOURCE[4]) ?? find(bytes, ip.start, ip.end, CTA_IP_SOURCE[6]);
+}
+
+/** The source port of a tuple. */
+function sourcePort(bytes: Uint8Array, tuple: Span | undefined): number {
+  const protocol = tuple && find(bytes, tuple.start, tuple.end, CTA_TUPLE.protocol);
+  const port = protocol && find(bytes, protocol.start, protocol.end, CTA_PROTO.sourcePort);
+  return port === undefined ? 0 : be16(bytes, port.start);
 }
 
 /** Finds the start and end of the payload of the first attribute of this type. */

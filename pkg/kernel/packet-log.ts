@@ -37,14 +37,6 @@ export function bindPacketLog({ group, copiedBytes, packetsAtOnce, delayMs }: Pa
   );
 }
 
-/**
- * Asks whether the kernel has nfnetlink_log, without a change: the kernel refuses the message with EINVAL only if it
- * lacks it. See `NFULNL_MSG_CONFIG`.
- */
-export function packetLogProbe(group: number): Query {
-  return query(NFULNL_MSG_CONFIG, `look at nfnetlink_log group ${group}`, { resourceId: group }, {});
-}
-
 /** Returns undefined if the message is not a logged packet. Throws `CodecError`. */
 export function parseLoggedPacket(message: Message): LoggedPacket | undefined {
   if (message.type !== NFULNL_MSG_PACKET.type) return undefined;

@@ -3,7 +3,7 @@
  * (include/uapi/linux/netfilter/nfnetlink_log.h). The group is `resourceId` of the header. Numbers in attributes are in
  * network byte order.
  */
-import { attribute, attributes, be16, be32, bytes, cstring, struct, u8, type ValueOf } from "./codec.ts";
+import { attribute, attributes, be32, bytes, cstring, struct, u8, type ValueOf } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 import { nfgenmsg } from "./nftables.ts";
 
@@ -25,13 +25,10 @@ const configuration = attributes({
   timeout: attribute(4, "NFULA_CFG_TIMEOUT", be32),
   /** The number of packets that the kernel sends at once. */
   threshold: attribute(5, "NFULA_CFG_QTHRESH", be32),
-  flags: attribute(6, "NFULA_CFG_FLAGS", be16),
 });
 
 const packet = attributes(
   {
-    inputIndex: attribute(4, "NFULA_IFINDEX_INDEV", be32),
-    outputIndex: attribute(5, "NFULA_IFINDEX_OUTDEV", be32),
     /** From the network header on, at most the copy range. */
     payload: attribute(9, "NFULA_PAYLOAD", bytes),
     prefix: attribute(10, "NFULA_PREFIX", cstring),
@@ -50,8 +47,8 @@ export const NFULNL_MSG_PACKET: MessageType<Nfgenmsg, ValueOf<typeof packet>> = 
 };
 
 /**
- * Configures a group. Without a command, for a group that no socket has: fails with ENODEV. For a group that another
- * socket has: fails with EPERM. In a kernel without nfnetlink_log: fails with EINVAL.
+ * Configures a group. Fails with EPERM if another socket has the group, and with EINVAL if the kernel lacks
+ * nfnetlink_log.
  */
 export const NFULNL_MSG_CONFIG: MessageType<Nfgenmsg, ValueOf<typeof configuration>> = {
   identifier: "NFULNL_MSG_CONFIG",

@@ -82,6 +82,8 @@ export const NFT_HASH_JENKINS = 0;
 export const NFT_DYNSET_OP = { add: 0, update: 1, delete: 2 } as const;
 /** NFT_REJECT_ICMPX_UNREACH with NFT_REJECT_ICMPX_PORT_UNREACH: the same rejection for both families of `inet`. */
 export const NFT_REJECT_ICMPX = { unreachable: 2, portUnreachable: 1 } as const;
+/** NFT_REJECT_TCP_RST */
+export const NFT_REJECT_TCP_RESET = 1;
 /** NF_NAT_RANGE_MAP_IPS, _PROTO_SPECIFIED, _PROTO_RANDOM_FULLY (include/uapi/linux/netfilter/nf_nat.h). */
 export const NF_NAT_RANGE = { mapIps: 1, protoSpecified: 2, randomFully: 1 << 4 } as const;
 

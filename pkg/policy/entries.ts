@@ -29,9 +29,9 @@ export interface EntryPeers {
   readonly blocks: readonly BlockTerm[];
 }
 
-/** Pods that a term selects and, in egress, whose port of a name has a number. */
+/** Pods that a term selects by labels or by address and, in egress, whose port of a name has a number. */
 export interface PodCondition {
-  readonly term: PodTerm;
+  readonly term: PodTerm | BlockTerm;
   readonly port: NamedNumber | undefined;
 }
 
@@ -65,7 +65,8 @@ export function entriesOf(
       return number === undefined ? [] : [{ ...own, ports: single(protocol, number), peers: all }];
     }
     // A name is resolved at the destination pod. Addresses that belong to no pod have no port of that name.
-    const pods = all === "everything" ? [{ term: ANY_POD }] : all.pods;
+    const pods =
+      all === "everything" ? [{ term: ANY_POD }] : [...all.pods, ...all.blocks.map((block) => ({ term: block }))];
     return [...numbersOf(term)].map((number) => ({
       ...own,
       ports: single(protocol, number),

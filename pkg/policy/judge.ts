@@ -80,12 +80,8 @@ function firstMatch(
 
 function matchesRule({ peers, ports }: PolicyRule, namespace: string, side: Side, index: PodIndex): boolean {
   const { peer, destination, question } = side;
-  const isPort = (port: PolicyPort) => matchesPort(port, destination, question);
-  if (ports !== undefined && !ports.some(isPort)) return false;
-  if (peers === undefined) return true;
-  // Egress to a port by its name concerns pods only, because no other address has ports with names.
-  const isByName = side.direction === "egress" && !ports?.some((port) => typeof port.port !== "string" && isPort(port));
-  return peers.some((one) => matchesPeer(one, namespace, peer, index) && (one.kind === "pods" || !(ports && isByName)));
+  const isPort = ports === undefined || ports.some((port) => matchesPort(port, destination, question));
+  return isPort && (peers === undefined || peers.some((one) => matchesPeer(one, namespace, peer, index)));
 }
 
 function matchesPeer(one: PolicyPeer, namespace: string, { address, pod }: Side["peer"], index: PodIndex): boolean {

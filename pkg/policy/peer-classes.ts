@@ -2,23 +2,35 @@
  * The pods of the cluster in classes: an identity for each set of terms that selects pods. Groups list the identities
  * that meet one of their conditions. Pods that no term selects have no identity; only their addresses match.
  */
+import { type Address, isSameAddress } from "../ip/address.ts";
 import type { PodGroupDraft } from "./decision-draft.ts";
 import { addTo, type Facts, PodGroups, removeFrom } from "./pod-groups.ts";
 import type { KnownPod, PodIndex } from "./pod-index.ts";
 import { type Entry, Registry } from "./registry.ts";
 import type { Identity, PolicyChange } from "./state.ts";
-import { ANY_POD, matchesPod, type PodTerm, type PortNameTerm, resolvePort } from "./term.ts";
+import {
+  ANY_POD,
+  type BlockTerm,
+  matchesAddress,
+  matchesPod,
+  type PodTerm,
+  type PortNameTerm,
+  resolvePort,
+  type Term,
+} from "./term.ts";
 import { Terms, TermsByNamespace } from "./terms.ts";
 
 export class PeerClasses {
   readonly #index: PodIndex;
   readonly #identities = new Registry<Facts>();
-  /** By the key of a pod term. */
+  /** By the key of a term. */
   readonly #identitiesByTerm = new Map<string, Set<Entry<Facts>>>();
-  /** Identities of pods, by the key of the pod. */
-  readonly #members = new Map<string, Entry<Facts>>();
+  /** Identities of pods that have any, by the key of the pod and in the order of its addresses. */
+  readonly #members = new Map<string, readonly (Entry<Facts> | undefined)[]>();
   readonly #groups = new PodGroups();
   readonly #podTerms = new Terms<PodTerm>();
+  /** Blocks of rules that name a port: they match pods by address. */
+  readonly #blockTerms = new Terms<BlockTerm>();
   readonly #portTerms = new Terms<PortNameTerm>();
   readonly #termsByNamespace = new TermsByNamespace();
   readonly #dirty = new Set<string>();
@@ -62,9 +74,9 @@ export class PeerClasses {
     this.#podTerms.release(ANY_POD);
   }
 
-  /** Returns the identity of a pod's addresses. */
-  identityOf({ key }: KnownPod): Identity | undefined {
-    return this.#members.get(key)?.number;
+  /** Returns the identity of an address of a pod. */
+  identityOf({ key, addresses }: KnownPod, address: Address): Identity | undefined {
+    return this.#members.get(key)?.[addresses.findIndex((one) => isSameAddress(one, address))]?.number;
   }
 
   /**
@@ -119,17 +131,21 @@ export class PeerClasses {
       for (const key of this.#candidatesOf(term))
         if (!this.#dirty.has(key) && this.#selects(term, key)) this.#dirty.add(key);
     }
-    const ports = this.#portTerms.take();
-    const changedPorts = [...ports.added, ...ports.removed];
-    if (changedPorts.length === 0) return;
-    for (const key of this.#members.keys()) {
-      const pod = this.#index.get(key)?.pod;
-      if (pod !== undefined && changedPorts.some((term) => resolvePort(term, pod) !== undefined)) this.#dirty.add(key);
-    }
+    const [ports, blocks] = [this.#portTerms.take(), this.#blockTerms.take()];
+    for (const term of blocks.removed) this.#markMembers(term);
+    if (blocks.added.length > 0) this.#markIf(({ addresses }) => hasAddressIn(addresses, blocks.added));
+    const names = [...ports.added, ...ports.removed];
+    if (names.length > 0) this.#markIf(({ pod }) => names.some((term) => resolvePort(term, pod) !== undefined));
   }
 
-  #markMembers({ key: term }: PodTerm): void {
-    for (const [pod, { value }] of this.#members) if (value.pods.has(term)) this.#dirty.add(pod);
+  #markIf(isConcerned: (known: KnownPod) => boolean): void {
+    for (const known of this.#index.all()) if (isConcerned(known)) this.#dirty.add(known.key);
+  }
+
+  #markMembers({ key: term }: PodTerm | BlockTerm): void {
+    for (const [pod, entries] of this.#members) {
+      if (entries.some((entry) => entry?.value.pods.has(term))) this.#dirty.add(pod);
+    }
   }
 
   *#candidatesOf({ namespaces }: PodTerm): Generator<string> {
@@ -143,37 +159,39 @@ export class PeerClasses {
   }
 
   #identify(key: string): void {
-    const old = this.#members.get(key);
+    const old = this.#members.get(key) ?? [];
     const known = this.#index.get(key);
-    const facts = known === undefined || known.addresses.length === 0 ? undefined : this.#factsOf(known);
-    const entry = facts && this.#identities.acquire(factsKey(facts), () => facts);
-    if (old !== undefined) this.#identities.release(old);
-    if (entry === undefined) this.#members.delete(key);
-    else this.#members.set(key, entry);
-    if (old !== entry && known !== undefined) this.#index.touch(known.addresses);
+    const entries = known === undefined ? [] : this.#entriesOf(known);
+    for (const entry of old) if (entry !== undefined) this.#identities.release(entry);
+    if (entries.every((entry) => entry === undefined)) this.#members.delete(key);
+    else this.#members.set(key, entries);
+    if (known !== undefined) this.#index.touch(known.addresses);
   }
 
-  #factsOf({ pod }: KnownPod): Facts | undefined {
+  #entriesOf(known: KnownPod): (Entry<Facts> | undefined)[] {
+    if (known.addresses.length === 0) return [];
+    const { pod, addresses } = known;
     const labels = this.#index.labelsOf(pod.namespace);
-    const pods = new Set<string>();
+    const terms: string[] = [];
     for (const term of this.#termsByNamespace.of(pod.namespace, labels)) {
-      if (matchesPod(term, pod, labels)) pods.add(term.key);
+      if (matchesPod(term, pod, labels)) terms.push(term.key);
     }
-    if (pods.size === 0) return undefined;
     const ports = new Map<string, number>();
     for (const term of this.#portTerms.all()) {
       const number = resolvePort(term, pod);
       if (number !== undefined) ports.set(term.key, number);
     }
-    return { pods, ports };
+    return addresses.map((address) => {
+      const blocks = [...this.#blockTerms.all()].filter((term) => matchesAddress(term, address));
+      const facts = { pods: new Set([...terms, ...blocks.map((block) => block.key)]), ports };
+      return facts.pods.size === 0 ? undefined : this.#identities.acquire(factsKey(facts), () => facts);
+    });
   }
 
-  #eachTerm(
-    { conditions }: PodGroupDraft,
-    visit: <T extends PodTerm | PortNameTerm>(terms: Terms<T>, term: T) => void,
-  ): void {
+  #eachTerm({ conditions }: PodGroupDraft, visit: <T extends Term>(terms: Terms<T>, term: T) => void): void {
     for (const { term, port } of conditions) {
-      visit(this.#podTerms, term);
+      if (term.kind === "pods") visit(this.#podTerms, term);
+      else visit(this.#blockTerms, term);
       if (port !== undefined) visit(this.#portTerms, port.term);
     }
   }
@@ -181,4 +199,8 @@ export class PeerClasses {
 
 function factsKey({ pods, ports }: Facts): string {
   return JSON.stringify([[...pods].sort(), [...ports].sort()]);
+}
+
+function hasAddressIn(addresses: readonly Address[], terms: readonly BlockTerm[]): boolean {
+  return addresses.some((address) => terms.some((term) => matchesAddress(term, address)));
 }

@@ -4,9 +4,9 @@ import type { PodCondition } from "./entries.ts";
 import { type Entry, Registry } from "./registry.ts";
 import type { Identity, PolicyChange } from "./state.ts";
 
-/** All that conditions can ask of a pod. Equal for all pods with the same identity. */
+/** All that conditions can ask of a pod's address. Equal for all addresses with the same identity. */
 export interface Facts {
-  /** Keys of the pod terms that select it. */
+  /** Keys of the terms that select the pod by labels, or the address. */
   readonly pods: ReadonlySet<string>;
   /** Numbers of its named ports, by the keys of port name terms. */
   readonly ports: ReadonlyMap<string, number>;
@@ -20,7 +20,7 @@ interface GroupState {
 export class PodGroups {
   readonly #groups = new Registry<PodGroupDraft>();
   readonly #states = new Map<number, GroupState>();
-  /** Numbers of groups with a condition on the term, by the key of the pod term. */
+  /** Numbers of groups with a condition on the term, by the key of the term. */
   readonly #byTerm = new Map<string, Set<number>>();
   readonly #changed = new Set<number>();
 

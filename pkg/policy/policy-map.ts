@@ -171,7 +171,7 @@ export class PolicyMap {
     const peers: PolicyChange[] = [];
     const subjects: PolicyChange[] = [];
     for (const { text, address, owner } of this.#index.takeTouched()) {
-      const identity = owner && this.#peers.identityOf(owner);
+      const identity = owner && this.#peers.identityOf(owner, address);
       if (put(this.#identities, text, identity, Object.is)) peers.push({ kind: "peer", address, identity });
       const subject = owner && this.#subjects.subjectOf(owner);
       if (put(this.#entries, text, subject, isSameSubject)) subjects.push({ kind: "subject", address, subject });

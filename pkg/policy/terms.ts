@@ -1,9 +1,9 @@
 /** The terms that rules in use name, counted, and the pod terms that can concern a namespace. */
 import type { Labels } from "../cluster/policy/labels.ts";
 import { matchesLabels } from "../cluster/policy/selector.ts";
-import type { PodTerm, PortNameTerm } from "./term.ts";
+import type { PodTerm, Term } from "./term.ts";
 
-export class Terms<T extends PodTerm | PortNameTerm> {
+export class Terms<T extends Term> {
   readonly #terms = new Map<string, { readonly term: T; uses: number }>();
   readonly #added = new Set<T>();
   readonly #removed = new Set<T>();
@@ -31,6 +31,10 @@ export class Terms<T extends PodTerm | PortNameTerm> {
     this.#added.clear();
     this.#removed.clear();
     return taken;
+  }
+
+  get size(): number {
+    return this.#terms.size;
   }
 
   *all(): Generator<T> {

@@ -4,17 +4,17 @@
  */
 import { createServer, type IncomingMessage, request } from "node:http";
 import type { Fault } from "./fault.ts";
-import { CLUSTER_NETWORK_POLICIES } from "./kinds.ts";
+import { customKind } from "./kinds.ts";
 import type { JsonObject, NodeInput } from "./resource.ts";
 import type { ApiServer } from "./server.ts";
 
 /** The fields are processed in this order. */
 export interface ControlRequest {
+  /** Kinds to serve, as after the creation of a CustomResourceDefinition. */
+  readonly define?: readonly Parameters<typeof customKind>[0][];
   readonly create?: readonly NodeInput[];
   readonly update?: readonly { readonly name: string; readonly patch: JsonObject }[];
   readonly remove?: readonly string[];
-  /** Serves ClusterNetworkPolicies from now on, as after the creation of their CustomResourceDefinition. */
-  readonly defineClusterPolicies?: boolean;
   /** Any API request, made as an administrator. Objects of kinds other than Node are created this way. */
   readonly ask?: readonly { readonly method: string; readonly target: string; readonly body?: JsonObject }[];
   /** Discards the history: every older version is 410. */
@@ -72,10 +72,10 @@ export function askControl(socketPath: string, order: ControlRequest): Promise<S
 }
 
 function carryOut(server: ApiServer, order: ControlRequest): void {
+  for (const names of order.define ?? []) server.cluster.define(customKind(names));
   for (const node of order.create ?? []) server.createNode(node);
   for (const { name, patch } of order.update ?? []) server.updateNode(name, patch);
   for (const name of order.remove ?? []) server.deleteNode(name);
-  if (order.defineClusterPolicies) server.cluster.define(CLUSTER_NETWORK_POLICIES);
   for (const asked of order.ask ?? []) {
     const { status, body } = server.ask(asked);
     if (status >= 300) throw new Error(`${asked.method} ${asked.target}: ${body}`);

@@ -18,13 +18,14 @@ export interface FlowSearchParts {
   beganInWindow(flow: Flow): boolean;
   /** True if policies do not allow the flow. */
   isDenied(flow: Flow): boolean;
-  /** Called with each flow that matches. */
-  onMatch?(flow: Flow): void;
+  /** Called with each flow that matches, then `beforeDeletion` is called, then they are deleted. */
+  onMatch(flow: Flow): void;
+  beforeDeletion(): Promise<void>;
 }
 
 /** Returns the searches for the flows of a family that must be deleted. */
 export function flowSearches(parts: FlowSearchParts): FlowSearch[] {
-  const { family, work, beganInWindow, isDenied, onMatch } = parts;
+  const { family, work, beganInWindow, isDenied, onMatch, beforeDeletion } = parts;
   const addresses = work.addresses === "all" ? "all" : work.addresses.filter((address) => address.family === family);
   if (addresses !== "all" && addresses.length === 0 && work.windowMs === undefined) return [];
   const keys = new Set(addresses === "all" ? [] : addresses.map((each) => addressBytesKey(addressToBytes(each))));
@@ -36,10 +37,11 @@ export function flowSearches(parts: FlowSearchParts): FlowSearch[] {
   const search = (selector: ConnectionSelector): FlowSearch => ({
     selector,
     exact: undefined,
+    beforeDeletion,
     matches: (message) => {
       const flow = Flow.read(message);
       const isMatch = flow !== undefined && isDue(flow) && isDenied(flow);
-      if (isMatch) onMatch?.(flow);
+      if (isMatch) onMatch(flow);
       return isMatch;
     },
   });

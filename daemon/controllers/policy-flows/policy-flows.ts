@@ -4,11 +4,11 @@
  * - With --policy-cut-established, weftd deletes them after each change of policies or pods.
  * - Flows that began while another program had removed the policies' table are deleted after the repair in any case.
  *
- * The next packet of a deleted flow is that of a new connection, which the kernel judges and drops.
+ * The next packet of a deleted flow is that of a new connection, which the kernel judges and drops. TCP connections are
+ * also entered into a table, so that they cannot continue as connections in the other direction (`cut-table.ts`).
  */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
-import type { Flow } from "../../../pkg/kernel/flow.ts";
 import { FlowJudge } from "../../../pkg/policy/flow-judge.ts";
 import { Attempts } from "../../core/attempts.ts";
 import type { Runnable } from "../../core/controller.ts";
@@ -16,6 +16,7 @@ import type { FlowCleaner } from "../../core/drivers/flow-cleaner.ts";
 import type { Logger } from "../../core/log.ts";
 import { type Fact, Topic } from "../../core/topic.ts";
 import type { PolicyState, ProgrammedPolicies } from "../facts.ts";
+import type { CutConnections } from "./cut-connections.ts";
 import { DueFlows, type DueWork } from "./due-flows.ts";
 import { flowSearches } from "./flow-searches.ts";
 import type { StartTimes } from "./start-times.ts";
@@ -26,10 +27,14 @@ const SETTLING_MS = 10;
 /** The time from the beginning of a pass to the beginning of the next. */
 const PACE_MS = 500;
 
+/** weftd learns of a removed table from the kernel's announcement, and may be busy when that arrives. */
+const WINDOW_MARGIN_MS = 1000;
+
 export interface PolicyFlowsParts {
   readonly clock: Pick<Clock, "nowMs">;
   readonly log: Pick<Logger, "info">;
   readonly cleaner: Pick<FlowCleaner, "clean">;
+  readonly cutConnections: Pick<CutConnections, "add" | "enter">;
   readonly startTimes: Pick<StartTimes, "look" | "beganAfter">;
   /** --policy-cut-established */
   readonly cutsEstablished: boolean;
@@ -43,7 +48,8 @@ export interface PolicyFlowsParts {
 }
 
 export function policyFlowsController(parts: PolicyFlowsParts): Runnable {
-  const { clock, log, cleaner, startTimes, cutsEstablished, state, programmed, ownAddresses, count } = parts;
+  const { clock, log, cleaner, cutConnections, startTimes, cutsEstablished, state, programmed, ownAddresses, count } =
+    parts;
   const flows = new DueFlows();
   const due = new Topic("policies");
   let beganMs = Number.NEGATIVE_INFINITY;
@@ -57,7 +63,7 @@ export function policyFlowsController(parts: PolicyFlowsParts): Runnable {
     if (cutsEstablished && changes !== undefined) flows.addChanges(changes);
     // An earlier weftd may have programmed other policies, or have ended before it deleted flows.
     if (cutsEstablished && changes === undefined && (hasWritten || isFirst)) flows.addAll();
-    if (damagedSinceMs !== undefined) flows.addWindow(damagedSinceMs);
+    if (damagedSinceMs !== undefined) flows.addWindow(damagedSinceMs - WINDOW_MARGIN_MS);
     isFirst = false;
     if (!flows.isEmpty) due.notify({ delayMs: Math.max(SETTLING_MS, beganMs + PACE_MS - clock.nowMs()) });
   });
@@ -66,9 +72,13 @@ export function policyFlowsController(parts: PolicyFlowsParts): Runnable {
     const beganInWindow = work.windowMs === undefined ? () => false : startTimes.beganAfter(work.windowMs);
     let deleted = 0;
     try {
-      const isDenied = (flow: Flow) => judge.denial(flow) !== undefined;
-      for (const search of flowSearches({ family, work, beganInWindow, isDenied }))
-        deleted += await cleaner.clean(search);
+      const searches = flowSearches({
+        ...{ family, work, beganInWindow },
+        isDenied: (flow) => judge.denial(flow) !== undefined,
+        onMatch: (flow) => cutConnections.add(flow),
+        beforeDeletion: () => cutConnections.enter(),
+      });
+      for (const search of searches) deleted += await cleaner.clean(search);
     } finally {
       count(deleted);
       if (deleted > 0) log.info({ family, deleted }, "cut flows that policies do not allow");

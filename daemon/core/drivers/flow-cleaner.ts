@@ -47,6 +47,7 @@ export class FlowCleaner {
     for (;;) {
       const { flows, count } = await this.#find(search);
       if (count === 0) return deleted;
+      await search.beforeDeletion?.();
       if (count >= this.#limits.flushedFrom && search.exact && (await this.#flush(search.exact)))
         return deleted + count;
       deleted += await this.#delete(flows);

@@ -148,6 +148,7 @@ function readPeer(
     problems.push(`${field}: weft supports ${known}, not ${fields}: ${FAILS_CLOSED}`);
     return undefined;
   }
+  if (pods === undefined) problems.push(`${field}: ${FAILS_CLOSED}`);
   return pods && [{ kind: "pods", ...pods }];
 }
 

@@ -3,6 +3,7 @@
  * transactions; one transaction changes everything that packets pass; what nothing refers to any more is removed. So
  * packets pass either the rules and elements of before or those of after, and no mixture.
  */
+import { addressOfKey } from "../../ip/address.ts";
 import type { Look } from "../../netlink/look.ts";
 import type { Request } from "../../netlink/message.ts";
 import { hasSameElements, type ObservedTable, type PartDifferences, partDifferences } from "../../nft/comparison.ts";
@@ -23,12 +24,11 @@ import {
 import type { PolicySettings, Transaction } from "../program.ts";
 import { PolicyTables } from "../tables.ts";
 import { Changing } from "./changing.ts";
-import { CHANGING_SETS, emitAll } from "./elements.ts";
+import { CHANGING_SETS, emitAll, emitPeer, emitSubject, type Sink } from "./elements.ts";
 import { BASE, policyTable } from "./layout.ts";
 import { podsSet } from "./names.ts";
 import { type ElementState, lookAtElements, lookAtPolicies } from "./observed.ts";
 import { Packer } from "./packer.ts";
-import { changesOf } from "./table-copy.ts";
 
 /** Returns the transactions that make the kernel's table equal to the wanted one. */
 export function* compareTable(tables: PolicyTables, settings: PolicySettings): Look<readonly Transaction[]> {
@@ -46,8 +46,19 @@ export function* compareTable(tables: PolicyTables, settings: PolicySettings): L
 /** Creates the table, and deletes any existing one. Subjects come last. */
 function created(tables: PolicyTables, settings: PolicySettings, packer: Packer): readonly Transaction[] {
   packer.add(replaceTable(BASE));
-  const changing = new Changing(new PolicyTables(), settings, packer);
-  for (const change of changesOf(tables)) changing.carryOut(change);
+  const parts = new Changing(new PolicyTables(), settings, packer);
+  for (const [number, identities] of tables.pods) parts.carryOut({ kind: "pods", number, identities });
+  for (const [number, group] of tables.blocks) parts.carryOut({ kind: "blocks", number, group });
+  for (const [number, profile] of tables.profiles) parts.carryOut({ kind: "profile", number, profile });
+  const add: Sink = (form, key, data) => packer.turn(form, key, undefined, data);
+  for (const [key, identity] of tables.peers) {
+    emitPeer(addressOfKey(key), identity, add);
+    packer.mayEnd();
+  }
+  for (const [key, subject] of tables.subjects) {
+    emitSubject(addressOfKey(key), subject, add);
+    packer.mayEnd();
+  }
   return packer.finish();
 }
 

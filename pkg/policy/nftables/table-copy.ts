@@ -1,26 +1,13 @@
-/** Tables as the changes that make them. */
-import { addressOfKey } from "../../ip/address.ts";
-import type { PolicyChange } from "../state.ts";
+/** Copies of tables. */
 import { PolicyTables } from "../tables.ts";
-
-/** Returns the changes that make `tables` from empty ones: subjects last, and nothing before what it refers to. */
-export function changesOf(tables: PolicyTables): PolicyChange[] {
-  return [
-    ...[...tables.pods].map(([number, identities]): PolicyChange => ({ kind: "pods", number, identities })),
-    ...[...tables.blocks].map(([number, group]): PolicyChange => ({ kind: "blocks", number, group })),
-    ...[...tables.peers].map(
-      ([key, identity]): PolicyChange => ({ kind: "peer", address: addressOfKey(key), identity }),
-    ),
-    ...[...tables.profiles].map(([number, profile]): PolicyChange => ({ kind: "profile", number, profile })),
-    ...[...tables.subjects].map(
-      ([key, subject]): PolicyChange => ({ kind: "subject", address: addressOfKey(key), subject }),
-    ),
-  ];
-}
 
 /** A copy that does not change with `tables`. */
 export function copyOf(tables: PolicyTables): PolicyTables {
   const copy = new PolicyTables();
-  for (const change of changesOf(tables)) copy.apply(change);
+  for (const [key, identity] of tables.peers) copy.peers.set(key, identity);
+  for (const [number, identities] of tables.pods) copy.pods.set(number, identities);
+  for (const [number, group] of tables.blocks) copy.blocks.set(number, group);
+  for (const [number, profile] of tables.profiles) copy.profiles.set(number, profile);
+  for (const [key, subject] of tables.subjects) copy.subjects.set(key, subject);
   return copy;
 }
