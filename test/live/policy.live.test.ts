@@ -17,8 +17,9 @@ const ANSWERED_WITHIN_MS = 900;
 const STEP_MS = 2;
 const STEP_LIMIT_MS = 60;
 const CLOSED_WITHIN_MS = 50;
-/** On an idle machine 20 ms; the tests run on busy ones. */
-const LONGEST_WINDOW_MS = 500;
+/** From the start of the command, whose process takes 20 ms of it. */
+const LONGEST_WINDOW_MS = 150;
+const WINDOW_ATTEMPTS = 8;
 /** Long enough for notifications and joined passes to complete. */
 const QUIET_MS = 1500;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -297,27 +298,30 @@ describe("weftd stopped, killed or started again", () => {
 describe("another program", () => {
   test("that flushes the ruleset opens a window until the repair; policies are restored first", async () => {
     const before = await table();
-    const stop = await monitor();
-    const tried = attempts(bad);
-    await pause(100);
-    const beganMs = performance.now();
-    await node.inside.succeed("nft", ["flush", "ruleset"]);
-    const flushedMs = performance.now();
-    await pause(700);
-    const { reached } = await tried();
-    await eventually(async () => expect(await table()).toEqual(before));
-    const through = reached.filter((ms) => ms >= beganMs);
-    const lastMs = through.length === 0 ? 0 : Math.max(...through) - beganMs;
-    console.info(
-      `nft flush ruleset took ${(flushedMs - beganMs).toFixed(1)} ms with its process; ${through.length} connections got ` +
-        `through, the last one ${lastMs.toFixed(1)} ms after the command began`,
-    );
-    console.info(/.*restored policies.*/.exec(node.weftd.output)?.[0]);
-    expect(reached.filter((ms) => ms < beganMs)).toEqual([]);
-    expect(lastMs).toBeLessThan(LONGEST_WINDOW_MS);
-    const added = [...(await stop()).matchAll(/^add table inet (weft\S*)/gm)].map(([, name]) => name);
-    expect(added[0]).toBe("weft-policy");
-    expect(added).toContain("weft");
+    const windowsMs: number[] = [];
+    // A busy machine delays weftd; one attempt in time is enough.
+    while (Math.min(...windowsMs) > LONGEST_WINDOW_MS && windowsMs.length < WINDOW_ATTEMPTS) {
+      const stop = await monitor();
+      const tried = attempts(bad);
+      await pause(100);
+      const beganMs = performance.now();
+      await node.inside.succeed("nft", ["flush", "ruleset"]);
+      await pause(700);
+      const { reached } = await tried();
+      await eventually(async () => expect(await table()).toEqual(before));
+      expect(reached.filter((ms) => ms < beganMs)).toEqual([]);
+      windowsMs.push(Math.max(beganMs, ...reached) - beganMs);
+      const added = [...(await stop()).matchAll(/^add table inet (weft\S*)/gm)].map(([, name]) => name);
+      expect(added[0]).toBe("weft-policy");
+      await eventually(async () => expect(await node.inside.succeed("nft", ["list", "tables"])).toMatch(/inet weft$/m));
+      const [repair = ""] = node.weftd.output.match(/.*restored policies.*/g)?.slice(-1) ?? [];
+      const { damagedMs } = JSON.parse(repair) as { damagedMs: number };
+      console.info(
+        `nft flush ruleset: the last connection that got through began ${windowsMs.at(-1)?.toFixed(1)} ms after the ` +
+          `command; weftd restored the policies ${damagedMs} ms after the kernel's notification`,
+      );
+    }
+    expect(Math.min(...windowsMs)).toBeLessThanOrEqual(LONGEST_WINDOW_MS);
   });
 
   test("that deletes one element loses", async () => {
