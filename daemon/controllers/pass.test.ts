@@ -39,7 +39,7 @@ import { NodeView } from "../sources/node-view.ts";
 import { AttachController } from "./attach/attach.ts";
 import { OutsidePods } from "./attach/outside-pods.ts";
 import { RuntimeOffer } from "./attach/runtime-offer.ts";
-import { NODE_CHOICE, PROGRAMMED_WAY } from "./facts.ts";
+import { NODE_CHOICE, POLICY_STATE, PROGRAMMED_WAY } from "./facts.ts";
 import { FirewallController } from "./node-rules/firewall-controller.ts";
 import { NodeRulesController } from "./node-rules/node-rules.ts";
 import { LINGER_MS } from "./peers/old-channels.ts";
@@ -139,6 +139,7 @@ function bench() {
   const newGate = () =>
     new RepairGate(clock, { onRepair: (_object, text) => repaired.push(text()), onContention: () => undefined });
   const facts = new Facts();
+  facts.of(POLICY_STATE).publish({ mode: "enforce", hasPolicies: true, fail: "closed" });
   const log = openLog("fatal", "n1");
   const events = { report: ({ reason }: { readonly reason: string }) => done.events.push(reason) };
   const settingChange = new Topic("setting");
@@ -204,7 +205,7 @@ function bench() {
     ...{ facts, conflists, files, events, health, metrics, log, clock },
   });
   const attach = new AttachController({
-    options: { attach: "bridge", runDir: "/run/weft" },
+    options: { attach: "bridge", runDir: "/run/weft", guardSenders: true },
     programmer: { answerFor: async () => ({ requests: [], refusals: [] }) },
     contention: newGate(),
     offer: new RuntimeOffer({

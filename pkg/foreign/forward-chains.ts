@@ -3,6 +3,8 @@ import {
   LOCALHOST_TABLE,
   NODE_TABLE,
   POD_TABLE_START,
+  POLICY_CUT_TABLE,
+  POLICY_TABLE,
   PRIVATE_CHAIN,
   SENDERS_TABLE,
   SERVICES_TABLE,
@@ -41,7 +43,14 @@ export function isIpTable({ family, table }: TablePlace): boolean {
   return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
 }
 
-const OWN_TABLES: ReadonlySet<string> = new Set([NODE_TABLE, SERVICES_TABLE, LOCALHOST_TABLE, SENDERS_TABLE]);
+const OWN_TABLES: ReadonlySet<string> = new Set([
+  NODE_TABLE,
+  SERVICES_TABLE,
+  LOCALHOST_TABLE,
+  POLICY_TABLE,
+  POLICY_CUT_TABLE,
+  SENDERS_TABLE,
+]);
 
 /** True for weftd's tables and the tables for pods. */
 export function isOurTable(table: string): boolean {

@@ -15,6 +15,7 @@ import {
   NFT_NAT,
   NFT_REG,
   NFT_REJECT_ICMPX,
+  NFT_REJECT_TCP_RESET,
   VERDICT,
 } from "../netlink/nftables.ts";
 import { RTN_LOCAL } from "../netlink/route.ts";
@@ -38,6 +39,7 @@ import {
   type Selector,
   sourcePort,
   sourceType,
+  tcpFlags,
   transportProtocol,
   vxlanIdentifier,
 } from "./selector.ts";
@@ -203,6 +205,21 @@ export function matchVxlan({ port, vni }: { readonly port: number; readonly vni:
   );
 }
 
+/** The first and last type of RFC 4861: router solicitation and redirect. */
+const NEIGHBOUR_DISCOVERY = { first: 133, last: 137 } as const;
+
+/** Matches messages of neighbour discovery. */
+export const matchNeighbourDiscovery: Statement = {
+  text: `icmpv6 type ${NEIGHBOUR_DISCOVERY.first}-${NEIGHBOUR_DISCOVERY.last}`,
+  expressions: [
+    ...matchFamily(6).expressions,
+    ...matchIcmpv6.expressions,
+    icmpv6Type.load(NFT_REG.r1),
+    compare(NFT_CMP.gte, Uint8Array.of(NEIGHBOUR_DISCOVERY.first)),
+    compare(NFT_CMP.lte, Uint8Array.of(NEIGHBOUR_DISCOVERY.last)),
+  ],
+};
+
 /** Matches replies and related connections, according to conntrack (IP_CT_ESTABLISHED, IP_CT_RELATED). */
 export const matchEstablished: Statement = {
   text: "ct state established,related",
@@ -226,6 +243,20 @@ function matchBits(key: number, bits: number): Expression[] {
 
 /** Matches the first packet of a connection (NF_CT_STATE_BIT of IP_CT_NEW). */
 export const matchNew: Statement = { text: "ct state new", expressions: matchBits(NFT_CT.state, 1 << 3) };
+
+/** Matches packets without an entry of connection tracking before them (IP_CT_NEW), or without any (invalid). */
+export const matchNewOrInvalid: Statement = {
+  text: "ct state invalid,new",
+  expressions: matchBits(NFT_CT.state, (1 << 3) | 1),
+};
+
+/** Matches TCP packets that have none of these flags (the bits of octet 13 of the header, RFC 9293 section 3.1). */
+export function matchTcpWithout(flags: number): Statement {
+  return {
+    text: `tcp flags & ${hexadecimal(flags)} == 0`,
+    expressions: [tcpFlags.load(NFT_REG.r1), bitwise(Uint8Array.of(flags)), compare(NFT_CMP.eq, Uint8Array.of(0))],
+  };
+}
 
 /** Matches destinations that are the node's own addresses. */
 export const matchLocalDestination = matchEqual(destinationType, hostOrder(RTN_LOCAL), "local");
@@ -347,6 +378,11 @@ export const reject: Statement = {
   expressions: [
     { kind: "reject", data: { type: NFT_REJECT_ICMPX.unreachable, code: NFT_REJECT_ICMPX.portUnreachable } },
   ],
+};
+/** Rejects a TCP packet with a reset to its sender. */
+export const resetTcp: Statement = {
+  text: "reject with tcp reset",
+  expressions: [{ kind: "reject", data: { type: NFT_REJECT_TCP_RESET, code: 0 } }],
 };
 /** Returns to the calling chain; in a base chain, the policy applies. */
 export const returnToCaller: Statement = { text: "return", expressions: [verdict(VERDICT.return)] };

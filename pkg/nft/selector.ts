@@ -32,8 +32,14 @@ export function address(side: "saddr" | "daddr", family: Family, length: number 
   return payload(`${PROTOCOL[family]} ${side}`, "network", ADDRESS_OFFSET[side][family], length);
 }
 
+/** The source port, which has the same offset in TCP, UDP and SCTP. */
+export const sourcePort = payload("th sport", "transport", 0, 2);
+
 /** The destination port, which has the same offset in TCP, UDP and SCTP. */
 export const destinationPort = payload("th dport", "transport", 2, 2);
+
+/** The flags of TCP from CWR to FIN. */
+export const tcpFlags = payload("tcp flags", "transport", 13, 1);
 
 /** The VNI, after the UDP header of 8 bytes and 4 bytes of flags and reserved bits (RFC 7348 section 5). */
 export const vxlanIdentifier = payload("@th,96,24", "transport", 12, 3);

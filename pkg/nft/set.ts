@@ -56,6 +56,12 @@ export interface PrefixSet extends OfFamily {
   readonly elements: readonly Prefix[];
 }
 
+/** A set of ranges that need not be prefixes. Adjacent and overlapping ranges are merged. */
+export interface SpanSet extends OfFamily {
+  readonly kind: "spans";
+  readonly elements: readonly Span[];
+}
+
 /** A set of source addresses with ranges of destinations (a concatenation with intervals: Linux 5.6). */
 export interface PairSet extends OfFamily {
   readonly kind: "pairs";
@@ -104,7 +110,7 @@ export interface Goto {
   readonly goto: string;
 }
 
-export type NftSet = AddressSet | PrefixSet | PairSet | TupleSet;
+export type NftSet = AddressSet | PrefixSet | SpanSet | PairSet | TupleSet;
 
 /** NFT_DATA_VERDICT: the data type of a map whose elements are verdicts. */
 const VERDICT_DATA = 0xffff_ff00;
@@ -125,9 +131,10 @@ function asTuples({ family, elements, ...named }: PairSet): TupleSet {
 export function keyAttributes(set: NftSet) {
   switch (set.kind) {
     case "addresses":
-    case "prefixes": {
+    case "prefixes":
+    case "spans": {
       const { type, length } = tupleType([addressField(set.family)]);
-      return { flags: set.kind === "prefixes" ? NFT_SET.interval : 0, keyType: type, keyLength: length };
+      return { flags: set.kind === "addresses" ? 0 : NFT_SET.interval, keyType: type, keyLength: length };
     }
     case "pairs":
       return tupleAttributes(asTuples(set));
@@ -188,6 +195,8 @@ export function wireElements(set: NftSet): SetElement[] {
       }));
     case "prefixes":
       return mergeRanges(set.elements).flatMap((range) => rangeElements(set.family, range));
+    case "spans":
+      return mergeSpans(set.elements).flatMap((range) => rangeElements(set.family, range));
     case "pairs":
       return wireElements(asTuples(set));
     case "tuples":
@@ -234,6 +243,12 @@ function firstElementWords(set: NftSet, comment: (text: string | undefined) => s
         .map((element) => `${formatAddress(element.address)}${comment(element.comment)}`);
     case "prefixes":
       return set.elements.slice(0, LISTED_ELEMENTS).map(formatPrefix);
+    case "spans":
+      return set.elements
+        .slice(0, LISTED_ELEMENTS)
+        .map(({ first, last }) =>
+          [...new Set([first, last])].map((value) => formatAddress({ family: set.family, value })).join("-"),
+        );
     case "pairs":
       return firstElementWords(asTuples({ ...set, elements: set.elements.slice(0, LISTED_ELEMENTS) }), comment);
     case "tuples":
@@ -254,7 +269,7 @@ function dataText({ data: fields }: TupleSet, data: readonly FieldValue[] | Jump
 export function keyText(set: NftSet): string {
   if (set.kind === "pairs") return keyText(asTuples(set));
   if (set.kind !== "tuples") {
-    return `type ${addressField(set.family)};${set.kind === "prefixes" ? " flags interval;" : ""}`;
+    return `type ${addressField(set.family)};${set.kind === "addresses" ? "" : " flags interval;"}`;
   }
   const { fields, data, hasRanges, dynamic, hasCounters } = set;
   const isTypeof = needsTypeof(fields);

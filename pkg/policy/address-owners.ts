@@ -1,21 +1,47 @@
 /**
- * Which of several pods an address stands for. A new pod may get the address of one that ended before weftd sees the end: the
- * end of the old pod must then leave the new pod's entries.
+ * Decides which of several pods an address belongs to. The API server may report a pod with the address of an older
+ * pod before it reports the end of the older pod.
  */
 import { type Address, addressKey } from "../ip/address.ts";
 
-export class AddressOwners<T> {
-  /** By address; of each owner the value, the latest last. */
-  readonly #owners = new Map<string, Map<string, T>>();
+export class AddressOwners {
+  /** Keys of pods, by address. A list if several pods claim the address: the last one owns it. */
+  readonly #claims = new Map<string, string | readonly string[]>();
 
-  /** Sets the value of an owner; undefined removes it. Returns the value of the latest owner that is left. */
-  set(address: Address, owner: string, value: T | undefined): T | undefined {
+  /** Adds a claim of a pod. A claim that exists keeps its place. */
+  claim(address: Address, pod: string): void {
+    const claims = this.#claimsOf(addressKey(address));
+    if (!claims.includes(pod)) this.#put(address, [...claims, pod]);
+  }
+
+  /** Adds a claim that replaces older claims as owner. */
+  takeOver(address: Address, pod: string): void {
+    this.release(address, pod);
+    this.claim(address, pod);
+  }
+
+  release(address: Address, pod: string): void {
+    const claims = this.#claimsOf(addressKey(address));
+    this.#put(
+      address,
+      claims.filter((one) => one !== pod),
+    );
+  }
+
+  /** Returns the key of the pod that owns the address. `address` is an `addressKey`. */
+  ownerOf(address: string): string | undefined {
+    return this.#claimsOf(address).at(-1);
+  }
+
+  #claimsOf(address: string): readonly string[] {
+    const claims = this.#claims.get(address) ?? [];
+    return typeof claims === "string" ? [claims] : claims;
+  }
+
+  #put(address: Address, claims: readonly string[]): void {
     const key = addressKey(address);
-    const owners = this.#owners.get(key) ?? new Map<string, T>();
-    owners.delete(owner);
-    if (value !== undefined) owners.set(owner, value);
-    if (owners.size === 0) this.#owners.delete(key);
-    else this.#owners.set(key, owners);
-    return [...owners.values()].at(-1);
+    const [first] = claims;
+    if (first === undefined) this.#claims.delete(key);
+    else this.#claims.set(key, claims.length === 1 ? first : claims);
   }
 }

@@ -1,6 +1,6 @@
 /** Groups of peers by address. */
 import { mergeSpans } from "../ip/span.ts";
-import type { BlockGroupDraft } from "./profile.ts";
+import type { BlockGroupDraft } from "./decision-draft.ts";
 import { type Entry, Registry } from "./registry.ts";
 import type { BlockGroup, PolicyChange } from "./state.ts";
 import { blockSpans } from "./term.ts";
@@ -12,13 +12,17 @@ export class BlockGroups {
     return this.#groups.acquire(draft.key, () => draft);
   }
 
+  release(group: Entry<BlockGroupDraft>): void {
+    this.#groups.release(group);
+  }
+
+  /** `before`: groups that profiles need. `after`: groups that no profile uses any more. */
   changes(): { readonly before: PolicyChange[]; readonly after: PolicyChange[] } {
+    const added = this.#groups.takeAdded();
     const gone = this.#groups.sweep();
     return {
-      before: this.#groups
-        .takeAdded()
-        .map(({ number, value }): PolicyChange => ({ kind: "blocks", number, group: groupOf(value) })),
-      after: gone.map(({ number }): PolicyChange => ({ kind: "blocks", number, group: undefined })),
+      before: added.map(({ number, value }) => ({ kind: "blocks", number, group: groupOf(value) })),
+      after: gone.map(({ number }) => ({ kind: "blocks", number, group: undefined })),
     };
   }
 }

@@ -1,53 +1,78 @@
-/** Numbers for things that several users share, for as long as one of them uses it. */
+/**
+ * Numbers for values that several users share. The number of a value is a hash of its key, so another process computes
+ * the same number, except for values whose hashes collide.
+ */
+import { jhash } from "../nft/jhash.ts";
 
 export interface Entry<T> {
   readonly key: string;
   readonly number: number;
   readonly value: T;
-  /** How many use it. */
+  /** The number of users. */
   uses: number;
 }
 
 export class Registry<T> {
   readonly #entries = new Map<string, Entry<T>>();
-  #last = 0;
+  readonly #numbers = new Set<number>();
   readonly #added = new Set<Entry<T>>();
+  readonly #unused = new Set<Entry<T>>();
 
-  /** Counts one more use. `make` is called if the key is new. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Adds a user. Calls `make` if the key is new. */
   acquire(key: string, make: (number: number) => T): Entry<T> {
-    let entry = this.#entries.get(key);
-    if (entry === undefined) {
-      const number = ++this.#last;
-      entry = { key, number, value: make(number), uses: 0 };
-      this.#entries.set(key, entry);
-      this.#added.add(entry);
+    const known = this.#entries.get(key);
+    if (known !== undefined) {
+      known.uses++;
+      return known;
     }
-    entry.uses++;
+    const number = this.#freeNumber(key);
+    const entry = { key, number, value: make(number), uses: 1 };
+    this.#entries.set(key, entry);
+    this.#numbers.add(number);
+    this.#added.add(entry);
     return entry;
   }
 
-  get(key: string): Entry<T> | undefined {
-    return this.#entries.get(key);
+  /** Removes a user. The entry remains until the next call of `sweep`. */
+  release(entry: Entry<T>): void {
+    if (--entry.uses === 0) this.#unused.add(entry);
   }
 
-  entries(): Iterable<Entry<T>> {
-    return this.#entries.values();
-  }
-
-  /** Entries that were added since the last call and are still in use. */
+  /** Returns the entries that were added since the last call. */
   takeAdded(): Entry<T>[] {
     const added = [...this.#added];
     this.#added.clear();
     return added;
   }
 
-  /** Removes and returns the unused entries. A later entry of the same key gets another number. */
+  /** Removes and returns the entries without users. */
   sweep(): Entry<T>[] {
-    const unused = [...this.#entries.values()].filter(({ uses }) => uses === 0);
-    for (const entry of unused) {
-      this.#entries.delete(entry.key);
-      this.#added.delete(entry);
+    const unused = [...this.#unused].filter(({ uses }) => uses === 0);
+    this.#unused.clear();
+    for (const { key, number } of unused) {
+      this.#entries.delete(key);
+      this.#numbers.delete(number);
     }
     return unused;
   }
+
+  #freeNumber(key: string): number {
+    let number = hashNumber(key);
+    while (this.#numbers.has(number)) number = (number % MAX_NUMBER) + 1;
+    return number;
+  }
+}
+
+const MAX_NUMBER = 0x7fff_ffff;
+/** Arbitrary, but a change renumbers all tables. */
+const SEED = 0x7765_6674;
+
+/** Returns a number from 1 to 2^31 - 1. */
+export function hashNumber(key: string): number {
+  const bytes = new TextEncoder().encode(key);
+  return jhash((at) => bytes[at] ?? 0, bytes.length, SEED) & MAX_NUMBER || 1;
 }

@@ -11,6 +11,7 @@ import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
+import { isolation } from "../../pkg/attachment/policy/isolate.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
 import { guardAddresses, guardSender } from "../../pkg/attachment/senders.ts";
 import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
@@ -121,6 +122,7 @@ function beforeUp(config: BridgeConfig): BeforeUp[] {
   return [
     ...(config.guardsMac ? [guardMac] : []),
     ...(config.guardsSenders ? [(context: AttachContext, port: NewPort) => guardSender("bridge", context, port)] : []),
+    ...isolation("bridge", config.networkPolicy),
   ];
 }
 

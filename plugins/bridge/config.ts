@@ -10,6 +10,8 @@ import {
   requestedMac,
   senderGuardOption,
 } from "../../pkg/attachment/options.ts";
+import { networkPolicyOption } from "../../pkg/attachment/policy/option.ts";
+import type { NetworkPolicyKey } from "../../pkg/attachment/policy/protocol.ts";
 import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { DEFAULT_BRIDGE } from "../../pkg/footprint.ts";
@@ -35,6 +37,8 @@ export interface BridgeConfig extends MasqueradeOption {
   readonly vlans: VlanConfig | undefined;
   /** `macspoofchk`: frames from the pod pass only with the pod's hardware address as source. */
   readonly guardsMac: boolean;
+  /** `networkPolicy`: weftd installs the pod's NetworkPolicies before the pod can send. */
+  readonly networkPolicy: NetworkPolicyKey | undefined;
   /**
    * `guardSenders`: the pod may send only with its own hardware address and IP addresses, also in ARP and neighbour
    * discovery, and without VLAN tags.
@@ -63,6 +67,7 @@ export function parseBridgeConfig(object: ConfigObject, args: CniArguments): Bri
     mac: requestedMac(object, args),
     vlans: vlanOptions(object),
     guardsMac: macGuardOption(object),
+    networkPolicy: networkPolicyOption(object),
     guardsSenders: senderGuardOption(object),
     isIsolated: object.optionalBoolean("portIsolation") ?? false,
     detectsDuplicates: object.optionalBoolean("enabledad") ?? false,

@@ -9,6 +9,7 @@ import { reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
+import { isolation } from "../../pkg/attachment/policy/isolate.ts";
 import { guardSender } from "../../pkg/attachment/senders.ts";
 import { enableForwarding, skipDetection } from "../../pkg/attachment/sysctls.ts";
 import { createVethPair, waitForCarrier } from "../../pkg/attachment/veth-pair.ts";
@@ -36,14 +37,15 @@ export function add(request: CniRequest): Result {
 
 const guard: BeforeUp = (context, port) => guardSender("ptp", context, port);
 
-function attach(context: AttachContext, { ipam, ipMasq, mtu, guardsSenders }: PtpConfig): Result {
+function attach(context: AttachContext, { ipam, ipMasq, mtu, guardsSenders, networkPolicy }: PtpConfig): Result {
   const { request, sockets, undo } = context;
   assertNameIsFree(sockets.pod, request.ifName);
   const addresses = reserveAddresses(request, ipam, undo);
   const { ips, podRoutes, hostAddresses, podAddresses } = planAddressing(addresses);
   const veth = createVethPair(context, { mtu, mac: undefined });
   if (ips.some(({ address }) => address.address.family === 6)) skipDetection(request.system, veth.hostName);
-  bringUpHost(context, { veth, addresses: podAddresses }, guardsSenders ? [guard] : []);
+  const actions = [...(guardsSenders ? [guard] : []), ...isolation("ptp", networkPolicy)];
+  bringUpHost(context, { veth, addresses: podAddresses }, actions);
   const pod = bringUp(context, addresses);
   sockets.pod.run(
     // The connected route is omitted, since it would cover neighbours that are not on this link.

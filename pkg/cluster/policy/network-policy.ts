@@ -1,9 +1,10 @@
 /** What weftd keeps of a NetworkPolicy (networking.k8s.io/v1), and its parser. */
 import type { Prefix } from "../../ip/prefix.ts";
 import type { ResourceParser } from "../parser.ts";
-import { intern, type JsonObject, listOf, NO_PROBLEMS, objectOf, parseEach, protocolOf } from "../service/field.ts";
+import { intern, type JsonObject, listOf, NO_PROBLEMS, objectOf, protocolOf } from "../service/field.ts";
 import type { Protocol } from "../service/service.ts";
-import { parseSloppyPrefix } from "../service/sloppy.ts";
+import { parsePrefixes } from "./block.ts";
+import { readRange } from "./ports.ts";
 import { type LabelSelector, readSelector } from "./selector.ts";
 
 export interface NetworkPolicy {
@@ -120,15 +121,10 @@ function readPeer(
 
 /** A block with an exception that cannot be read matches nothing: without the exception it would match too much. */
 function readBlock({ cidr, except }: JsonObject, field: string, problems: string[]): BlockPeer[] {
-  const count = problems.length;
-  const [block] = parseEach([cidr], `${field}.cidr`, problems, parseSloppyPrefix);
-  const exceptions = parseEach(except, `${field}.except`, problems, parseSloppyPrefix);
-  return block === undefined || problems.length > count ? [] : [{ kind: "block", block, except: exceptions }];
+  const [block] = parsePrefixes([cidr], `${field}.cidr`, problems) ?? [];
+  const exceptions = parsePrefixes(except, `${field}.except`, problems);
+  return block === undefined || exceptions === undefined ? [] : [{ kind: "block", block, except: exceptions }];
 }
-
-const MAX_PORT = 65_535;
-const isPort = (value: unknown): value is number =>
-  typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= MAX_PORT;
 
 function readPort({ protocol: name, port, endPort }: JsonObject, field: string, problems: string[]): PolicyPort[] {
   const protocol = protocolOf(name, `${field}.protocol`, problems);
@@ -136,13 +132,13 @@ function readPort({ protocol: name, port, endPort }: JsonObject, field: string, 
   const hasEnd = endPort !== undefined && endPort !== null;
   if ((port === undefined || port === null) && !hasEnd) return [{ protocol, port: undefined }];
   if (typeof port === "string" && port !== "" && !hasEnd) return [{ protocol, port: intern(port) }];
-  const last = hasEnd ? endPort : port;
-  if (!isPort(port) || !isPort(last) || last < port) {
+  const range = readRange(port, hasEnd ? endPort : port);
+  if (range === undefined) {
     const given = JSON.stringify({ port, ...(hasEnd && { endPort }) });
     problems.push(
       `${field}: ${given} is not a port, a port's name, or a range with endPort >= port: it matches nothing`,
     );
     return [];
   }
-  return [{ protocol, port: { first: port, last } }];
+  return [{ protocol, port: range }];
 }

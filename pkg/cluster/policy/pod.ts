@@ -9,6 +9,8 @@ export interface Pod {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
+  /** The hash of a static pod's configuration, which kubelet passes to ADD instead of the UID. Empty for other pods. */
+  readonly configHash: string;
   readonly labels: Labels;
   /** Empty until the pod is scheduled. */
   readonly nodeName: string;
@@ -18,7 +20,7 @@ export interface Pod {
   readonly isHostNetwork: boolean;
   /** Phase Succeeded or Failed: its addresses may belong to another pod by now. */
   readonly hasEnded: boolean;
-  /** Ports of containers that have a name, in the order of the pod's specification. */
+  /** Ports that have a name, of containers and sidecar containers, in the order of the pod's specification. */
   readonly namedPorts: readonly NamedPort[];
 }
 
@@ -27,6 +29,9 @@ export interface NamedPort {
   readonly protocol: Protocol;
   readonly port: number;
 }
+
+/** kubelet sets it on the mirror pods of static pods. */
+const CONFIG_HASH_ANNOTATION = "kubernetes.io/config.hash";
 
 export const POD_PARSER: ResourceParser<Pod> = {
   resource: { group: "", version: "v1", plural: "pods", kind: "Pod", isNamespaced: true },
@@ -38,15 +43,19 @@ export const POD_PARSER: ResourceParser<Pod> = {
       namespace: intern(metadata.namespace ?? ""),
       name: metadata.name,
       uid: metadata.uid ?? "",
+      configHash: textOf(metadata.annotations?.[CONFIG_HASH_ANNOTATION]) ?? "",
       labels: metadata.labels === undefined ? NO_LABELS : readLabels(metadata.labels),
       nodeName: intern(textOf(spec.nodeName) ?? ""),
       addresses: isHostNetwork || hasEnded ? [] : readAddresses(status),
       isHostNetwork,
       hasEnded,
-      namedPorts: readNamedPorts([...listOf(spec.initContainers), ...listOf(spec.containers)]),
+      namedPorts: readNamedPorts([...listOf(spec.containers), ...listOf(spec.initContainers).filter(isSidecar)]),
     };
   },
 };
+
+/** True for an init container that runs as long as the pod. */
+const isSidecar = (container: unknown) => objectOf(container).restartPolicy === "Always";
 
 /** `podIP` is the older, single field. A server fills in both. */
 function readAddresses({ podIP, podIPs }: { readonly [field: string]: unknown }): readonly Address[] {
