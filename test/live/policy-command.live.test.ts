@@ -7,6 +7,7 @@ import { Cleanup } from "./harness/cleanup.ts";
 import { BIN, Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
 import { PolicyObjects } from "./harness/policies.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
+import { ServiceObjects } from "./harness/services.ts";
 
 const DONE = 0;
 const WARNINGS = 4;
@@ -15,6 +16,8 @@ const FAULTS = 5;
 const DENIED_AFTER_MS = 150;
 const STREAM_PORT = 7009;
 const TALK_MS = 2000;
+const CLUSTER_IP = "10.96.0.11";
+const SERVICE_PORT = 80;
 
 interface Hop {
   readonly at: string;
@@ -33,7 +36,7 @@ let far: Pod;
 
 beforeAll(async () => {
   cluster = await Cluster.start("vxlan", cleanup, { families: "dual" });
-  cluster.weftdEnvironment = { WEFTD_NETWORK_POLICY: "enforce" };
+  cluster.weftdEnvironment = { WEFTD_NETWORK_POLICY: "enforce", WEFTD_SERVICE_PROXY: "nftables" };
   objects = new PolicyObjects(cluster);
   first = await cluster.addNode(1);
   const second = await cluster.addNode(2);
@@ -44,6 +47,15 @@ beforeAll(async () => {
   far = await objects.start(second, "far");
   await objects.isolate("web-in", "web", ["good"]);
   await objects.isolate("far-in", "far", ["good"]);
+  const services = new ServiceObjects(cluster);
+  const [family, clusterIP] = ["IPv4", CLUSTER_IP];
+  await services.create("web", {
+    ...{ clusterIP, clusterIPs: [clusterIP], ipFamilies: [family], type: "ClusterIP" },
+    ports: [{ name: "http", protocol: "TCP", port: SERVICE_PORT }],
+  });
+  await services.createSlice("web", ECHO_PORT, [
+    { address: web.address, node: first.name, conditions: { ready: true } },
+  ]);
   await eventually(async () => expect((await policies()).json.counts).toMatchObject({ policies: 2, isolatedPods: 1 }));
 }, 60_000 * PATIENCE);
 
@@ -66,8 +78,8 @@ async function explain(to: string, from: string, port = ECHO_PORT) {
   return { status, hops, judged, last: hops.at(-1) as Hop };
 }
 
-const reaches = (from: Pod, to: string) =>
-  from.inside.seenBy(to, ECHO_PORT, { timeoutMs: DENIED_AFTER_MS }).then(
+const reaches = (from: Pod, to: string, port = ECHO_PORT) =>
+  from.inside.seenBy(to, port, { timeoutMs: DENIED_AFTER_MS }).then(
     () => true,
     () => false,
   );
@@ -107,6 +119,17 @@ describe.each([
     expect(await reaches(good, at(far))).toBe(true);
     expect(await explain(at(far), at(good))).toMatchObject({ status: DONE, last: { at: "leaves" } });
   });
+});
+
+test("a connection to a Service is judged with the endpoint", async () => {
+  await eventually(async () => expect(await reaches(good, CLUSTER_IP, SERVICE_PORT)).toBe(true));
+  expect(await explain(CLUSTER_IP, good.address, SERVICE_PORT)).toMatchObject({
+    ...{ status: DONE, judged: { ingress: { pod: "default/web", verdict: "allow" } } },
+  });
+  expect(await reaches(bad, CLUSTER_IP, SERVICE_PORT)).toBe(false);
+  const { status, last } = await explain(CLUSTER_IP, bad.address, SERVICE_PORT);
+  expect([status, last.at]).toEqual([FAULTS, "forward"]);
+  expect(last.text).toMatch(/^dropped by policy, ingress of default\/web: denied by NetworkPolicy default\/web-in/);
 });
 
 test("policies shows the pods of this node, and counts packets", async () => {
