@@ -7,6 +7,7 @@ import { explain } from "./explain/main.ts";
 import { install } from "./install/main.ts";
 import { ipamGc } from "./ipam/gc.ts";
 import { ipamLs } from "./ipam/ls.ts";
+import { policies } from "./policies/main.ts";
 import { restore } from "./restore/main.ts";
 import { services } from "./services/main.ts";
 import { status } from "./status/main.ts";
@@ -16,6 +17,7 @@ import { version } from "./version/main.ts";
 export const SUBCOMMANDS: readonly Subcommand[] = [
   status,
   services,
+  policies,
   doctor,
   explain,
   ipamLs,

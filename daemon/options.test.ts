@@ -41,6 +41,7 @@ test("every option but the node name has a default", () => {
     conntrackMin: 131_072,
     conntrackTcpBeLiberal: false,
     ...{ pods: true, outsideHosts: [] },
+    ...{ policyCutEstablished: false, guardSenders: true },
   });
 });
 
@@ -68,7 +69,7 @@ test("every flag has an environment variable and a description, and --help shows
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(37);
+  expect(command.options.length).toBe(41);
 });
 
 test.each([

@@ -15,6 +15,7 @@ import type { AttachPlugin } from "../pkg/reconcile/pod-ends.ts";
 import { PROC_SYS } from "./core/drivers/settings-folder.ts";
 import { flag, type ListenAddress, parseListenAddress, parseNetworks, parseOneAddress } from "./flag.ts";
 import { type OutsideOptions, outsideFlags, outsideMistake } from "./outside-options.ts";
+import { type PolicyOptions, policyFlags, policyMistake } from "./policy-options.ts";
 import { type ProxyPlaceOptions, proxyPlaceFlags } from "./proxy-place-options.ts";
 import { type ServiceOptions, serviceFlags } from "./service-options.ts";
 
@@ -30,7 +31,7 @@ export interface InterfaceOptions {
   readonly ifaceCanReach: Address | undefined;
 }
 
-export interface Options extends InterfaceOptions, ServiceOptions, ProxyPlaceOptions, OutsideOptions {
+export interface Options extends InterfaceOptions, ServiceOptions, PolicyOptions, ProxyPlaceOptions, OutsideOptions {
   /** Undefined selects the service account of weftd's pod. */
   readonly kubeconfig: string | undefined;
   /** URLs, in order of preference. If empty, the kubeconfig or the pod's environment names the server. */
@@ -72,12 +73,16 @@ Examples:
   weftd --iface eth1                          use eth1 as underlay, regardless of the Node's InternalIP
   weftd --iface-cidr 10.0.0.0/8,fd00::/8      use the interface with an address in these networks
   weftd --service-proxy nftables              program Services, too, on a node without kube-proxy
+  weftd --network-policy enforce              drop what NetworkPolicies deny, in a cluster that only audited them
   weftd translate-kube-proxy-config FILE      print a kube-proxy's configuration as these flags
   weftd --service-proxy nftables --no-pods --kubeconfig /etc/weft/kubeconfig
                                               give a host outside the cluster access to ClusterIPs
   weftd --public-ip 203.0.113.7               make peers use the Node's ExternalIP, behind NAT
 
 weftd tries --iface, --iface-cidr, --iface-regex and --iface-can-reach in this order and uses the first interface found.
+
+NetworkPolicies need an API server: with --nodes or --no-pods they are off. Before --network-policy enforce in a cluster
+that has run without, weft policies --preview lists the connections that would be denied.
 
 weftd serves /healthz, /readyz (with reasons), /metrics and, for clients on this node only, /debug/state at
 --metrics-address.
@@ -87,7 +92,7 @@ If weftd stops, even by SIGKILL, the data path and the conflist stay in place.`;
 export function parseOptions(args: readonly string[]): Options {
   const command = optionsCommand().parse([...args], { from: "user" });
   const options = command.opts<Options>();
-  const mistake = outsideMistake(options);
+  const mistake = outsideMistake(options) ?? policyMistake(options);
   if (mistake !== undefined) command.error(`error: ${mistake}`);
   return options;
 }
@@ -247,7 +252,8 @@ export function optionsCommand(): Command {
     .allowExcessArguments(false)
     .showHelpAfterError("(weftd --help explains the flags)")
     .addHelpText("after", EXAMPLES);
-  for (const option of [...serviceFlags(), ...proxyPlaceFlags(), ...outsideFlags()]) command.addOption(option);
+  for (const option of [...serviceFlags(), ...policyFlags(), ...proxyPlaceFlags(), ...outsideFlags()])
+    command.addOption(option);
   return command;
 }
 

@@ -21,7 +21,7 @@ export interface OutsideOptions {
 /** Options for nodes only. */
 const OF_NODES = [
   ...["iface", "ifaceCidr", "ifaceRegex", "ifaceCanReach", "publicIp", "attach", "nonMasqueradeCidrs", "vxlanFrom"],
-  ...["cniConfDir", "outsideHosts"],
+  ...["cniConfDir", "outsideHosts", "networkPolicy", "policyFail", "policyCutEstablished", "guardSenders"],
 ];
 
 /**

@@ -18,6 +18,9 @@ import { outside } from "./controllers/outside/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
 import { podRules } from "./controllers/pod-rules/index.ts";
+import { policy } from "./controllers/policy/index.ts";
+import { policyFlows } from "./controllers/policy-flows/index.ts";
+import { policyLog } from "./controllers/policy-log/index.ts";
 import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
 import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
 import { serviceHealth } from "./controllers/service-health/index.ts";
@@ -53,7 +56,8 @@ const OF_SERVICES: readonly ControllerFactory[] = [
 
 /** One controller for each concern. To add one, create a folder below controllers/ and add a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
-  ...[peers, attach, nodeRules, firewall, podRules, checksum],
+  // Policies are restored first after another program has removed all tables.
+  ...[policy, policyFlows, policyLog, peers, attach, nodeRules, firewall, podRules, checksum],
   ...OF_SERVICES,
 ];
 

@@ -3,6 +3,8 @@
  * standard defines (IPPROTO_*, RTM_*, /proc/sys) are not here. Neither are values that a configuration sets instead of
  * a default.
  *
+ * Longer than 400 lines: docs/footprint.md is generated from this one list.
+ *
  * This file imports nothing. docs/footprint.md is generated from it: the line `// # ...` above a group is its heading,
  * and the docstring of a constant is its row. test/lint/footprint.test.ts refuses a second copy of a value.
  */
@@ -38,6 +40,12 @@ export const LOCALHOST_TABLE = "weft-localhost";
 /** weftd's table for NetworkPolicies, family `inet`. */
 export const POLICY_TABLE = "weft-policy";
 
+/**
+ * weftd's table, family `inet`, that keeps TCP connections that were cut from continuing: without an entry of connection
+ * tracking, the next packet of their server would begin a new one. Created when weftd cuts its first connection.
+ */
+export const POLICY_CUT_TABLE = "weft-policy-cut";
+
 /** The tables that drop packets with forged senders from pods: family `bridge` for bridged pods, `inet` for routed pods. */
 export const SENDERS_TABLE = "weft-senders";
 
@@ -60,6 +68,9 @@ export const FILTER_PRIORITY = 0;
  * Services without endpoints are rejected, not dropped. Destinations are translated by then, sources are not.
  */
 export const POLICY_PRIORITY = 10;
+
+/** Priority of the chains that refuse packets of cut connections, on `forward`, `input` and `output`: before policies. */
+export const POLICY_CUT_PRIORITY = 9;
 
 /** The nfnetlink_log group to which packets denied by NetworkPolicies are logged. */
 export const POLICY_LOG_GROUP = 119;
@@ -190,8 +201,8 @@ export const EGRESS_IFB_START = "bwp";
 export const INGRESS_IFB_START = "bwi";
 
 /**
- * Name of a link and of a table in requests that test which features the kernel supports. The kernel always refuses
- * these requests, so neither is created.
+ * Name of a link and of a table in requests that test which features the kernel supports. The kernel refuses these
+ * requests, or the same transaction removes the table, so neither remains.
  */
 export const PROBE_LINK = "weft-probe";
 

@@ -11,6 +11,7 @@ import {
   KNOWN_SERVERS_FILE,
   LOCK_FILE,
   MARK_START,
+  POLICY_SOCKET_FILE,
   REMOVED_CONFLIST,
   RTPROT_WEFT,
   SERVICES_SOCKET_FILE,
@@ -219,7 +220,7 @@ function strangersRoutes({ index }: Link, routes: readonly ObservedRoute[]): Obs
   );
 }
 
-const RUN_FILES = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, SERVICES_SOCKET_FILE, LOCK_FILE];
+const RUN_FILES = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, SERVICES_SOCKET_FILE, POLICY_SOCKET_FILE, LOCK_FILE];
 
 /** Removes the files with a name in `known`, and the folder if it contains nothing else. */
 function planFolder({ path, files }: FolderSeen, known: readonly string[], left: string[]): Step[] {

@@ -8,6 +8,7 @@ import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
 import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { AttachSettings } from "../node/networks.ts";
+import type { JudgementPage, JudgementQuestion, PolicyAnswer } from "../node/policies-page.ts";
 import type { KnownNodes } from "../node/run-dir.ts";
 import type { ServicesPage } from "../node/services-page.ts";
 
@@ -22,6 +23,10 @@ export interface Knowledge {
   readonly ruleset: Ruleset;
   /** weftd's report of Services. Undefined if weftd does not answer. */
   readonly services: ServicesPage | undefined;
+  /** Asks weftd which policies decide about a connection. */
+  readonly judge: (question: JudgementQuestion) => PolicyAnswer<JudgementPage>;
+  /** True if frames that the bridge forwards pass the rules of the hook `forward` (br_netfilter). */
+  readonly filtersBridged: (family: Family) => boolean;
   /** Families with a table of iptables-legacy in use. Its rules are not read here. */
   readonly legacy: readonly Family[];
   /** Returns the owner of an address in host-local's directory. Undefined if it is not reserved. */

@@ -1,7 +1,7 @@
 /** `weft explain`: follows a packet to an address hop by hop, and shows where it is lost. */
 
 import type { Hop, HopState } from "../../pkg/backend/inspection.ts";
-import { CONFLIST_NAME } from "../../pkg/footprint.ts";
+import { BRIDGE_CALLS, CONFLIST_NAME } from "../../pkg/footprint.ts";
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
 import { readProxies } from "../../pkg/kernel/read.ts";
@@ -16,6 +16,7 @@ import { readNamespaces } from "../node/namespaces.ts";
 import { type AttachSettings, attachmentOf, readNetworks } from "../node/networks.ts";
 import { CNI_CONF_DIR, METRICS_ADDRESS, RUN_DIR, TIMEOUT } from "../node/options.ts";
 import { podKinds } from "../node/pod-kinds.ts";
+import { askJudgement, type JudgementPage, type JudgementQuestion, type PolicyAnswer } from "../node/policies-page.ts";
 import { openRules } from "../node/rules.ts";
 import { currentTable, readRunDirectory } from "../node/run-dir.ts";
 import { askServices, PAGE_LIMIT_MS } from "../node/services-page.ts";
@@ -25,7 +26,7 @@ import { missingAnswer } from "./bridge-answer.ts";
 import { PROTOCOLS, parseDestination, protocolNumber, readAddress } from "./destination.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
 import { addressOfPod } from "./pod-name.ts";
-import { explainWay } from "./way.ts";
+import { followWay } from "./way.ts";
 
 export const explain = declareSubcommand({
   name: "explain",
@@ -34,6 +35,7 @@ export const explain = declareSubcommand({
   description: [
     "Follows the first packet of a connection to an address. The packet starts at this node, at one of its pods, or at another host (--from). Each line is a hop: the owner of the address, the kernel's route, the rules that the packet passes, the neighbour, the forwarding entry, and the link to the other node. Each hop has a command that shows the kernel's state. Sends nothing and changes nothing.",
     "A connection to a Service is followed through the kernel's rules: the frontend, the endpoints with their probabilities, and masquerading, or the reason for a rejection. Then the packet is followed to one of the endpoints.",
+    "NetworkPolicies are named: weftd is asked for its judgement of both sides, egress of the source and ingress of the destination, after the destination was translated. The judgement is compared with the kernel's rules. The side of a pod on another node is judged, too, as if that node had the same mode. Policies depend on the port, so give one.",
     "A rule may depend on a property of the packet that is not known here, such as a port that was not given. Such a rule is shown as one that may apply. Rules of iptables-legacy are not read.",
     "The exit status is 0 if the packet arrives or leaves this node correctly, 4 if that is not known, and 5 if the packet is lost or takes a wrong route.",
   ],
@@ -69,6 +71,10 @@ export const explain = declareSubcommand({
     { line: "explain 10.244.2.7 --from 10.244.1.5", about: "start at a pod of this node" },
     { line: "explain 10.96.0.10:53/udp --from default/web-0", about: "follow a connection from a pod to a Service" },
     {
+      line: "explain 10.244.2.7:5432 --from default/web-0",
+      about: "show which policy allows or denies a connection between two pods",
+    },
+    {
       line: "explain 192.0.2.1:30080 --from 198.51.100.7",
       about: "follow a connection from outside to a NodePort of this node",
     },
@@ -82,11 +88,16 @@ export const explain = declareSubcommand({
     const port = options.port === 0 ? written.port : options.port;
     const question: Question = { destination, source, protocol, port, endpoint };
     progress("reading the kernel's tables");
-    const hops = withKnowledge(system, options, (knowledge) => explainWay(question, knowledge));
+    const { hops, judgement } = withKnowledge(system, options, (knowledge) => followWay(question, knowledge));
     return {
       status: statusOf(hops),
       blocks: hops.flatMap(blocksOf),
-      data: { address: formatAddress(destination), from: source === undefined ? null : formatAddress(source), hops },
+      data: {
+        address: formatAddress(destination),
+        from: source === undefined ? null : formatAddress(source),
+        policies: judgement ?? null,
+        hops,
+      },
     };
   },
 });
@@ -143,7 +154,12 @@ function withKnowledge<T>(
 ): T {
   const run = readRunDirectory(system, runDir);
   const table = currentTable(run);
-  const services = run.isAlive ? askServices(system, metricsAddress, Math.max(timeout, PAGE_LIMIT_MS)) : undefined;
+  const waitMs = Math.max(timeout, PAGE_LIMIT_MS);
+  const services = run.isAlive ? askServices(system, metricsAddress, waitMs) : undefined;
+  const judge = (question: JudgementQuestion): PolicyAnswer<JudgementPage> =>
+    run.isAlive
+      ? askJudgement(system, metricsAddress, question, waitMs)
+      : { is: "silent", reason: "weftd is not running" };
   const conflist = readNetworks(system, cniConfDir).files.find(({ name }) => name === CONFLIST_NAME);
   const route = openRoute(system);
   const netfilter = openNetfilter(system);
@@ -152,7 +168,8 @@ function withKnowledge<T>(
     const { attachment, ends } = podKinds(attachmentOf(conflist), observed);
     const answers = { sysctl: (name: SysctlName) => readSysctl(system, name), proxies: () => readProxies(route, 6) };
     return work({
-      ...{ table, observed, attachment, ends },
+      ...{ table, observed, attachment, ends, judge },
+      filtersBridged: (family) => readSysctl(system, BRIDGE_CALLS[family]) === "1",
       missingAnswer: (bridge, address) => missingAnswer(answers, bridge, address),
       desired: table === undefined ? undefined : desireOf(table, observed),
       services: services?.is === "answered" ? services.page : undefined,

@@ -3,6 +3,7 @@ import { contains } from "../../pkg/ip/prefix.ts";
 import { placeText } from "../../pkg/nft/ruleset.ts";
 import type { Packet } from "../../pkg/packet-walk/packet.ts";
 import { type Ending, isStopped, walk } from "../../pkg/packet-walk/ruleset.ts";
+import { recordVerdict, refusalOfGuard, refusalOfPolicy } from "./policy.ts";
 import { chosenEndpoint, goToEndpoint, type Refusal, refusalOfService } from "./service.ts";
 import type { Trace } from "./trace.ts";
 import { deedText, endingText, showChain } from "./words.ts";
@@ -31,8 +32,13 @@ export function passRules(trace: Trace, hook: number, packet: Packet, name: stri
       show: showChain(possible),
     });
   if (translation !== undefined) sayTranslation(trace, translation, name);
+  if (name === "forward" || name === "input") recordVerdict(trace, { ending, perhaps });
   if (isStopped(ending)) {
-    const { text, remedy } = refusalOfService(trace, ending) ?? refusalOfRule(ending);
+    const { text, remedy } =
+      refusalOfService(trace, ending) ??
+      refusalOfPolicy(trace, ending) ??
+      refusalOfGuard(trace, ending) ??
+      refusalOfRule(ending);
     trace.end({ at: name, text, show: showChain(ending), remedy });
   }
   const isTold = trace.original !== undefined || (trace.isFromPod && !isInside(trace));

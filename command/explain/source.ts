@@ -1,9 +1,14 @@
 /** The first step of a packet: from a pod to the node, over the bridge to another pod, or from another host. */
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
+import { NF_INET_HOOK } from "../../pkg/netlink/nftables.ts";
+import { RTN_UNICAST } from "../../pkg/netlink/route.ts";
 import { withNames } from "../node/kernel.ts";
 import type { Owner } from "./knowledge.ts";
 import { reachOwnPod } from "./own-pod.ts";
+import { packetAt } from "./packet.ts";
+import { judgePolicies } from "./policy.ts";
+import { passRules } from "./rules.ts";
 import { End, type Trace } from "./trace.ts";
 import { podText } from "./words.ts";
 
@@ -96,6 +101,7 @@ function resolveOnBridge(trace: Trace, bridge: Link): void {
       text: `both pods are on ${bridge.name}, which forwards frames between its ports without IP routing`,
       show: `bridge fdb show br ${bridge.name}`,
     });
+    passBridgedRules(trace, bridge);
     reachOwnPod(trace, bridge);
     throw new End();
   }
@@ -115,6 +121,13 @@ function resolveOnBridge(trace: Trace, bridge: Link): void {
     text: `${text}; the node answers for it on ${bridge.name}, and forwards the packet`,
     show,
   });
+}
+
+/** With br_netfilter, a frame between two ports passes the rules of IP's forward hook. */
+function passBridgedRules(trace: Trace, bridge: Link): void {
+  judgePolicies(trace);
+  if (!trace.knowledge.filtersBridged(trace.question.destination.family)) return;
+  passRules(trace, NF_INET_HOOK.forward, packetAt(trace, bridge, bridge, RTN_UNICAST), "forward");
 }
 
 function isOwn(trace: Trace, address: Address): boolean {

@@ -8,6 +8,7 @@ import type { Link } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
 import type { Packet } from "../../pkg/packet-walk/packet.ts";
 import { Scratch } from "../../pkg/packet-walk/scratch.ts";
+import type { JudgementPage } from "../node/policies-page.ts";
 import { peerStates } from "../status/peers.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
 
@@ -34,6 +35,10 @@ export class Trace {
   refusal: "reject" | "drop" | undefined;
   /** True if a rule masquerades the packet. Undefined until the packet reaches those rules. */
   isMasqueraded: boolean | undefined;
+  /** weftd's judgement of the connection by policies. Undefined until it was asked for, and if there is none. */
+  judgement: JudgementPage | undefined;
+  /** What the rules of policies did: undefined until the packet reached them. */
+  policyVerdict: "pass" | "drop" | "unknown" | undefined;
   /** True if the packet passed the hooks that translate destinations. */
   hasMetServices = false;
 

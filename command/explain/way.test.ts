@@ -45,6 +45,8 @@ function knowledge(links: readonly Link[], change: Partial<Knowledge> = {}): Kno
   return {
     ...{ table: undefined, desired: undefined, ...podKinds(attachmentOf(undefined), observed), legacy: [] },
     ...{ observed, missingAnswer: () => undefined, services: undefined },
+    judge: () => ({ is: "absent" }),
+    filtersBridged: () => false,
     ruleset: { bases: [], rulesOf: () => [], elementsOf: () => undefined },
     reservationOf: () => ({ containerId: "c1", ifName: "eth0", namespace: undefined }),
     routeTo: () => route,

@@ -6,11 +6,12 @@ import { contains } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { NF_INET_HOOK } from "../../pkg/netlink/nftables.ts";
-import { RTN_LOCAL, RTN_UNICAST } from "../../pkg/netlink/route.ts";
-import type { Packet } from "../../pkg/packet-walk/packet.ts";
+import { RTN_LOCAL } from "../../pkg/netlink/route.ts";
 import type { Knowledge, Question } from "./knowledge.ts";
 import { leaveForNode } from "./leaving.ts";
 import { reachOwnPod } from "./own-pod.ts";
+import { packetAt } from "./packet.ts";
+import { compareWithJudgement, judgePolicies, sayDenialElsewhere } from "./policy.ts";
 import { destinationType, takeRoute } from "./route.ts";
 import { passRules } from "./rules.ts";
 import { compareWithModel, sayFrontend } from "./service.ts";
@@ -18,7 +19,8 @@ import { comeIn } from "./source.ts";
 import { End, Trace } from "./trace.ts";
 import { subnetText } from "./words.ts";
 
-export function explainWay(question: Question, knowledge: Knowledge): Hop[] {
+/** Returns the path with its hops, and the verdicts of policies if they were asked for. */
+export function followWay(question: Question, knowledge: Knowledge): Trace {
   const trace = new Trace(question, knowledge);
   try {
     follow(trace);
@@ -26,7 +28,12 @@ export function explainWay(question: Question, knowledge: Knowledge): Hop[] {
     if (!(error instanceof End)) throw error;
   }
   compareWithModel(trace);
-  return trace.hops;
+  compareWithJudgement(trace);
+  return trace;
+}
+
+export function explainWay(question: Question, knowledge: Knowledge): Hop[] {
+  return followWay(question, knowledge).hops;
 }
 
 function follow(trace: Trace): void {
@@ -57,6 +64,7 @@ function follow(trace: Trace): void {
   const packet = packetAt(trace, input, output, type, sender);
   const { destination } = trace.question;
   if (type === RTN_LOCAL) {
+    if (input !== undefined) judgePolicies(trace);
     passRules(trace, NF_INET_HOOK.input, packet, "input");
     trace.say({
       at: "arrives",
@@ -74,11 +82,15 @@ function follow(trace: Trace): void {
       remedy: "check that the pod still has this address; if weft status does not list its node, start weftd there",
     });
   }
+  if (input !== undefined || !trace.isOwnPod(destination)) judgePolicies(trace);
   if (input !== undefined) passRules(trace, NF_INET_HOOK.forward, packet, "forward");
   passRules(trace, NF_INET_HOOK.postrouting, packet, "postrouting");
   sayMtu(trace, route, output);
   if (trace.isOwnPod(destination)) reachOwnPod(trace, output);
-  else leaveForNode(trace, route, output);
+  else {
+    sayDenialElsewhere(trace);
+    leaveForNode(trace, route, output);
+  }
 }
 
 /** Reports what the destination is in the cluster. */
@@ -132,28 +144,6 @@ function isUnassigned(trace: Trace, address: Address): boolean {
   if (table === undefined || trace.isOwnPod(address) || trace.peerOf(address) !== undefined) return false;
   const isNode = table.peers.some(({ addresses }) => addresses.some((one) => isSameAddress(one, address)));
   return !isNode && table.conf.networks.some((network) => contains(network, address));
-}
-
-function packetAt(
-  trace: Trace,
-  input: Link | undefined,
-  output: Link | undefined,
-  destinationType: number,
-  preferredSource?: Address,
-): Packet {
-  const { destination, source = preferredSource, protocol, port } = trace.question;
-  // If the node sends to itself, source and destination are the same address.
-  return {
-    source: source ?? destination,
-    destination,
-    protocol,
-    destinationPort: port,
-    input,
-    output,
-    destinationType,
-    sourceType: input === undefined ? RTN_LOCAL : RTN_UNICAST,
-    original: trace.original,
-  };
 }
 
 function sayMtu(trace: Trace, { mtu }: ObservedRoute, output: Link | undefined): void {

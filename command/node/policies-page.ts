@@ -1,4 +1,8 @@
 /** weftd's reports of policies: /debug/policies, /debug/policy-judgement and /debug/policy-preview. */
+import { type Address, formatAddress } from "../../pkg/ip/address.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { askWeftd } from "./weftd.ts";
 
 export type PolicyMode = "enforce" | "audit" | "off";
 
@@ -78,4 +82,66 @@ export interface PreviewPage {
   readonly mode: PolicyMode;
   readonly flows: number;
   readonly denied: readonly PageFlow[];
+}
+
+export type PolicyAnswer<Page> =
+  | { readonly is: "answered"; readonly page: Page }
+  /** weftd runs and has no such report: it is older than this command, or it has no source of policies. */
+  | { readonly is: "absent" }
+  | { readonly is: "silent"; readonly reason: string };
+
+/** The time limit for reports about all policies. weftd reads the counters of all profiles before it answers. */
+export const POLICY_PAGE_LIMIT_MS = 10_000;
+
+export function askPolicies(system: System, address: string, timeoutMs: number): PolicyAnswer<PoliciesPage> {
+  return askPage(system, address, "/debug/policies", timeoutMs);
+}
+
+export function askPreview(system: System, address: string, timeoutMs: number): PolicyAnswer<PreviewPage> {
+  return askPage(system, address, "/debug/policy-preview", timeoutMs);
+}
+
+export interface JudgementQuestion {
+  readonly from: Address;
+  readonly to: Address;
+  /** The name of a protocol, such as "TCP", or the number of another one. */
+  readonly protocol: string;
+  /** 0 for protocols without ports. */
+  readonly port: number;
+}
+
+export function askJudgement(
+  system: System,
+  address: string,
+  { from, to, protocol, port }: JudgementQuestion,
+  timeoutMs: number,
+): PolicyAnswer<JudgementPage> {
+  const query = `from=${formatAddress(from)}&to=${formatAddress(to)}&protocol=${protocol}&port=${port}`;
+  return askPage(system, address, `/debug/policy-judgement?${query}`, timeoutMs);
+}
+
+function askPage<Page>(system: System, address: string, path: string, timeoutMs: number): PolicyAnswer<Page> {
+  try {
+    const { status, statusLine, body } = askWeftd(system, address, path, timeoutMs);
+    if (status === 404) return { is: "absent" };
+    if (status !== 200) return { is: "silent", reason: `it answered ${statusLine}` };
+    return { is: "answered", page: JSON.parse(body) as Page };
+  } catch (error) {
+    if (isSystemError(error) || error instanceof SyntaxError) return { is: "silent", reason: error.message };
+    throw error;
+  }
+}
+
+const TIER_WORDS = {
+  Admin: "tier Admin",
+  NetworkPolicy: "NetworkPolicy",
+  Baseline: "tier Baseline",
+} as const satisfies Record<NonNullable<PageSide["tier"]>, string>;
+
+/** The decision of one side: "NetworkPolicy team/db", "tier Admin, quarantine", "no policy concerns it". */
+export function decisionText({ tier, policies, isByRule }: PageSide): string {
+  if (tier === undefined) return "no policy concerns it";
+  const names = policies.join(", ");
+  if (tier !== "NetworkPolicy") return `${TIER_WORDS[tier]}${names === "" ? "" : `: ${names}`}`;
+  return `${TIER_WORDS[tier]} ${names}${isByRule ? "" : ", no rule of which matches"}`;
 }

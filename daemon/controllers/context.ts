@@ -35,7 +35,7 @@ export interface ControllerContext {
   readonly sources: Sources;
   readonly facts: Facts;
   /** The connection to the cluster, for this node's announcements and for Services. */
-  readonly cluster: Pick<ClusterSide, "announcer" | "reconnect" | "services" | "apiServers">;
+  readonly cluster: Pick<ClusterSide, "announcer" | "reconnect" | "services" | "policies" | "apiServers">;
   /** The node's files, with kernel settings redirected to --proc-sys. */
   readonly files: Files;
   /** The same files, with this process's own /proc/sys. */

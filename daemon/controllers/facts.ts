@@ -5,6 +5,8 @@ import type { Renumbering } from "../../pkg/backend/renumbering.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
 import type { Prefix } from "../../pkg/ip/prefix.ts";
 import type { LinkReference } from "../../pkg/kernel/link.ts";
+import type { Judgement, Question } from "../../pkg/policy/judgement.ts";
+import type { PolicyChange, Profile } from "../../pkg/policy/state.ts";
 import type { Frontend, FrontendChange } from "../../pkg/services/frontend.ts";
 import type { Tunnel } from "../../pkg/tables/node-rules.ts";
 import { FactKey } from "../core/topic.ts";
@@ -175,3 +177,37 @@ export interface ConntrackSweep {
 
 /** The last pass. Each one is published, and subscribers receive each. */
 export const CONNTRACK_SWEEP = new FactKey<ConntrackSweep>("stale flows", (a, b) => a === b);
+
+/** How this node treats NetworkPolicies. */
+export interface PolicyState {
+  readonly mode: "enforce" | "audit" | "off";
+  /** True if the cluster has a NetworkPolicy or a ClusterNetworkPolicy. */
+  readonly hasPolicies: boolean;
+  /** What ADD does if weftd does not answer; `NetworkPolicyKey` of pkg/attachment/policy/protocol.ts explains it. */
+  readonly fail: "closed" | "open";
+}
+
+/** Published once the mode is decided and the policies of the cluster are listed. */
+export const POLICY_STATE = new FactKey<PolicyState>("the mode of NetworkPolicies");
+
+/** The programmed state of policies, after each successful sync. */
+export interface ProgrammedPolicies {
+  /** The changes of the sync. Undefined if everything was compared with the kernel: then any entry may differ. */
+  readonly changes: readonly PolicyChange[] | undefined;
+  /** True if the kernel was changed. */
+  readonly hasWritten: boolean;
+  /**
+   * The time, in milliseconds of the clock, since which another program may have removed the table or a part of it.
+   * Connections that began after it may not have been judged. Undefined if no program has.
+   */
+  readonly damagedSinceMs: number | undefined;
+  /** Returns what policies say about a connection, with the policies that decide. */
+  judge(question: Question): Judgement;
+  /** False if one side denies the connection, and would not only count and log it. */
+  isAllowed(question: Question): boolean;
+  /** Returns the profile with this number, which the kernel's log entries state; undefined if it is gone. */
+  profile(number: number): Profile | undefined;
+}
+
+/** The last state. Each one is published, and subscribers receive each. */
+export const POLICY_PROGRAMMED = new FactKey<ProgrammedPolicies>("programmed NetworkPolicies", (a, b) => a === b);

@@ -84,6 +84,8 @@ export interface Runnable {
    * some milliseconds of work; passes may run between two pieces.
    */
   readonly pages?: { readonly [name: string]: (query: URLSearchParams) => Iterable<string> };
+  /** Pages that wait for the kernel's answer. Names must differ from those of `pages`. */
+  readonly asyncPages?: { readonly [name: string]: (query: URLSearchParams) => AsyncIterable<string> };
   /** Stops the controller: no pass begins after this call. Resolves when all work of the controller has ended. */
   stop?(): void | Promise<void>;
 }

@@ -9,9 +9,9 @@ export function toJson(value: unknown): string {
 }
 
 /** Joins all pieces into one text. Each piece is made in a separate turn of the event loop. */
-export async function joinInTurns(pieces: Iterable<string>): Promise<string> {
+export async function joinInTurns(pieces: Iterable<string> | AsyncIterable<string>): Promise<string> {
   let text = "";
-  for (const piece of pieces) {
+  for await (const piece of pieces) {
     text += piece;
     await setImmediate();
   }

@@ -14,7 +14,7 @@ import { type ControllerReport, controllerLine } from "./controller-state.ts";
 /** The conditions for readiness, in the order in which they are met at a start. */
 export const CONDITIONS = ["subnet", "nodes", "reconcile", "conflist"] as const;
 /** Conditions that count only after a controller has reported on them. They do not apply to every node. */
-const OPTIONAL_CONDITIONS = ["services"] as const;
+const OPTIONAL_CONDITIONS = ["services", "policies"] as const;
 export type Condition = (typeof CONDITIONS)[number] | (typeof OPTIONAL_CONDITIONS)[number];
 
 export interface Report {

@@ -118,9 +118,9 @@ export class Runner {
   }
 
   /** Returns the answer of /debug/NAME to `query`; undefined if no controller has such a page. */
-  debugPage(name: string, query: URLSearchParams): Iterable<string> | undefined {
+  debugPage(name: string, query: URLSearchParams): Iterable<string> | AsyncIterable<string> | undefined {
     for (const { controller } of this.#running) {
-      const page = Object.hasOwn(controller.pages ?? {}, name) ? controller.pages?.[name] : undefined;
+      const page = own(controller.pages, name) ?? own(controller.asyncPages, name);
       if (page !== undefined) return page(query);
     }
     return undefined;
@@ -185,4 +185,9 @@ export class Runner {
     });
     return loop;
   }
+}
+
+/** A name of a query must not find what all objects have, such as `constructor`. */
+function own<T>(pages: { readonly [name: string]: T } | undefined, name: string): T | undefined {
+  return pages !== undefined && Object.hasOwn(pages, name) ? pages[name] : undefined;
 }

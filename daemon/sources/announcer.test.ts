@@ -11,13 +11,13 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 const node: KubeNode = { metadata: { name: "n1" } };
 const announcement = { backend: { type: "host-gw" }, publicIp: parseAddress("192.0.2.1") };
 
-function bench() {
+function bench(awaitsPolicyMode = false) {
   const clock = new ManualClock();
   const published: WantedAnnotations[] = [];
   const state = { failure: undefined as Error | undefined, signal: undefined as AbortSignal | undefined };
   const metrics = new Metrics();
   const announcer = new Announcer({
-    nodeName: "n1",
+    ...{ nodeName: "n1", awaitsPolicyMode },
     clock,
     log: openLog("fatal", "n1"),
     metrics,
@@ -51,9 +51,7 @@ test("nothing is published if the Node already has the announced annotations", a
   announcer.announce(announcement, parseNode(node));
   clock.advance(0);
   await settled();
-  const annotations = Object.fromEntries(
-    Object.entries(formatAnnotations(announcement)).filter((entry): entry is [string, string] => entry[1] !== null),
-  );
+  const annotations = textsOf(formatAnnotations(announcement));
   announcer.announce(announcement, parseNode({ metadata: { name: "n1", annotations } }));
   clock.advance(0);
   await settled();
@@ -96,3 +94,42 @@ test("stopping aborts the running request", async () => {
   await announcer.stop();
   expect(state.signal?.aborted).toBe(true);
 });
+
+test("backend and mode of NetworkPolicies are published together, never the backend alone", async () => {
+  const { clock, published, announcer } = bench(true);
+  const own = parseNode(node);
+  const pass = async () => {
+    clock.advance(0);
+    await settled();
+  };
+  announcer.announce(announcement, own);
+  await pass();
+  expect(published).toEqual([]);
+  announcer.recordPolicyMode("enforce");
+  await pass();
+  expect(published).toEqual([
+    expect.objectContaining({ [ANNOTATION.backendType]: "host-gw", [ANNOTATION.networkPolicy]: "enforce" }),
+  ]);
+  announcer.announce(announcement, own);
+  await pass();
+  expect(published).toHaveLength(1);
+  const removed = parseNode({
+    metadata: { name: "n1", annotations: { ...textsOf(published[0] ?? {}), [ANNOTATION.networkPolicy]: "" } },
+  });
+  announcer.announce(announcement, removed);
+  await pass();
+  expect(published[1]).toMatchObject({ [ANNOTATION.networkPolicy]: "enforce" });
+});
+
+test("without NetworkPolicies, the recorded mode is removed", async () => {
+  const { clock, published, announcer } = bench();
+  announcer.recordPolicyMode(undefined);
+  announcer.announce(announcement, parseNode(node));
+  clock.advance(0);
+  await settled();
+  expect(published).toEqual([expect.objectContaining({ [ANNOTATION.networkPolicy]: null })]);
+});
+
+function textsOf(wanted: WantedAnnotations): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(wanted).filter((entry): entry is [string, string] => entry[1] !== null));
+}

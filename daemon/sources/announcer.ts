@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import { type Announcement, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
+import { type Announcement, formatAnnotations, type RecordedPolicyMode } from "../../pkg/cluster/node/annotations.ts";
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
 import type { NodeApi } from "../../pkg/cluster/node/node-api.ts";
 import type { Logger } from "../core/log.ts";
@@ -17,6 +17,11 @@ export interface AnnouncerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /**
+   * True if nothing may be published before `recordPolicyMode`. A Node then never has a backend without a mode, by which
+   * other nodes recognise a cluster that has run pods without policies. [false]
+   */
+  readonly awaitsPolicyMode?: boolean;
 }
 
 const BACKOFF = { initialMs: 500, maxMs: 30_000 };
@@ -28,10 +33,13 @@ export class Announcer {
   #announcement: Announcement | undefined;
   #text = "";
   #own: ClusterNode | undefined;
+  #policyMode: RecordedPolicyMode | undefined;
+  #awaitsPolicyMode: boolean;
 
   constructor(options: AnnouncerOptions) {
     const { clock, log, metrics } = options;
     this.#options = options;
+    this.#awaitsPolicyMode = options.awaitsPolicyMode ?? false;
     this.#loop = new Loop({
       clock,
       backoff: BACKOFF,
@@ -49,12 +57,23 @@ export class Announcer {
    * annotations differ, another program has changed them, and they are published again.
    */
   announce(announcement: Announcement, own: ClusterNode): void {
-    const text = textOf(announcement);
+    const whole = { ...announcement, ...(this.#policyMode && { networkPolicy: this.#policyMode }) };
+    const text = textOf(whole);
     if (text === this.#text && (own === this.#own || isAnnounced(own, text))) return;
     this.#text = text;
     this.#own = own;
-    this.#announcement = announcement;
-    this.#loop.ask("announcement");
+    this.#announcement = whole;
+    if (!this.#awaitsPolicyMode) this.#loop.ask("announcement");
+  }
+
+  /** Sets how this node treats NetworkPolicies, for the next announcements and the present one. Undefined: not at all. */
+  recordPolicyMode(mode: RecordedPolicyMode | undefined): void {
+    this.#policyMode = mode;
+    this.#awaitsPolicyMode = false;
+    if (this.#announcement === undefined || this.#own === undefined) return;
+    const { networkPolicy: _before, ...announcement } = this.#announcement;
+    this.#text = "";
+    this.announce(announcement, this.#own);
   }
 
   /** Aborts a running attempt. */
@@ -64,7 +83,7 @@ export class Announcer {
   }
 
   async #publish(): Promise<void> {
-    if (this.#announcement === undefined) return;
+    if (this.#announcement === undefined || this.#awaitsPolicyMode) return;
     const { api, nodeName, log } = this.#options;
     const wanted = formatAnnotations(this.#announcement);
     await api.publishAnnotations(nodeName, wanted, this.#stopping.signal);
@@ -76,7 +95,9 @@ function textOf(announcement: Announcement): string {
   return JSON.stringify(formatAnnotations(announcement));
 }
 
-function isAnnounced({ managed, backend, publicIp, publicIpv6 }: ClusterNode, text: string): boolean {
+function isAnnounced({ managed, backend, ...own }: ClusterNode, text: string): boolean {
   if (!managed || backend === undefined) return false;
-  return textOf({ backend, ...(publicIp && { publicIp }), ...(publicIpv6 && { publicIpv6 }) }) === text;
+  const { publicIp, publicIpv6, networkPolicy } = own;
+  const addresses = { ...(publicIp && { publicIp }), ...(publicIpv6 && { publicIpv6 }) };
+  return textOf({ backend, ...addresses, ...(networkPolicy && { networkPolicy }) }) === text;
 }

@@ -21,20 +21,24 @@ import type { Options } from "../options.ts";
 import { Announcer } from "./announcer.ts";
 import { type EventReporter, Events } from "./events.ts";
 import { KnownServers } from "./known-servers.ts";
+import { kubernetesPolicies } from "./kubernetes-policies.ts";
 import { kubernetesServices } from "./kubernetes-services.ts";
 import type { NetConfHolder } from "./net-conf.ts";
 import { NetworkCondition } from "./network-condition.ts";
 import { NodeFileSource } from "./node-file.ts";
 import type { NodeView } from "./node-view.ts";
+import type { PolicySource } from "./policy-source.ts";
 import { ServerLookup } from "./server-lookup.ts";
 import type { ServiceSource } from "./service-source.ts";
 
 export interface ClusterSide {
   readonly source: NodeSource;
-  readonly announcer: Pick<Announcer, "announce">;
+  readonly announcer: Pick<Announcer, "announce" | "recordPolicyMode">;
   readonly events: EventReporter;
   /** Undefined if another program serves Services. The caller of `openClusterSide` starts it. */
   readonly services: ServiceSource | undefined;
+  /** Undefined if this weftd has no NetworkPolicies. Their controller starts it. */
+  readonly policies: PolicySource | undefined;
   /** The addresses of API servers, as far as they are known. No Service may take them over. */
   readonly apiServers: readonly ReservedAddress[];
   /** Called when this node serves its pods. `own` is its Node as the source has it. */
@@ -48,7 +52,7 @@ export interface ClusterSide {
 export interface ClusterSideParts {
   readonly options: Pick<
     Options,
-    "nodeName" | "kubeconfig" | "apiserver" | "stateDir" | "nodes" | "serviceProxy" | "pods"
+    "nodeName" | "kubeconfig" | "apiserver" | "stateDir" | "nodes" | "serviceProxy" | "networkPolicy" | "pods"
   >;
   readonly netConf: NetConfHolder;
   readonly view: NodeView;
@@ -80,14 +84,16 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
   const lookup = new ServerLookup({ connection, known, clock, log });
   lookup.start();
   const api = new NodeApi(connection);
-  const announcer = new Announcer({ api, nodeName, clock, log, metrics });
+  const hasPolicies = options.pods && options.networkPolicy !== "off";
+  const announcer = new Announcer({ api, nodeName, clock, log, metrics, awaitsPolicyMode: hasPolicies });
   const events = new Events({ api, nodeName, nodeUid: () => view.own?.uid, clock, log });
   const condition = new NetworkCondition({ api, nodeName, clock, log });
   const configured = configuredServers(options);
   const services = options.serviceProxy === "none" ? undefined : kubernetesServices({ connection, clock, log });
   if (services !== undefined) follow(services, known);
+  const policies = hasPolicies ? kubernetesPolicies({ connection, clock, log }) : undefined;
   return {
-    services,
+    ...{ services, policies },
     get apiServers() {
       return [...configured, ...known.endpoints];
     },
@@ -98,7 +104,8 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
     serves: (own) => condition.serves(own),
     reconnect: () => connection.reconnect(),
     close: async () => {
-      await Promise.all([announcer.stop(), events.stop(), condition.stop(), services?.stop(), lookup.stop()]);
+      const sources = [services, policies].map((one) => one?.stop());
+      await Promise.all([announcer.stop(), events.stop(), condition.stop(), ...sources, lookup.stop()]);
       connection.close();
     },
   };
@@ -123,8 +130,10 @@ function fileSide(path: string, { options, netConf, health, log, clock }: Cluste
         if (reports.isNew("nodes file", differences.join("\n")) && differences.length > 0)
           log.warn({ path, differences }, "the nodes file is wrong about this node");
       },
+      recordPolicyMode: () => undefined,
     },
     events: logged(log),
+    policies: undefined,
     services: options.serviceProxy === "none" ? undefined : source.services,
     apiServers: [],
     serves: () => undefined,

@@ -22,7 +22,7 @@ import type { Target } from "./target.ts";
 
 const HOST = `${ROOT}/pkg/sys/host`;
 /** The maximum size. The file is copied to every node. */
-const LARGEST_BYTES = 4 * 2 ** 20;
+const LARGEST_BYTES = 4.5 * 2 ** 20;
 /** Above all other sections, so that the image's size moves no other address. */
 const IMAGE_ADDRESS = "0x10000000";
 /** Enough to load the plugins. The first run measures how much they need. */

@@ -13,6 +13,15 @@ export interface CachedAttachment extends Attachment {
   /** In the order of the chain, each with the `runtimeConfig` that the runtime passes to it. */
   readonly plugins: readonly ConfigObject[];
   readonly result: Result;
+  /** The pod, by kubelet's values in CNI_ARGS; undefined if the runtime has passed none. */
+  readonly pod?: CachedPod | undefined;
+}
+
+export interface CachedPod {
+  /** "namespace/name" */
+  readonly key: string;
+  /** For a static pod, the hash of its configuration. */
+  readonly uid: string;
 }
 
 /** Returns undefined if the content is not such a file, or has no configuration. */
@@ -31,11 +40,21 @@ export function parseCachedAttachment(content: Uint8Array): CachedAttachment | u
       ifName: cached.requiredString("ifName"),
       plugins: plugins.map((plugin) => withCapabilities(plugin, capabilities)),
       result: cached.has("result") ? decodeResult(cached.object("result"), "0.2.0") : EMPTY_RESULT,
+      pod: podOf(cached.value("cniArgs")),
     };
   } catch (error) {
     if (isCniError(error)) return undefined;
     throw error;
   }
+}
+
+/** `args` is a list of pairs: [["K8S_POD_NAMESPACE", "default"], ...]. */
+function podOf(args: unknown): CachedPod | undefined {
+  if (!Array.isArray(args) || !args.every((pair): pair is [unknown, unknown] => Array.isArray(pair))) return undefined;
+  const argument = (name: string) => args.find(([key]) => key === name)?.[1];
+  const [namespace, name, uid = ""] = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID"].map(argument);
+  if (typeof namespace !== "string" || typeof name !== "string" || typeof uid !== "string") return undefined;
+  return { key: `${namespace}/${name}`, uid };
 }
 
 function withCapabilities(plugin: ConfigObject, given: ConfigObject): ConfigObject {

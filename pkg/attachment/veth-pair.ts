@@ -23,10 +23,10 @@ import { refuseAdvertisements } from "./sysctls.ts";
 const NAME_ATTEMPTS = 10;
 
 export interface VethPair {
-  /** The end on the host, which is up. */
+  /** The end on the host, which stays down until `bringUpHost`. */
   readonly hostName: string;
   readonly hostMac: string;
-  /** The end in the pod, which is still down. */
+  /** The end in the pod, which is down. */
   readonly podMac: string;
 }
 
@@ -41,7 +41,7 @@ export interface VethPairPlan {
 }
 
 /**
- * Makes the pair, with its far end as CNI_IFNAME in the pod. Both hardware addresses are set explicitly: they are then
+ * Makes the pair, with its far end as CNI_IFNAME in the pod. Both ends are down. Both hardware addresses are set explicitly: they are then
  * known without a query, and no MAC policy of the host (such as udev's) changes them. Then sets the owner's mark and
  * the port's settings, which the kernel accepts only on an existing device.
  */
@@ -51,7 +51,7 @@ export function createVethPair({ request, namespace, sockets, undo }: AttachCont
   const hostMac = randomMac(system);
   const podMac = plan.mac ?? randomMac(system);
   const peer = { name: ifName, mac: podMac, mtu, namespaceFd: namespace.fd };
-  const hostName = makeVeth(sockets.host, system, { mac: hostMac, mtu, masterIndex, peer }, () => {
+  const hostName = makeVeth(sockets.host, system, { mac: hostMac, mtu, masterIndex, isDown: true, peer }, () => {
     assertNameIsFree(sockets.pod, ifName);
   });
   undo.push(() => removeLink(sockets.host, hostName));

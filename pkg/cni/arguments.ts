@@ -15,17 +15,23 @@ export class CniArguments {
     this.#text = text;
   }
 
+  /** Returns all pairs, whatever their keys. Throws `CniError` 4 for a malformed pair. */
+  all(): ReadonlyMap<string, string> {
+    this.#pairs ??= parse(this.#text);
+    return this.#pairs;
+  }
+
   /**
    * Returns all pairs; `keys` are the keys that the plugin accepts. Throws `CniError` 4 for a malformed pair or an
    * unknown key.
    */
   read(...keys: readonly string[]): ReadonlyMap<string, string> {
-    this.#pairs ??= parse(this.#text);
-    const unknown = [...this.#pairs.keys()].filter((key) => key !== "IgnoreUnknown" && !keys.includes(key));
-    if (unknown.length > 0 && !isTrue(this.#pairs.get("IgnoreUnknown") ?? "")) {
+    const pairs = this.all();
+    const unknown = [...pairs.keys()].filter((key) => key !== "IgnoreUnknown" && !keys.includes(key));
+    if (unknown.length > 0 && !isTrue(pairs.get("IgnoreUnknown") ?? "")) {
       throw invalid(`unknown ${unknown.join(", ")}: expected ${keys.join(", ")}, or IgnoreUnknown=1 among the pairs`);
     }
-    return this.#pairs;
+    return pairs;
   }
 }
 

@@ -1,5 +1,14 @@
 /** The state of the chains that forwarded packets pass, and rules for these chains. */
-import { LOCALHOST_TABLE, NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN, SERVICES_TABLE } from "../footprint.ts";
+import {
+  LOCALHOST_TABLE,
+  NODE_TABLE,
+  POD_TABLE_START,
+  POLICY_CUT_TABLE,
+  POLICY_TABLE,
+  PRIVATE_CHAIN,
+  SENDERS_TABLE,
+  SERVICES_TABLE,
+} from "../footprint.ts";
 import type { Family } from "../ip/address.ts";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
@@ -34,7 +43,14 @@ export function isIpTable({ family, table }: TablePlace): boolean {
   return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
 }
 
-const OWN_TABLES: ReadonlySet<string> = new Set([NODE_TABLE, SERVICES_TABLE, LOCALHOST_TABLE]);
+const OWN_TABLES: ReadonlySet<string> = new Set([
+  NODE_TABLE,
+  SERVICES_TABLE,
+  LOCALHOST_TABLE,
+  POLICY_TABLE,
+  POLICY_CUT_TABLE,
+  SENDERS_TABLE,
+]);
 
 /** True for weftd's tables and the tables for pods. */
 export function isOurTable(table: string): boolean {

@@ -146,6 +146,11 @@ export function addressKey({ family, value }: Address): string {
   return `${family} ${value}`;
 }
 
+/** Returns the address of an `addressKey`. */
+export function addressOfKey(key: string): Address {
+  return { family: key.startsWith("4 ") ? 4 : 6, value: BigInt(key.slice(2)) };
+}
+
 /** Compares for sorting: IPv4 before IPv6, then by number. */
 export function compareAddresses(a: Address, b: Address): -1 | 0 | 1 {
   if (a.family !== b.family) return a.family < b.family ? -1 : 1;

@@ -20,11 +20,13 @@ import { addressFamily } from "./address.ts";
 export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;
 
-/** Selects the connections of a family and a protocol that match every given field. */
+/** Selects the connections of a family that match every given field. */
 export interface ConnectionSelector {
   readonly family: Family;
-  /** IPPROTO_* */
-  readonly protocol: number;
+  /** IPPROTO_*; undefined: all protocols. Ports are compared only together with a protocol. */
+  readonly protocol?: number | undefined;
+  /** The source of the first packet, before any translation. */
+  readonly source?: Address | undefined;
   /** The destination of the first packet, before any translation. */
   readonly destination?: Address | undefined;
   readonly destinationPort?: number | undefined;
@@ -40,6 +42,7 @@ export interface ConnectionSelector {
 /** A selector that every kernel with filter support applies exactly. */
 export interface ExactSelector extends ConnectionSelector {
   readonly family: 4;
+  readonly protocol: number;
   readonly destination: Address;
   readonly destinationPort: number;
 }
@@ -77,7 +80,7 @@ export function connectionFlush(selector: ExactSelector): Request {
 
 function attributesOf(selector: ConnectionSelector) {
   const { family, protocol, destinationPort, answeredFromPort, isUnanswered, zone } = selector;
-  const { destination, answeredBy }: Partial<ConnectionSelector> = family === 4 ? selector : {};
+  const { source, destination, answeredBy }: Partial<ConnectionSelector> = family === 4 ? selector : {};
   const reply: ConnectionTuple = {
     ...(answeredBy && { ip: { source4: addressToBytes(answeredBy) } }),
     // The kernel reads the ports of a tuple only if the tuple has a protocol.
@@ -85,15 +88,21 @@ function attributesOf(selector: ConnectionSelector) {
   };
   return {
     original: {
-      ...(destination && { ip: { destination4: addressToBytes(destination) } }),
-      protocol: { number: protocol, destinationPort },
+      ...((source ?? destination) && {
+        ip: {
+          source4: source && addressToBytes(source),
+          destination4: destination && addressToBytes(destination),
+        },
+      }),
+      ...(protocol !== undefined && { protocol: { number: protocol, destinationPort } }),
     },
     ...((answeredBy !== undefined || answeredFromPort !== undefined) && { reply }),
     ...(isUnanswered && { status: 0, statusMask: IPS_SEEN_REPLY }),
     zone,
     filter: {
       original:
-        CTA_FILTER_F.protocol |
+        flag(protocol, CTA_FILTER_F.protocol) |
+        flag(source, CTA_FILTER_F.source) |
         flag(destination, CTA_FILTER_F.destination) |
         flag(destinationPort, CTA_FILTER_F.destinationPort),
       reply:
@@ -110,9 +119,12 @@ export function protocolName(protocol: number | undefined): string {
 }
 
 function words(selector: ConnectionSelector): string {
-  const { family, protocol, destination, destinationPort, answeredBy, answeredFromPort, isUnanswered, zone } = selector;
+  const { family, protocol, source, destination, destinationPort } = selector;
+  const { answeredBy, answeredFromPort, isUnanswered, zone } = selector;
   return [
-    `-f ipv${family} -p ${protocolName(protocol)}`,
+    `-f ipv${family}`,
+    ...(protocol === undefined ? [] : [`-p ${protocolName(protocol)}`]),
+    ...(source === undefined ? [] : [`--orig-src ${formatAddress(source)}`]),
     ...(destination === undefined ? [] : [`--orig-dst ${formatAddress(destination)}`]),
     ...(destinationPort === undefined ? [] : [`--orig-port-dst ${destinationPort}`]),
     ...(answeredBy === undefined ? [] : [`--reply-src ${formatAddress(answeredBy)}`]),

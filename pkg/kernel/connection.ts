@@ -89,16 +89,33 @@ export function isToHostPort(
   return address === undefined ? isLocal(destination) : isSameAddress(destination, address);
 }
 
-type Named = Pick<TrackedConnection, "family" | "protocol" | "destination" | "destinationPort" | "attributes">;
+type Named = Pick<TrackedConnection, "family" | "protocol" | "destination" | "attributes"> & {
+  /** Undefined for protocols without ports. */
+  readonly destinationPort: number | undefined;
+};
 
 /** Deletes a connection. Fails with ENOENT if it has already ended. */
 export function deleteConnection({ family, protocol, destination, destinationPort, attributes }: Named): Request {
   const { original, id, zone } = attributes;
   const address = formatAddress(destination);
+  const port = destinationPort === undefined ? "" : ` --orig-port-dst ${destinationPort}`;
   return lateRequest(
     IPCTNL_MSG_CT_DELETE,
-    () => ({ kind: "connection", key: `${address} ${destinationPort} id ${id ?? "none"} zone ${zone ?? 0}` }),
-    () => `conntrack -D -p ${protocolName(protocol)} --orig-dst ${address} --orig-port-dst ${destinationPort}`,
+    () => ({ kind: "connection", key: `${address} ${destinationPort ?? "*"} id ${id ?? "none"} zone ${zone ?? 0}` }),
+    () => `conntrack -D -p ${protocolName(protocol)} --orig-dst ${address}${port}`,
     () => [{ family: addressFamily(family) }, { original, id, zone }],
   );
+}
+
+/** Deletes the connection of an IPCTNL_MSG_CT_NEW, of any protocol. Undefined if the message has no IP address. */
+export function deleteTracked(message: Message): Request | undefined {
+  const { attributes } = decode(IPCTNL_MSG_CT_GET, message);
+  const { ip, protocol } = attributes.original ?? {};
+  const bytes = ip?.destination4 ?? ip?.destination6;
+  if (bytes === undefined) return undefined;
+  const destination = addressFromBytes(bytes);
+  return deleteConnection({
+    ...{ family: destination.family, destination, attributes },
+    ...{ protocol: protocol?.number, destinationPort: protocol?.destinationPort },
+  });
 }

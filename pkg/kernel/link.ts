@@ -313,6 +313,8 @@ export interface VethSettings {
   readonly mac: string;
   readonly mtu?: number | undefined;
   readonly masterIndex?: number | undefined;
+  /** True if the host's end stays down, too. */
+  readonly isDown?: boolean;
   readonly peer: {
     readonly name: string;
     readonly mac: string;
@@ -326,8 +328,8 @@ export interface VethSettings {
 }
 
 /**
- * Creates a veth pair. The host end is up and attached to its bridge. The peer is inside its namespace and down,
- * because the kernel refuses to create a peer up (ENOTCONN). Fails with EEXIST if either name is taken.
+ * Creates a veth pair. The host end is attached to its bridge, and up unless `isDown`. The peer is inside its namespace
+ * and down, because the kernel refuses to create a peer up (ENOTCONN). Fails with EEXIST if either name is taken.
  */
 export function createVeth(settings: VethSettings): Request {
   const { peer } = settings;
@@ -335,7 +337,7 @@ export function createVeth(settings: VethSettings): Request {
     RTM_NEWLINK,
     linkObject(settings.name),
     `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac}${peer.namespaceFd === undefined ? "" : " netns (the pod's)"}`,
-    { flags: IFF_UP, change: IFF_UP },
+    settings.isDown === true ? {} : { flags: IFF_UP, change: IFF_UP },
     {
       ifname: settings.name,
       address: parseMac(settings.mac),

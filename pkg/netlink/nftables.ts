@@ -82,6 +82,8 @@ export const NFT_HASH_JENKINS = 0;
 export const NFT_DYNSET_OP = { add: 0, update: 1, delete: 2 } as const;
 /** NFT_REJECT_ICMPX_UNREACH with NFT_REJECT_ICMPX_PORT_UNREACH: the same rejection for both families of `inet`. */
 export const NFT_REJECT_ICMPX = { unreachable: 2, portUnreachable: 1 } as const;
+/** NFT_REJECT_TCP_RST */
+export const NFT_REJECT_TCP_RESET = 1;
 /** NF_NAT_RANGE_MAP_IPS, _PROTO_SPECIFIED, _PROTO_RANDOM_FULLY (include/uapi/linux/netfilter/nf_nat.h). */
 export const NF_NAT_RANGE = { mapIps: 1, protoSpecified: 2, randomFully: 1 << 4 } as const;
 
@@ -196,6 +198,24 @@ const expressionData = {
     sregData: attribute(5, "NFTA_DYNSET_SREG_DATA", be32),
     timeout: attribute(6, "NFTA_DYNSET_TIMEOUT", be64),
     flags: attribute(9, "NFTA_DYNSET_FLAGS", be32),
+  }),
+  /** Logs to a group of nfnetlink_log; `snapLength` bytes of the packet, 0 for all. */
+  log: attributes({
+    group: attribute(1, "NFTA_LOG_GROUP", be16),
+    prefix: attribute(2, "NFTA_LOG_PREFIX", cstring),
+    snapLength: attribute(3, "NFTA_LOG_SNAPLEN", be32),
+    queueThreshold: attribute(4, "NFTA_LOG_QTHRESHOLD", be16),
+    /** For the kernel's log instead of a group. */
+    level: attribute(5, "NFTA_LOG_LEVEL", be32),
+    flags: attribute(6, "NFTA_LOG_FLAGS", be32),
+  }),
+  /** A token bucket: `rate` packets (or bytes) in `unit` seconds, at most `burst` more at once. */
+  limit: attributes({
+    rate: attribute(1, "NFTA_LIMIT_RATE", be64),
+    unit: attribute(2, "NFTA_LIMIT_UNIT", be64),
+    burst: attribute(3, "NFTA_LIMIT_BURST", be32),
+    type: attribute(4, "NFTA_LIMIT_TYPE", be32),
+    flags: attribute(5, "NFTA_LIMIT_FLAGS", be32),
   }),
   reject: attributes({
     type: attribute(1, "NFTA_REJECT_TYPE", be32),

@@ -18,7 +18,7 @@ import {
   type SetElement,
   VERDICT,
 } from "../netlink/nftables.ts";
-import { canonical, shapeOfRule } from "./meaning.ts";
+import { canonical, isSameMeaning, shapeOfRule } from "./meaning.ts";
 import { keyAttributes, type NftSet, stateAttributes, type TupleElement, type TupleSet, wireElements } from "./set.ts";
 import { type Chain, type Table, tableHeader, tableText } from "./table.ts";
 import { readComment, readSetComment } from "./userdata.ts";
@@ -98,15 +98,19 @@ function parseTable(wanted: Table, messages: readonly Message[]): ObservedTable 
   const table = all(NFT_MSG_NEWTABLE).find(({ name }) => name === wanted.name);
   if (table === undefined) return undefined;
   const rules = all(NFT_MSG_NEWRULE).filter((rule) => rule.table === wanted.name);
+  const rulesOf = new Map<string, typeof rules>();
+  for (const rule of rules) {
+    const known = rulesOf.get(rule.chain ?? "");
+    if (known === undefined) rulesOf.set(rule.chain ?? "", [rule]);
+    else known.push(rule);
+  }
   const chains = all(NFT_MSG_NEWCHAIN)
     .filter((chain) => chain.table === wanted.name)
     .map(({ name = "", hook, type, policy, userdata }) => ({
       name,
       base: hook === undefined ? [] : [hook.number, hook.priority, type, policy],
       comment: readComment(userdata),
-      rules: rules
-        .filter(({ chain }) => chain === name)
-        .map((rule) => shapeOfRule(rule.expressions ?? [], readComment(rule.userdata))),
+      rules: (rulesOf.get(name) ?? []).map((rule) => shapeOfRule(rule.expressions ?? [], readComment(rule.userdata))),
     }));
   const sets = all(NFT_MSG_NEWSET)
     .filter((set) => set.table === wanted.name)
@@ -118,9 +122,13 @@ function parseTable(wanted: Table, messages: readonly Message[]): ObservedTable 
     chains,
     sets,
   };
+  let shape: string | undefined;
   return {
     handle: table.handle ?? 0n,
-    shape: shapeText(form),
+    get shape() {
+      shape ??= shapeText(form);
+      return shape;
+    },
     form,
     elements: readElements(wanted, messages),
     chains: chains.map(({ name }) => name),
@@ -231,6 +239,45 @@ export function reusableParts(wanted: Table, { form, otherChains }: ObservedTabl
     return new Set(held.filter((one) => texts.has(canonical({ ...one, rules: [] }))).map(({ name }) => name));
   };
   return { chains: alike(chains, form.chains), sets: alike(sets, form.sets) };
+}
+
+/** The differences between the parts of a table and the wanted ones, by name. Elements are not compared. */
+export interface PartDifferences {
+  readonly missingChains: ReadonlySet<string>;
+  /** Chains with other rules. */
+  readonly changedChains: ReadonlySet<string>;
+  readonly missingSets: ReadonlySet<string>;
+  readonly otherChains: readonly string[];
+  readonly otherSets: readonly string[];
+}
+
+/**
+ * Compares the parts of a table. Undefined if parts cannot be repaired one by one: if a chain has another hook, a set
+ * has another type, or the table contains something whose name is unknown.
+ */
+export function partDifferences(wanted: Table, observed: ObservedTable): PartDifferences | undefined {
+  const reusable = reusableParts(wanted, observed);
+  if (reusable === undefined) return undefined;
+  const { form } = observed;
+  const { chains, sets } = wantedForm(wanted);
+  const names = (list: readonly { readonly name: string }[]) => new Set(list.map(({ name }) => name));
+  const [wantedChains, wantedSets] = [names(chains), names(sets)];
+  const isRepairable =
+    form.chains.every(({ name }) => reusable.chains.has(name)) &&
+    form.sets.every(({ name }) => reusable.sets.has(name) || !wantedSets.has(name));
+  if (!isRepairable) return undefined;
+  const held = new Map(form.chains.map(({ name, rules }) => [name, rules]));
+  return {
+    missingChains: without(wantedChains, names(form.chains)),
+    changedChains: names(chains.filter(({ name, rules }) => held.has(name) && !isSameMeaning(rules, held.get(name)))),
+    missingSets: without(wantedSets, names(form.sets)),
+    otherChains: observed.otherChains,
+    otherSets: observed.sets.filter((name) => !wantedSets.has(name)),
+  };
+}
+
+function without(names: ReadonlySet<string>, others: ReadonlySet<string>): Set<string> {
+  return new Set([...names].filter((name) => !others.has(name)));
 }
 
 export interface Form {

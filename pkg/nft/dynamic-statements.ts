@@ -2,7 +2,7 @@
  * Statements that store values: numbers in the packet's priority, and elements that rules add to maps
  * (net/netfilter/nft_dynset.c).
  */
-import { type Expression, NFT_DYNSET_OP, NFT_HASH_JENKINS, NFT_META, NFT_REG } from "../netlink/nftables.ts";
+import { type Expression, NFT_CMP, NFT_DYNSET_OP, NFT_HASH_JENKINS, NFT_META, NFT_REG } from "../netlink/nftables.ts";
 import { hexadecimal, hostOrder, type Statement } from "./expressions.ts";
 import { loadRow, packetPriority, registerAt, rowLength, rowText, type Selector } from "./selector.ts";
 
@@ -24,6 +24,15 @@ export const resetPriority: Statement = {
   expressions: [
     { kind: "immediate", data: { dreg: NFT_REG.r1, data: { value: hostOrder(0) } } },
     { kind: "meta", data: { key: NFT_META.packetPriority, sreg: NFT_REG.r1 } },
+  ],
+};
+
+/** Matches if the packet's priority is not the default, 0. */
+export const matchAnyPriority: Statement = {
+  text: "meta priority != none",
+  expressions: [
+    packetPriority.load(NFT_REG.r1),
+    { kind: "cmp", data: { sreg: NFT_REG.r1, op: NFT_CMP.neq, data: { value: hostOrder(0) } } },
   ],
 };
 

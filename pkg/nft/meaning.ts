@@ -39,3 +39,39 @@ export function canonical(value: unknown): string {
     .map(([name, text]) => `${name}:${text}`);
   return `{${fields.join(",")}}`;
 }
+
+/** True for values of equal meaning: those that `canonical` formats equally. Faster than `canonical`. */
+export function isSameMeaning(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (a instanceof Uint8Array || Array.isArray(a)) return isSameList(a, b);
+  if (typeof a !== "object" || a === null) return typeof b !== "object" && String(a) === String(b);
+  if (typeof b !== "object" || b === null || Array.isArray(b) || b instanceof Uint8Array) return false;
+  const [one, other] = [a as Fields, b as Fields];
+  for (const name in one) {
+    if (name === "unknown" || isEmpty(one[name])) continue;
+    if (isEmpty(other[name]) || !isSameMeaning(one[name], other[name])) return false;
+  }
+  for (const name in other) {
+    if (name !== "unknown" && !isEmpty(other[name]) && isEmpty(one[name])) return false;
+  }
+  return true;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isSameList(a: Uint8Array | readonly unknown[], b: unknown): boolean {
+  const isList = a instanceof Uint8Array ? b instanceof Uint8Array : Array.isArray(b);
+  if (!isList) return false;
+  const list = b as readonly unknown[];
+  if (a.length !== list.length) return false;
+  for (let at = 0; at < a.length; at++) if (!isSameMeaning(a[at], list[at])) return false;
+  return true;
+}
+
+/** True for fields that `canonical` omits. */
+function isEmpty(value: unknown): boolean {
+  if (value === undefined || value === 0 || value === 0n) return true;
+  if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) return false;
+  for (const name in value) if (name !== "unknown" && !isEmpty((value as Fields)[name])) return false;
+  return true;
+}

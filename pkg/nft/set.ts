@@ -18,6 +18,7 @@ import {
   fieldLength,
   isHostOrder,
   isPrefixValue,
+  needsTypeof,
   readTupleBytes,
   tupleBytes,
   tupleText,
@@ -53,6 +54,12 @@ export interface AddressElement {
 export interface PrefixSet extends OfFamily {
   readonly kind: "prefixes";
   readonly elements: readonly Prefix[];
+}
+
+/** A set of ranges that need not be prefixes. Adjacent and overlapping ranges are merged. */
+export interface SpanSet extends OfFamily {
+  readonly kind: "spans";
+  readonly elements: readonly Span[];
 }
 
 /** A set of source addresses with ranges of destinations (a concatenation with intervals: Linux 5.6). */
@@ -103,7 +110,7 @@ export interface Goto {
   readonly goto: string;
 }
 
-export type NftSet = AddressSet | PrefixSet | PairSet | TupleSet;
+export type NftSet = AddressSet | PrefixSet | SpanSet | PairSet | TupleSet;
 
 /** NFT_DATA_VERDICT: the data type of a map whose elements are verdicts. */
 const VERDICT_DATA = 0xffff_ff00;
@@ -124,9 +131,10 @@ function asTuples({ family, elements, ...named }: PairSet): TupleSet {
 export function keyAttributes(set: NftSet) {
   switch (set.kind) {
     case "addresses":
-    case "prefixes": {
+    case "prefixes":
+    case "spans": {
       const { type, length } = tupleType([addressField(set.family)]);
-      return { flags: set.kind === "prefixes" ? NFT_SET.interval : 0, keyType: type, keyLength: length };
+      return { flags: set.kind === "addresses" ? 0 : NFT_SET.interval, keyType: type, keyLength: length };
     }
     case "pairs":
       return tupleAttributes(asTuples(set));
@@ -162,12 +170,12 @@ export function userdataOf(set: NftSet): Uint8Array {
   const { fields, data } = set;
   const dataFields = data === "verdict" ? undefined : data;
   const isHost = (all: readonly Field[]) => all.every((field) => field === "ifname" || isHostOrder(field));
-  const needsTypeof = fields.includes("random");
+  const isTypeof = needsTypeof(fields);
   return setUserdata(set.comment, {
     isHostOrder: isHost(fields),
     isDataHostOrder: dataFields !== undefined && isHost(dataFields),
-    ...(needsTypeof && { keyTypeof: typeofFields(fields) }),
-    ...(needsTypeof && dataFields !== undefined && { dataTypeof: typeofFields(dataFields) }),
+    ...(isTypeof && { keyTypeof: typeofFields(fields) }),
+    ...(isTypeof && dataFields !== undefined && { dataTypeof: typeofFields(dataFields) }),
   });
 }
 
@@ -187,6 +195,8 @@ export function wireElements(set: NftSet): SetElement[] {
       }));
     case "prefixes":
       return mergeRanges(set.elements).flatMap((range) => rangeElements(set.family, range));
+    case "spans":
+      return mergeSpans(set.elements).flatMap((range) => rangeElements(set.family, range));
     case "pairs":
       return wireElements(asTuples(set));
     case "tuples":
@@ -233,6 +243,12 @@ function firstElementWords(set: NftSet, comment: (text: string | undefined) => s
         .map((element) => `${formatAddress(element.address)}${comment(element.comment)}`);
     case "prefixes":
       return set.elements.slice(0, LISTED_ELEMENTS).map(formatPrefix);
+    case "spans":
+      return set.elements
+        .slice(0, LISTED_ELEMENTS)
+        .map(({ first, last }) =>
+          [...new Set([first, last])].map((value) => formatAddress({ family: set.family, value })).join("-"),
+        );
     case "pairs":
       return firstElementWords(asTuples({ ...set, elements: set.elements.slice(0, LISTED_ELEMENTS) }), comment);
     case "tuples":
@@ -253,10 +269,10 @@ function dataText({ data: fields }: TupleSet, data: readonly FieldValue[] | Jump
 export function keyText(set: NftSet): string {
   if (set.kind === "pairs") return keyText(asTuples(set));
   if (set.kind !== "tuples") {
-    return `type ${addressField(set.family)};${set.kind === "prefixes" ? " flags interval;" : ""}`;
+    return `type ${addressField(set.family)};${set.kind === "addresses" ? "" : " flags interval;"}`;
   }
   const { fields, data, hasRanges, dynamic, hasCounters } = set;
-  const isTypeof = fields.includes("random");
+  const isTypeof = needsTypeof(fields);
   const names = (all: readonly Field[]) => all.map((field) => (isTypeof ? typeofText(field) : field)).join(" . ");
   const to = data === undefined ? "" : ` : ${data === "verdict" ? data : names(data)}`;
   return [

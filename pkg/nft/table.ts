@@ -27,6 +27,7 @@ import {
   type SetElement,
   VERDICT,
 } from "../netlink/nftables.ts";
+import { flushChain } from "./clearing.ts";
 import type { Statement } from "./expressions.ts";
 import { chainObject, elementsObject, ruleObject, setObject, tableObject } from "./object.ts";
 import { elementsText, keyAttributes, keyText, type NftSet, stateAttributes, userdataOf, wireElements } from "./set.ts";
@@ -118,19 +119,12 @@ export interface TableRemains {
  * maps, which are emptied so that they reference no chain. The elements of other sets are not added.
  */
 export function rebuildTable(table: Table, { chains, sets, goneChains, goneSets }: TableRemains): Request[] {
-  const name = tableText(table);
-  const header = tableHeader(table);
-  const of = (set: string) => ({ table: table.name, name: set });
   const verdicts = table.sets.filter((set) => sets.has(set.name) && set.kind === "tuples" && set.data === "verdict");
   return [
     flushRules(table),
     ...[...verdicts.map((set) => set.name), ...goneSets].map((set) => flushSet(table, set)),
-    ...goneSets.map((set) =>
-      request(NFT_MSG_DELSET, setObject(name, set), `nft delete set ${name} ${set}`, header, of(set)),
-    ),
-    ...goneChains.map((chain) =>
-      request(NFT_MSG_DELCHAIN, chainObject(name, chain), `nft delete chain ${name} ${chain}`, header, of(chain)),
-    ),
+    ...goneSets.map((set) => removeSet(table, set)),
+    ...goneChains.map((chain) => removeChain(table, chain)),
     ...table.sets.flatMap((set, index) => (sets.has(set.name) ? [] : [addSet(table, set, index + 1)])),
     ...missingChainsAndRules(table, chains),
   ];
@@ -144,6 +138,32 @@ export function addWholeChain(table: Table, chain: Chain): Request[] {
 /** Adds the rules of an existing, empty chain. */
 export function addRules(table: Table, chain: Chain): Request[] {
   return chain.rules.map((rule) => addRule(table, chain, rule));
+}
+
+/** Deletes a chain with its rules. Fails with EBUSY while other rules or elements refer to it. */
+export function removeChain(table: Table, chain: string): Request {
+  const name = tableText(table);
+  return request(NFT_MSG_DELCHAIN, chainObject(name, chain), `nft delete chain ${name} ${chain}`, tableHeader(table), {
+    table: table.name,
+    name: chain,
+  });
+}
+
+/** Removes all rules of a chain. */
+export function flushRulesOf(table: Table, chain: string): Request {
+  return flushChain({ family: NFPROTO[table.family], table: table.name, chain });
+}
+
+/** Adds a set with its elements. `id` differs from the ids of other sets of the transaction. */
+export function addWholeSet(table: Table, set: NftSet, id: number): Request[] {
+  return [addSet(table, set, id), ...addElements(table, set)];
+}
+
+/** Deletes a set. Fails with EBUSY while rules refer to it. */
+export function removeSet(table: Table, set: string): Request {
+  const name = tableText(table);
+  const attributes = { table: table.name, name: set };
+  return request(NFT_MSG_DELSET, setObject(name, set), `nft delete set ${name} ${set}`, tableHeader(table), attributes);
 }
 
 function fillTable(table: Table): Request[] {

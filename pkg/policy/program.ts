@@ -22,7 +22,10 @@ export interface ProfileCounts {
   readonly number: number;
   /** Denied packets. In audit mode: packets that would be denied. */
   readonly denied: number;
-  /** First packets of connections that matched a step, by tier and step, for each port class and the others last. */
+  /**
+   * First packets of connections that matched a step: for each distinct tier of the profile's decisions, in any order,
+   * its steps in order. Port classes with equal decisions share their counters.
+   */
   readonly steps: readonly {
     readonly policies: readonly string[];
     readonly verdict: string;

@@ -63,6 +63,8 @@ export interface FakeOptions {
   readonly terminal?: { readonly columns: number };
   /** The paths of Unix sockets that accept connections and never answer. */
   readonly liveSockets?: Iterable<string>;
+  /** The paths of Unix sockets whose listener accepts no connections, with a full queue. */
+  readonly fullSockets?: Iterable<string>;
   /** The Unix sockets that answer: path -> a new conversation. */
   readonly servers?: Readonly<Record<string, () => StreamScript>>;
   /** The TCP ports of 127.0.0.1 that answer. */
@@ -93,6 +95,7 @@ export class FakeSystem implements System {
   readonly #programs: Readonly<Record<string, Program>>;
   readonly #netlink: NetlinkScript;
   readonly #liveSockets: ReadonlySet<string>;
+  readonly #fullSockets: ReadonlySet<string>;
   readonly #servers: Readonly<Record<string, () => StreamScript>>;
   readonly #tcpServers: Readonly<Record<number, () => StreamScript>>;
   readonly #answerProbe: (probeUdp: UdpProbe) => UdpProbeReply;
@@ -119,7 +122,8 @@ export class FakeSystem implements System {
       options.answerProbe ?? (({ to }) => ({ errno: isLoopback(to) ? ECONNREFUSED : ETIMEDOUT, afterMs: 0 }));
     this.#rooms = options.rooms ?? {};
     this.#columns = options.terminal?.columns;
-    this.#liveSockets = new Set([...(options.liveSockets ?? []), ...Object.keys(this.#servers)]);
+    this.#fullSockets = new Set(options.fullSockets ?? []);
+    this.#liveSockets = new Set([...(options.liveSockets ?? []), ...this.#fullSockets, ...Object.keys(this.#servers)]);
   }
 
   /** Everything written to standard output, as text. */
@@ -228,7 +232,11 @@ export class FakeSystem implements System {
     return this.#liveSockets.has(path);
   }
 
-  connectUnix(path: string): StreamSocket {
+  connectUnix(path: string, timeoutMs = 4000): StreamSocket {
+    if (this.#fullSockets.has(path)) {
+      this.files.nowMs += timeoutMs;
+      throw new SystemError("connect", path, ETIMEDOUT);
+    }
     if (!this.#liveSockets.has(path)) {
       const status = this.files.status(path);
       throw new SystemError("connect", path, status === undefined ? ENOENT : ECONNREFUSED);
@@ -264,11 +272,12 @@ export class FakeSystem implements System {
         assertOpen("send");
         waiting.push(...answer(data.slice()));
       },
-      receive: () => {
+      receive: (timeoutMs) => {
         assertOpen("receive");
         const next = waiting.shift();
-        if (next === undefined) throw new SystemError("receive", "a Unix socket", ETIMEDOUT);
-        return next;
+        if (next !== undefined) return next;
+        this.files.nowMs += timeoutMs;
+        throw new SystemError("receive", "a Unix socket", ETIMEDOUT);
       },
       close: this.#once(() => {
         isOpen = false;

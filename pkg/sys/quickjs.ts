@@ -58,7 +58,7 @@ interface Host {
   netlinkSend(fd: number, datagram: Uint8Array): void;
   netlinkReceive(fd: number, timeoutMs: number): Uint8Array;
   isSocketAlive(path: string): boolean;
-  connectUnix(path: string): number;
+  connectUnix(path: string, timeoutMs: number): number;
   streamSend(fd: number, data: Uint8Array): void;
   streamReceive(fd: number, timeoutMs: number): Uint8Array;
   createTap(name: string, multiQueue: boolean, owner: number, group: number): void;
@@ -79,6 +79,7 @@ const WRITE_EXCLUSIVE = 1;
 const WRITE_EXISTING = 2;
 const OWN_NAMESPACE = "/proc/self/ns/net";
 const EBADF = 9;
+const UNIX_PATIENCE_MS = 4000;
 
 /** A descriptor that is closed only once, because its number may already be reused. */
 class Descriptor {
@@ -198,7 +199,7 @@ export const quickjs: System = {
   lockFile: (path, { mode = 0o600, wait = true } = {}) => lockOf(weftHost.lockFile(path, mode, wait), path),
   lockDirectory: (path, { wait = true } = {}) => lockOf(weftHost.lockDirectory(path, wait), path),
   isSocketAlive: weftHost.isSocketAlive,
-  connectUnix: (path) => new Stream(weftHost.connectUnix(path), path),
+  connectUnix: (path, timeoutMs = UNIX_PATIENCE_MS) => new Stream(weftHost.connectUnix(path, timeoutMs), path),
   connectTcp: (address, port, timeoutMs) =>
     new Stream(weftHost.connectTcp(address, port, timeoutMs), `TCP port ${port}`),
   probeUdp: (probes, timeoutMs) =>

@@ -174,8 +174,11 @@ export interface System extends Files {
   lockDirectory(path: string, options?: { readonly wait?: boolean }): FileLock | undefined;
   /** True if a process accepts connections on the Unix socket at `path`, so its owner is alive. */
   isSocketAlive(path: string): boolean;
-  /** Fails with ENOENT or ECONNREFUSED if no process listens. */
-  connectUnix(path: string): StreamSocket;
+  /**
+   * Fails with ENOENT or ECONNREFUSED if no process listens, and with ETIMEDOUT after `timeoutMs` (default 4 s) if the
+   * listener accepts no connections and its queue is full.
+   */
+  connectUnix(path: string, timeoutMs?: number): StreamSocket;
   /**
    * Connects to an address of 4 or 16 bytes. Fails with ETIMEDOUT after `timeoutMs`, and with ECONNREFUSED if no
    * process listens.

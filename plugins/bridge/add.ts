@@ -4,13 +4,16 @@
  * pair, the pod's side and the gateway.
  */
 
-import { waitForDetection } from "../../pkg/attachment/duplicates.ts";
+import { type BeforeUp, bringUpHost, type NewPort } from "../../pkg/attachment/before-up.ts";
+import { waitForCompletion, waitForDetection } from "../../pkg/attachment/duplicates.ts";
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
+import { isolation } from "../../pkg/attachment/policy/isolate.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
+import { guardAddresses, guardSender } from "../../pkg/attachment/senders.ts";
 import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import type { VethPair } from "../../pkg/attachment/veth-pair.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
@@ -18,6 +21,7 @@ import { notice } from "../../pkg/cni/notice.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
+import type { Address } from "../../pkg/ip/address.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
@@ -88,11 +92,14 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
   const ipam = ipamType(request.config);
   const early = reserved === undefined ? undefined : prepare(work, found, reserved);
   const veth = plugPort(work, config, bridge);
-  if (config.guardsMac) guardMac(request, { port: veth.hostName, mac: veth.podMac }, undo);
+  const addresses = reserved === undefined ? undefined : addressesOf(reserved);
+  bringUpHost(work, { veth, addresses }, beforeUp(config));
   if (config.staysDown) return describe(work, [findLink(sockets.host, bridge.index) ?? bridge], veth, EMPTY_RESULT);
   const podLink = bringUp(work, reserved, config);
-  const addresses = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
-  const prepared = early ?? (addresses === undefined ? undefined : prepare(work, found, addresses));
+  const result = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
+  if (config.guardsSenders && reserved === undefined && result !== undefined)
+    guardAddresses("bridge", work, { veth }, addressesOf(result));
+  const prepared = early ?? (result === undefined ? undefined : prepare(work, found, result));
   const gateway = prepared === undefined ? undefined : configure(work, { bridge, veth, podLink }, prepared);
   const plugged = waitForPort(sockets.host, request.system, veth.hostName, bridge);
   if (prepared !== undefined) {
@@ -101,9 +108,22 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
     announce(work, { veth, podLink, hostDevice: gateway ?? bridge, addresses: podAddresses, isHairpin });
   }
   return describe(work, gateway === undefined ? [plugged] : [plugged, gateway], veth, {
-    ...(addresses ?? EMPTY_RESULT),
+    ...(result ?? EMPTY_RESULT),
     ...prepared?.addressing,
   });
+}
+
+function addressesOf({ ips }: Result): Address[] {
+  return ips.map(({ address }) => address.address);
+}
+
+/** The actions that the configuration requires before the pod can send. */
+function beforeUp(config: BridgeConfig): BeforeUp[] {
+  return [
+    ...(config.guardsMac ? [guardMac] : []),
+    ...(config.guardsSenders ? [(context: AttachContext, port: NewPort) => guardSender("bridge", context, port)] : []),
+    ...isolation("bridge", config.networkPolicy),
+  ];
 }
 
 function makeBridge({ request, config, sockets, undo }: Work): FoundBridge {
@@ -164,6 +184,10 @@ function configure(work: Work, { bridge, veth, podLink }: Links, prepared: Prepa
   if (config.ipMasq) masqueradeAttachment(request, ips, work.undo);
   if (config.isGateway) enableForwarding(request.system, ips);
   applyGateways(sockets.host, gatewayRequests);
+  if (prefixes.some(({ address }) => address.family === 6) && !config.detectsDuplicates) {
+    if (gatewayRequests.length > 0) waitForCompletion(sockets.host, request.system, gateway.index);
+    waitForCompletion(sockets.pod, request.system, podLink.index);
+  }
   return gateway === bridge ? undefined : gateway;
 }
 

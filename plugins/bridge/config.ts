@@ -8,7 +8,10 @@ import {
   masqueradeOption,
   mtuOption,
   requestedMac,
+  senderGuardOption,
 } from "../../pkg/attachment/options.ts";
+import { networkPolicyOption } from "../../pkg/attachment/policy/option.ts";
+import type { NetworkPolicyKey } from "../../pkg/attachment/policy/protocol.ts";
 import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { DEFAULT_BRIDGE } from "../../pkg/footprint.ts";
@@ -34,6 +37,13 @@ export interface BridgeConfig extends MasqueradeOption {
   readonly vlans: VlanConfig | undefined;
   /** `macspoofchk`: frames from the pod pass only with the pod's hardware address as source. */
   readonly guardsMac: boolean;
+  /** `networkPolicy`: weftd installs the pod's NetworkPolicies before the pod can send. */
+  readonly networkPolicy: NetworkPolicyKey | undefined;
+  /**
+   * `guardSenders`: the pod may send only with its own hardware address and IP addresses, also in ARP and neighbour
+   * discovery, and without VLAN tags.
+   */
+  readonly guardsSenders: boolean;
   /** `portIsolation`: the pod cannot reach other pods on isolated ports, only the host and networks beyond it. */
   readonly isIsolated: boolean;
   /** `enabledad`: ADD waits until duplicate address detection of the pod's IPv6 addresses has finished. */
@@ -57,12 +67,17 @@ export function parseBridgeConfig(object: ConfigObject, args: CniArguments): Bri
     mac: requestedMac(object, args),
     vlans: vlanOptions(object),
     guardsMac: macGuardOption(object),
+    networkPolicy: networkPolicyOption(object),
+    guardsSenders: senderGuardOption(object),
     isIsolated: object.optionalBoolean("portIsolation") ?? false,
     detectsDuplicates: object.optionalBoolean("enabledad") ?? false,
     staysDown: object.optionalBoolean("disableContainerInterface") ?? false,
   };
   if (config.hairpinMode && config.promiscMode) {
     throw object.invalid("promiscMode", "only one of hairpinMode and promiscMode to be true");
+  }
+  if (config.guardsSenders && config.vlans?.port !== undefined && config.vlans.port.tagged.length > 0) {
+    throw object.invalid("guardSenders", "no vlanTrunk, since a guarded pod sends no VLAN tags");
   }
   if (config.staysDown && ipamType(object) !== undefined) {
     throw object.invalid("disableContainerInterface", "no ipam, since the interface stays down");

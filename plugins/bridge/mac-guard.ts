@@ -1,10 +1,11 @@
 /** `macspoofchk`: adds the attachment's port to the node's table of guarded ports, over one nfnetlink socket. */
+import type { NewPort } from "../../pkg/attachment/before-up.ts";
 import { wrong } from "../../pkg/attachment/check.ts";
+import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
 import { holdsLegacy } from "../../pkg/attachment/legacy.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
-import type { Undo } from "../../pkg/cni/undo.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message } from "../../pkg/netlink/message.ts";
@@ -23,13 +24,14 @@ import {
 type Guarded = Omit<GuardedPort, "owner">;
 
 /**
- * Runs before the pod's end is brought up. Throws `CniError` 2 if the kernel does not support nf_tables for bridges.
+ * Runs before the host's end comes up (`BeforeUp`). Throws `CniError` 2 if the kernel does not support nf_tables for bridges.
  */
-export function guardMac(request: CniRequest, guarded: Guarded, undo: Undo): void {
+export function guardMac({ request, undo }: AttachContext, { veth }: NewPort): void {
   const owner = ownerOf(request);
+  const guarded = { owner, port: veth.hostName, mac: veth.podMac };
   undo.push(() => removeGuards(request.system, (mark) => mark === owner));
   try {
-    changeRuleset(request.system, macSpoofDumps(), (dumped) => addGuards(dumped, [{ owner, ...guarded }]));
+    changeRuleset(request.system, macSpoofDumps(), (dumped) => addGuards(dumped, [guarded]));
   } catch (error) {
     if (!lacksNetfilter(error) && !isNetlinkError(error, "EOPNOTSUPP", "EAFNOSUPPORT")) throw error;
     throw new CniError(

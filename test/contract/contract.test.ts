@@ -37,6 +37,7 @@ function fakeSystem(): FakeSystem {
   const system = new FakeSystem({
     namespaces: { "/proc/self/ns/net": OWN_NAMESPACE },
     liveSockets: [world.liveSocket],
+    fullSockets: [world.fullSocket],
     servers: { [world.echoSocket]: echoing },
     tcpServers: { [world.echoPort]: echoing },
     programs: {

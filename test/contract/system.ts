@@ -24,6 +24,8 @@ export interface World {
   readonly echoSocket: string;
   /** The same server at this TCP port of 127.0.0.1. */
   readonly echoPort: number;
+  /** A socket whose listener accepts no connections, with a full queue. */
+  readonly fullSocket: string;
 }
 
 export interface SystemScenario {
@@ -276,6 +278,15 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
       return [reach(`${folder}/absent`), reach(`${folder}/file`)];
     },
     expected: ["ENOENT of absent", "ECONNREFUSED of file"],
+  },
+  "a connection to a listener with a full queue fails in time": {
+    run(system, { folder, fullSocket }) {
+      const startMs = system.now();
+      const result = outcome(folder, () => system.connectUnix(fullSocket, 50) && "reached");
+      const tookMs = system.now() - startMs;
+      return [String(result).replace(/ of .*/, ""), tookMs >= 50 && tookMs < 2000];
+    },
+    expected: ["ETIMEDOUT", true],
   },
   "a datagram to the node itself is refused without a server, in either family, and has a maximum length": {
     run(system) {

@@ -72,6 +72,7 @@ function annotations(): string {
       "the IPv4 address at which peers reach the node; peers refuse it if the Node's addresses do not contain it",
     publicIpv6: "the IPv6 address at which peers reach the node, under the same condition",
     vxlanPort: "UDP port of the node's VTEPs",
+    networkPolicy: "`enforce` or `audit`: how the node treats NetworkPolicies; new nodes without the flag do the same",
     publicIpOverwrite: "set by an administrator: the IPv4 address that weftd announces instead of the one it finds",
     publicIpv6Overwrite: "set by an administrator: the same for IPv6",
   };

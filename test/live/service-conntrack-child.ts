@@ -4,8 +4,8 @@
  */
 import { createInterface } from "node:readline";
 import type { ConntrackSweep, ProgrammedServices } from "../../daemon/controllers/facts.ts";
-import { FlowCleaner } from "../../daemon/controllers/service-conntrack/flow-cleaner.ts";
 import { serviceConntrackController } from "../../daemon/controllers/service-conntrack/service-conntrack.ts";
+import { FlowCleaner } from "../../daemon/core/drivers/flow-cleaner.ts";
 import { openLog } from "../../daemon/core/log.ts";
 import { Metrics } from "../../daemon/core/metrics.ts";
 import { Runner } from "../../daemon/core/runner.ts";

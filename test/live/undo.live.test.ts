@@ -492,6 +492,17 @@ describe.each<[string, Backend, Record<string, Json>]>([
   });
 });
 
+test("guards of senders are removed, since the reference plugins would leave a pod's elements", async () => {
+  await attach("nftables", "one", []);
+  await bed.node.succeed("nft", ["add table inet weft-senders; add table bridge weft-senders; add table inet site"]);
+  const done = await undo();
+  expect(done).toMatchObject({ status: 0, stderr: "" });
+  expect(done.stdout).toContain("nft delete table inet weft-senders\n");
+  const tables = await bed.node.succeed("nft", ["list", "tables"]);
+  expect(tables).toContain("table inet site");
+  expect(tables).not.toContain("weft-senders");
+});
+
 test("rules in another program's chain that drops unknown packets stay, and are named", async () => {
   const chain = "add chain inet site gate { type filter hook forward priority 5; policy drop; }";
   await bed.node.succeed("nft", [`add table inet site; ${chain}`]);

@@ -63,6 +63,7 @@ describe("a node's status", () => {
             data: { 4: VTEP, 6: VTEP },
           },
           ...{ publicIp: parseAddress("192.0.2.1"), publicIpv6: parseAddress("2001:db8::1") },
+          networkPolicy: "audit",
         }),
       ),
     ],

@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { openLog } from "../../daemon/core/log.ts";
+import { kubernetesPolicies } from "../../daemon/sources/kubernetes-policies.ts";
 import { kubernetesServices } from "../../daemon/sources/kubernetes-services.ts";
+import type { PolicySource } from "../../daemon/sources/policy-source.ts";
 import { ServerLookup } from "../../daemon/sources/server-lookup.ts";
 import { SYSTEM_CLOCK } from "../../pkg/cluster/clock.ts";
 import { isNotFound } from "../../pkg/cluster/errors.ts";
@@ -12,14 +14,18 @@ import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
 import { formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
 import { KubernetesSource } from "../../pkg/cluster/node/kubernetes-source.ts";
 import { NodeApi } from "../../pkg/cluster/node/node-api.ts";
+import type { StorePhase } from "../../pkg/cluster/store.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { admitBy } from "../apiserver/admission.ts";
+import { CLUSTER_NETWORK_POLICIES } from "../apiserver/kinds.ts";
 import { type Permits, permitsOf, type RbacObject } from "../apiserver/rbac.ts";
 import { type ApiServer, startApiServer } from "../apiserver/server.ts";
 import { kustomizeObjects } from "./tools.ts";
 
 /** The tests start programs of sixty megabytes and load schemas of all of Kubernetes, on a machine that may be busy. */
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
+type Rule = NonNullable<RbacObject["rules"]>[number];
 
 const ACCOUNT = { namespace: "weft", name: "weftd" };
 const TOKEN = "weftd-on-n1";
@@ -29,9 +35,14 @@ const cleanups: (() => void | Promise<void>)[] = [];
 let server: ApiServer;
 let api: NodeApi;
 
-/** An API server that enforces the rights of a folder of conf/ for weftd, and the rights that weftd used. */
-async function open(folder: string) {
-  const objects = kustomizeObjects(folder);
+/**
+ * An API server that enforces the rights of a folder of conf/ for weftd, and the rights that weftd used. `keeps`: the rules
+ * that the roles have.
+ */
+async function open(folder: string, keeps: (rule: Rule) => boolean = () => true) {
+  const objects = kustomizeObjects(folder).map((object) =>
+    Array.isArray(object.rules) ? { ...object, rules: (object.rules as Rule[]).filter(keeps) } : object,
+  );
   const permits = permitsOf(objects as unknown as RbacObject[], ACCOUNT);
   const asked = new Set<string>();
   const server = await startApiServer({
@@ -39,7 +50,8 @@ async function open(folder: string) {
     admit: admitBy(objects),
     permits: (verb, resource, namespace, group, name) => {
       const isNamed = !permits(verb, resource, namespace, group);
-      asked.add(rightText(verb, resource, namespace, group, isNamed ? name : undefined));
+      const scope = permits(verb, resource, undefined, group) ? undefined : namespace;
+      asked.add(rightText(verb, resource, scope, group, isNamed ? name : undefined));
       return permits(verb, resource, namespace, group, name);
     },
   });
@@ -74,7 +86,8 @@ const RESOURCES = [
     (resource) => ["", resource] as const,
   ),
   ...[["discovery.k8s.io", "endpointslices"] as const, ["networking.k8s.io", "servicecidrs"] as const],
-  ["networking.k8s.io", "networkpolicies"] as const,
+  ...[["networking.k8s.io", "networkpolicies"] as const, ["", "namespaces"] as const],
+  ["policy.networking.k8s.io", "clusternetworkpolicies"] as const,
 ];
 const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
@@ -93,7 +106,7 @@ function rightsOf(permits: Permits): string[] {
 }
 
 test.each(["base", "overlays/service-proxy"])("%s grants exactly the rights that weftd uses", async (folder) => {
-  const { connection, api, permits, asked } = await open(folder);
+  const { connection, server, api, permits, asked } = await open(folder);
   const log = openLog("fatal", "n1");
   await new Promise<void>((resolve, reject) => {
     const source = new KubernetesSource(api, {});
@@ -119,6 +132,9 @@ test.each(["base", "overlays/service-proxy"])("%s grants exactly the rights that
   lookup.start();
   await vi.waitFor(() => expect([...asked].join()).toContain("endpointslices"), { timeout: 30_000 });
   await lookup.stop();
+  await followPolicies(kubernetesPolicies({ connection, clock: SYSTEM_CLOCK, log }), "absent");
+  server.cluster.define(CLUSTER_NETWORK_POLICIES);
+  await followPolicies(kubernetesPolicies({ connection, clock: SYSTEM_CLOCK, log }), "watching");
   if (folder !== "base") {
     const stores = kubernetesServices({ connection, clock: SYSTEM_CLOCK, log });
     stores.start();
@@ -129,6 +145,31 @@ test.each(["base", "overlays/service-proxy"])("%s grants exactly the rights that
     await stores.stop();
   }
   expect(rightsOf(permits)).toEqual([...asked].sort());
+});
+
+/** Lists everything that policies need. `clusterPhase` is that of ClusterNetworkPolicies. */
+async function followPolicies(source: PolicySource, clusterPhase: StorePhase): Promise<void> {
+  source.start();
+  source.startPods();
+  const { policies, clusterPolicies, namespaces, pods } = source;
+  const phases = () => [policies, clusterPolicies, namespaces, pods].map(({ status }) => status.phase);
+  await vi.waitFor(() => expect(phases()).toEqual(["watching", clusterPhase, "watching", "watching"]), {
+    timeout: 30_000,
+  });
+  expect(await source.getPod("default/none", AbortSignal.timeout(10_000))).toBeUndefined();
+  await source.stop();
+}
+
+test("without the rights on policies, the source names the missing ones, and where they are granted", async () => {
+  const { connection } = await open("base", (rule) => !rule.resources?.includes("networkpolicies"));
+  const source = kubernetesPolicies({ connection, clock: SYSTEM_CLOCK, log: openLog("fatal", "n1") });
+  source.start();
+  await vi.waitFor(() => expect(source.policies.status.phase).toBe("stale"), { timeout: 30_000 });
+  await source.stop();
+  expect(source.policies.hasSynced).toBe(false);
+  expect(source.policies.status.reason).toMatch(
+    /403 .*needs list and watch on networkpolicies.networking.k8s.io: the ClusterRole weftd of conf\/base/,
+  );
 });
 
 test("--service-proxy with the rights of the base reports the missing ones, and how to grant them", async () => {

@@ -18,6 +18,7 @@ import { type BinDirectory, observeBinDirectory } from "../bin-directory.ts";
 import { planRestoration, type Restoration } from "../restoration.ts";
 import { type HandedOver, handOver, handOverTexts } from "./hand-over.ts";
 import { foreignRuleText, lookAtAllRules, lookAtNode, type Node, type SeenRules } from "./look.ts";
+import { removeSenderGuards, senderGuardRemovals } from "./sender-guards.ts";
 import { describeObstacle, type HandOver, type Obstacle, planHandOver } from "./states.ts";
 import { typesOf } from "./types.ts";
 
@@ -44,6 +45,7 @@ export function dryRun(system: System, build: Build, places: UndoPlaces): Outcom
   const commands = [
     ...(rules === undefined || isEmpty(plan) ? [] : handOverTexts(system, rules, plan, node.nft)),
     ...restoration.steps.map(fileStepText),
+    ...senderGuardRemovals(system).map(({ text }) => text),
   ];
   return outcomeOf(places, {
     commands,
@@ -69,6 +71,14 @@ export function undoInstallation(system: System, build: Build, places: UndoPlace
     } catch (error) {
       failures.push(error instanceof Error ? error.message : String(error));
     }
+  }
+  // weft's plugins add guards as long as they are installed.
+  try {
+    const guards = senderGuardRemovals(system);
+    removeSenderGuards(system);
+    commands.push(...guards.map(({ text }) => text));
+  } catch (error) {
+    failures.push(error instanceof Error ? error.message : String(error));
   }
   // Rules that plugins wrote meanwhile.
   const after = lookAround(system, build, places);

@@ -92,7 +92,7 @@ function bench(options: BenchOptions = {}) {
   const common = { facts, files, health, log, settingChange: new Topic("setting") };
   const attach = new PlayedAttach({
     ...common,
-    options: { attach: "bridge", runDir: "/run/weft", ...options },
+    options: { attach: "bridge", runDir: "/run/weft", guardSenders: true, ...options },
     programmer: {
       answerFor: async (index, family, addresses) => {
         answered.push({ index, family, addresses: addresses.map(formatAddress) });

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { hasOtherAddress, type Renumbering, renumberingOf } from "../../../pkg/backend/renumbering.ts";
+import { POLICY_SOCKET_FILE } from "../../../pkg/footprint.ts";
 import type { Address } from "../../../pkg/ip/address.ts";
 import { contains, firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../../pkg/ipam/reservation.ts";
@@ -33,7 +34,7 @@ import type { Facts, Subscribable } from "../../core/topic.ts";
 import type { Options } from "../../options.ts";
 import type { ConflistFolder } from "../../sources/conflist-folder.ts";
 import { type BridgeNames, namesOf } from "../../sources/predecessor.ts";
-import { ATTACHED, NODE_CHOICE, type NodeChoice, PODS_SEEN, PROGRAMMED_WAY } from "../facts.ts";
+import { ATTACHED, NODE_CHOICE, type NodeChoice, PODS_SEEN, POLICY_STATE, PROGRAMMED_WAY } from "../facts.ts";
 import { countAddresses, reservationsFolder } from "./address-use.ts";
 import { BridgeMemory } from "./bridge-memory.ts";
 import { type AttachFilter, attachReason } from "./notification-filter.ts";
@@ -43,7 +44,7 @@ import { Reservations } from "./reservations.ts";
 import type { RuntimeOffer } from "./runtime-offer.ts";
 
 export interface AttachParts {
-  readonly options: Pick<Options, "attach" | "runDir">;
+  readonly options: Pick<Options, "attach" | "runDir" | "guardSenders">;
   readonly facts: Facts;
   readonly programmer: Pick<Programmer, "answerFor">;
   /** Used by this controller alone. */
@@ -104,7 +105,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     this.#reservations = new Reservations(files);
     this.#podProxy = new PodProxy(parts);
     this.subscriptions = {
-      topics: [facts.of(NODE_CHOICE), facts.of(PROGRAMMED_WAY), parts.settingChange],
+      topics: [facts.of(NODE_CHOICE), facts.of(PROGRAMMED_WAY), facts.of(POLICY_STATE), parts.settingChange],
       reasonFor: (message) => {
         const reason = this.#filter && attachReason(message, this.#filter);
         return reason === undefined ? undefined : { reason, isPatient: message.portId === 0 };
@@ -318,14 +319,21 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     };
   }
 
-  /** Writes the conflist, but only after the data path is programmed, and with the programmed values. */
+  /**
+   * Writes the conflist, but only after the data path is programmed, and with the programmed values. While it is unknown
+   * whether the cluster has policies, an existing conflist stays: another one might attach a pod without its policies.
+   */
   async #makeOffer({ folder }: WantedPods, later: Pass["later"]): Promise<void> {
     const { facts, offer, options } = this.#parts;
     const way = facts.of(PROGRAMMED_WAY).value;
-    if (folder === undefined || way === undefined) return;
+    const policies = facts.of(POLICY_STATE).value;
+    if (folder === undefined || way === undefined || policies === undefined) return;
     const { subnets, networks, podMtu, executable } = way;
-    const { attach, runDir } = options;
-    await offer.make({ attach, subnets, networks, mtu: podMtu, executable, runDir }, folder, later);
+    const { attach, runDir, guardSenders } = options;
+    const networkPolicy =
+      policies.mode === "off" ? undefined : { socket: `${runDir}/${POLICY_SOCKET_FILE}`, fail: policies.fail };
+    const pods = { attach, subnets, networks, mtu: podMtu, networkPolicy, guardSenders };
+    await offer.make({ ...pods, executable, runDir }, folder, later);
   }
 
   /** An error fails the pass, but the pass continues. */

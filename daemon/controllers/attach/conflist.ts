@@ -9,6 +9,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { NetworkPolicyKey } from "../../../pkg/attachment/policy/protocol.ts";
 import { CONFLIST_NAME, DEFAULT_BRIDGE, NETWORK_NAME } from "../../../pkg/footprint.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { AttachPlugin } from "../../../pkg/reconcile/pod-ends.ts";
@@ -33,6 +34,10 @@ export interface ConflistSettings {
   /** The chained executable of this node's backend; undefined if the backend has none. */
   readonly executable: string | undefined;
   readonly runDir: string;
+  /** How plugins ask weftd for the policies of a pod. Undefined while policies are off. */
+  readonly networkPolicy?: NetworkPolicyKey | undefined;
+  /** True if each pod may send only with its own addresses. [false] */
+  readonly guardSenders?: boolean;
   /** The network that weftd takes over, if any. */
   readonly predecessor?: Predecessor | undefined;
 }
@@ -73,7 +78,8 @@ function chained(predecessor: Predecessor | undefined): readonly object[] {
   return [...kept, ...CHAINED.filter(({ type }) => !kept.some((plugin) => plugin.type === type))];
 }
 
-function attachPlugin({ attach = "bridge", subnets, networks, mtu, predecessor }: ConflistSettings) {
+function attachPlugin(settings: ConflistSettings) {
+  const { attach = "bridge", subnets, networks, mtu, networkPolicy, guardSenders = false, predecessor } = settings;
   const families = ([4, 6] as const).filter((family) => subnets.some(({ address }) => address.family === family));
   const { routes, ...ipam } = predecessor?.ipam ?? {};
   const kind =
@@ -93,6 +99,8 @@ function attachPlugin({ attach = "bridge", subnets, networks, mtu, predecessor }
     mtu: smallest(mtu, predecessor?.bridge.mtu),
     // weftd masquerades for the entire node, and knows which destinations are pods on other nodes.
     ipMasq: false,
+    ...(networkPolicy && { networkPolicy }),
+    ...(guardSenders && { guardSenders }),
     ipam: {
       ...ipam,
       type: "host-local",

@@ -9,7 +9,7 @@ import { Drivers } from "../../core/drivers/drivers.ts";
 import { Health } from "../../core/health.ts";
 import { Facts } from "../../core/topic.ts";
 import { optionsCommand } from "../../options.ts";
-import { PROXY_TURN } from "../facts.ts";
+import { POLICY_STATE, PROXY_TURN } from "../facts.ts";
 import { conntrackSettingsController } from "./index.ts";
 
 const FOLDER = "/proc/sys/net/netfilter";
@@ -35,6 +35,7 @@ function bench() {
   set("nf_conntrack_max", "65536");
   set("nf_conntrack_buckets", "16384");
   set("nf_conntrack_tcp_timeout_close_wait", "60");
+  set("nf_conntrack_timestamp", "0");
   const read = (name: string) => new TextDecoder().decode(files.readFile(`${FOLDER}/${name}`)).trim();
   const facts = new Facts();
   const health = new Health(clock);
@@ -64,6 +65,21 @@ test("enlarges the table when weftd serves Services", async () => {
   expect([read("nf_conntrack_max"), read("nf_conntrack_buckets"), read("nf_conntrack_tcp_timeout_close_wait")]).toEqual(
     [...["262144", "65536", "3600"]],
   );
+});
+
+test("the kernel records the times of flows while policies are enforced, with or without Services", async () => {
+  const { read, facts, pass } = bench();
+  for (const state of [
+    { mode: "audit", hasPolicies: true, fail: "open" },
+    { mode: "enforce", hasPolicies: false, fail: "open" },
+  ] as const) {
+    facts.of(POLICY_STATE).publish(state);
+    await pass();
+    expect(read("nf_conntrack_timestamp")).toBe("0");
+  }
+  facts.of(POLICY_STATE).publish({ mode: "enforce", hasPolicies: true, fail: "closed" });
+  await pass();
+  expect([read("nf_conntrack_timestamp"), read("nf_conntrack_max")]).toEqual(["1", "65536"]);
 });
 
 test("warns of settings that cannot be written, and sets the others", async () => {

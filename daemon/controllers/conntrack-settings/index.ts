@@ -1,4 +1,4 @@
-/** Maintains the connection tracking settings while weftd programs Services. */
+/** Maintains the connection tracking settings while weftd programs Services or enforces policies. */
 import { cpus } from "node:os";
 import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
 import { settingStep } from "../../../pkg/reconcile/plan-step.ts";
@@ -11,8 +11,14 @@ import type { Health } from "../../core/health.ts";
 import type { Facts } from "../../core/topic.ts";
 import type { ConntrackOptions } from "../../proxy-place-options.ts";
 import type { ControllerFactory } from "../context.ts";
-import { PROXY_TURN } from "../facts.ts";
-import { CONNTRACK_SETTINGS, type ConntrackValues, conntrackSysctl, wantedSettings } from "./wanted.ts";
+import { POLICY_STATE, PROXY_TURN } from "../facts.ts";
+import {
+  CONNTRACK_SETTINGS,
+  type ConntrackValues,
+  conntrackSysctl,
+  timestampSetting,
+  wantedSettings,
+} from "./wanted.ts";
 
 const FULL_COMPARISON_MS = 60_000;
 
@@ -24,22 +30,36 @@ export interface ConntrackSettingsParts {
   readonly processors: number;
 }
 
-export function conntrackSettingsController(
-  parts: ConntrackSettingsParts,
-): Controller<ConntrackOptions, ConntrackValues> {
+/** What needs settings. At least one of the two. */
+export interface ConntrackUse {
+  /** True while weftd programs Services. */
+  readonly isProxy: boolean;
+  /** True while weftd enforces policies. */
+  readonly isPolicy: boolean;
+}
+
+export function conntrackSettingsController(parts: ConntrackSettingsParts): Controller<ConntrackUse, ConntrackValues> {
   const { options, facts, files, health, processors } = parts;
   const turn = facts.of(PROXY_TURN);
+  const policies = facts.of(POLICY_STATE);
   return {
     name: "conntrack-settings",
-    subscriptions: { topics: [turn], intervalMs: FULL_COMPARISON_MS },
-    desired: () => (turn.value?.isOurs === true ? options : undefined),
+    subscriptions: { topics: [turn, policies], intervalMs: FULL_COMPARISON_MS },
+    desired: () => {
+      const isPolicy = policies.value?.mode === "enforce" && policies.value.hasPolicies;
+      const isProxy = turn.value?.isOurs === true;
+      return isProxy || isPolicy ? { isProxy, isPolicy } : undefined;
+    },
     observe: () => readValues(files),
-    plan: (desired, present) => ({
-      steps: wantedSettings(desired, present, processors).map(({ setting, value }) =>
-        settingStep(conntrackSysctl(setting), String(value)),
-      ),
-    }),
-    // In a network namespace other than the host's, some settings are read-only. Services work without them.
+    plan: ({ isProxy, isPolicy }, present) => {
+      const settings = [
+        ...(isProxy ? wantedSettings(options, present, processors) : []),
+        ...(isPolicy ? timestampSetting(present) : []),
+      ];
+      return { steps: settings.map(({ setting, value }) => settingStep(conntrackSysctl(setting), String(value))) };
+    },
+    // In a network namespace other than the host's, some settings are read-only. Services and policies work without
+    // them.
     errorsOf: ({ failures }) => {
       const refused = failures.filter(({ error }) => isRefused(error));
       health.warns(
@@ -64,7 +84,7 @@ function isRefused(error: unknown): boolean {
 }
 
 export const conntrackSettings: ControllerFactory = ({ options, facts, files, health, drivers, newGate }) => {
-  if (options.serviceProxy === "none") return undefined;
+  if (options.serviceProxy === "none" && !options.pods) return undefined;
   const processors = cpus().length;
   return runnable(conntrackSettingsController({ options, facts, files, health, processors }), {
     drivers,

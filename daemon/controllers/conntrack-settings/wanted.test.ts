@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { ConntrackOptions } from "../../proxy-place-options.ts";
-import { type ConntrackValues, wantedSettings } from "./wanted.ts";
+import { type ConntrackValues, timestampSetting, wantedSettings } from "./wanted.ts";
 
 const DEFAULTS: ConntrackOptions = {
   ...{ conntrackMaxPerCore: 32_768, conntrackMin: 131_072, conntrackTcpBeLiberal: false },
@@ -9,7 +9,16 @@ const DEFAULTS: ConntrackOptions = {
 };
 /** The kernel's values at boot on a machine with 2 GiB. */
 const KERNEL: ConntrackValues = {
-  ...{ max: 65_536, buckets: 16_384, established: 432_000, closeWait: 60, udp: 30, udpStream: 120, liberal: 0 },
+  ...{
+    max: 65_536,
+    buckets: 16_384,
+    established: 432_000,
+    closeWait: 60,
+    udp: 30,
+    udpStream: 120,
+    liberal: 0,
+    timestamp: 0,
+  },
 };
 
 function wanted(options: Partial<ConntrackOptions>, present: Partial<ConntrackValues> = {}, processors = 2) {
@@ -52,4 +61,11 @@ test("applies settings that only flags request", () => {
 test("skips a setting that the kernel does not have", () => {
   const none = { max: undefined, buckets: undefined, established: undefined, closeWait: undefined, liberal: undefined };
   expect(wanted({ conntrackTcpBeLiberal: true }, none)).toEqual({});
+});
+
+test("asks for the times of flows only if the kernel has the setting and it is off", () => {
+  expect(timestampSetting({ timestamp: 0 })).toEqual([{ setting: "timestamp", value: 1 }]);
+  expect(timestampSetting({ timestamp: 1 })).toEqual([]);
+  expect(timestampSetting({ timestamp: undefined })).toEqual([]);
+  expect(wanted({})).not.toHaveProperty("timestamp");
 });

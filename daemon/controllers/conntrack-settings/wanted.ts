@@ -1,5 +1,5 @@
 /**
- * Computes which connection tracking settings of the kernel a service proxy must change, and their values. Pure.
+ * Computes which connection tracking settings of the kernel weftd must change, and their values. Pure.
  *
  * kube-proxy sets these for the entire node each time it starts. weft must not give a node that used kube-proxy a smaller
  * table or shorter times than before, and must not undo an operator's choices:
@@ -24,6 +24,7 @@ const NAMES = {
   udp: "nf_conntrack_udp_timeout",
   udpStream: "nf_conntrack_udp_timeout_stream",
   liberal: "nf_conntrack_tcp_be_liberal",
+  timestamp: "nf_conntrack_timestamp",
 } as const;
 export type ConntrackSetting = keyof typeof NAMES;
 
@@ -67,6 +68,14 @@ export function wantedSettings(options: ConntrackOptions, present: ConntrackValu
     const isDifferent = value !== undefined && present[setting] !== undefined && present[setting] !== value;
     return isDifferent ? [{ setting, value }] : [];
   });
+}
+
+/**
+ * Returns the setting by which the kernel records the beginning of each flow, if it must change. weftd needs it while it
+ * enforces policies: it then knows which flows began while another program had removed the policies' table.
+ */
+export function timestampSetting({ timestamp }: Pick<ConntrackValues, "timestamp">): WantedSetting[] {
+  return timestamp === 0 ? [{ setting: "timestamp", value: 1 }] : [];
 }
 
 /** Returns the least number of flows for which the table must have space; 0 leaves it unchanged. */

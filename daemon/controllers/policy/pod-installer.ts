@@ -4,7 +4,10 @@ import type { Address } from "../../../pkg/ip/address.ts";
 export interface AttachedPod {
   /** "namespace/name" */
   readonly key: string;
-  /** The pod's UID; for a static pod the annotation `kubernetes.io/config.hash` of its mirror pod. */
+  /**
+   * The pod's UID; for a static pod the annotation `kubernetes.io/config.hash` of its mirror pod. Empty if the runtime
+   * passes none: `key` alone then names the pod.
+   */
   readonly uid: string;
   readonly containerId: string;
   readonly addresses: readonly Address[];

@@ -1,9 +1,9 @@
 /** The controller for stale flows of Services. */
 import { lookAtPlaces } from "../../../pkg/services/nftables/held-frontends.ts";
+import { FlowCleaner } from "../../core/drivers/flow-cleaner.ts";
 import { answeredBy } from "../../core/drivers/ruleset.ts";
 import type { ControllerFactory } from "../context.ts";
 import { CONNTRACK_SWEEP, SERVICES_PROGRAMMED } from "../facts.ts";
-import { FlowCleaner } from "./flow-cleaner.ts";
 import { serviceConntrackController } from "./service-conntrack.ts";
 
 export const serviceConntrack: ControllerFactory = async ({ options, clock, log, kernel, facts }) => {

@@ -10,10 +10,10 @@ import { searchesFor } from "../../../pkg/services/conntrack/search.ts";
 import { frontendKey } from "../../../pkg/services/frontend.ts";
 import { Attempts } from "../../core/attempts.ts";
 import type { Runnable } from "../../core/controller.ts";
+import type { FlowCleaner } from "../../core/drivers/flow-cleaner.ts";
 import type { Logger } from "../../core/log.ts";
 import { type Fact, Topic } from "../../core/topic.ts";
 import type { ConntrackSweep, ProgrammedServices } from "../facts.ts";
-import type { FlowCleaner } from "./flow-cleaner.ts";
 
 /** Changes of one moment share a pass, and packets that matched the old rules are tracked by then. */
 const SETTLING_MS = 10;

@@ -2,7 +2,7 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { FRONTEND_KINDS } from "../../../pkg/services/frontend.ts";
 import type { ServiceMap } from "../../../pkg/services/service-map.ts";
-import type { SentTransactions } from "./service-programmer.ts";
+import type { SentTransactions } from "../../core/drivers/table-programmer.ts";
 
 /** From half a millisecond (one endpoint) to some seconds (a cold start with tens of thousands of Services). */
 const SYNC_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];

@@ -7,6 +7,7 @@ import type { Message } from "../../../pkg/netlink/message.ts";
 import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { Frontend, FrontendChange, NodeSettings } from "../../../pkg/services/frontend.ts";
 import { ServiceMap } from "../../../pkg/services/service-map.ts";
+import type { Repairs, SentTransactions } from "../../core/drivers/table-programmer.ts";
 import { Health } from "../../core/health.ts";
 import { openLog } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
@@ -16,7 +17,7 @@ import { parseOptions } from "../../options.ts";
 import { FakeServiceSource, serviceObject, sliceObject } from "../../sources/fake-service-source.ts";
 import { PODS_SEEN, PROXY_TURN } from "../facts.ts";
 import { ServiceMetrics } from "./service-metrics.ts";
-import { type Repairs, SERVICES_PLACE, type SentTransactions } from "./service-programmer.ts";
+import { SERVICES_PLACE } from "./service-programmer.ts";
 import { ServicesController, type ServicesParts } from "./services.ts";
 
 const OWN: ClusterNode = {

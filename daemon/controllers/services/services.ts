@@ -14,6 +14,7 @@ import type { Frontend, FrontendChange, NodeSettings } from "../../../pkg/servic
 import type { NodeFacts } from "../../../pkg/services/node-facts.ts";
 import type { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { Pass, Runnable, Subscriptions, Trigger } from "../../core/controller.ts";
+import type { SentTransactions } from "../../core/drivers/table-programmer.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import { type Facts, Topic } from "../../core/topic.ts";
@@ -35,7 +36,7 @@ import type { LocalAddresses } from "./local-addresses.ts";
 import { nodeFacts, nodeSettings } from "./node-facts.ts";
 import { type Heard, ServiceFeed } from "./service-feed.ts";
 import type { ServiceMetrics, SyncKind } from "./service-metrics.ts";
-import { SERVICES_PLACE, type SentTransactions, type ServiceProgrammer } from "./service-programmer.ts";
+import { SERVICES_PLACE, type ServiceProgrammer } from "./service-programmer.ts";
 import { type ServicesState, servicesPage } from "./services-page.ts";
 
 /** The topic of changes of Services and EndpointSlices since the last pass. */

@@ -9,7 +9,10 @@ export interface AttachRequest {
   readonly version: 1;
   /** "namespace/name" and UID of the pod (K8S_POD_NAMESPACE, K8S_POD_NAME, K8S_POD_UID of CNI_ARGS). */
   readonly pod: string;
-  /** For a static pod, kubelet gives the annotation `kubernetes.io/config.hash` of its mirror pod instead. */
+  /**
+   * For a static pod, kubelet gives the annotation `kubernetes.io/config.hash` of its mirror pod instead. Empty if the
+   * runtime passes only namespace and name.
+   */
   readonly uid: string;
   readonly containerId: string;
   readonly ifName: string;

@@ -26,6 +26,8 @@ export const ANNOTATION = {
   publicIpv6: `${PREFIX}public-ipv6`,
   /** weft's own annotation: the UDP port of this node's VTEPs, so that a cluster can change it node by node. */
   vxlanPort: "weft/vxlan-port",
+  /** weft's own annotation: whether this node enforces NetworkPolicies or audits them. */
+  networkPolicy: "weft/network-policy",
   /** Set by the administrator: the address that the node must publish instead of the one it found. */
   publicIpOverwrite: `${PREFIX}public-ip-overwrite`,
   publicIpv6Overwrite: `${PREFIX}public-ipv6-overwrite`,
@@ -46,6 +48,9 @@ export interface NodeBackend {
   readonly port?: number;
 }
 
+/** `audit`: packets that NetworkPolicies deny are counted and logged, but not dropped. */
+export type RecordedPolicyMode = "enforce" | "audit";
+
 /** The content of one Node's annotations. A field is undefined if the annotation is missing or invalid. */
 export interface AnnotationContent {
   readonly managed: boolean;
@@ -54,6 +59,7 @@ export interface AnnotationContent {
   readonly publicIpv6?: Address;
   readonly publicIpOverwrite?: Address;
   readonly publicIpv6Overwrite?: Address;
+  readonly networkPolicy?: RecordedPolicyMode;
 }
 
 /** The data that this node publishes. A family is used exactly if its public address is set. */
@@ -61,6 +67,8 @@ export interface Announcement {
   readonly backend: NodeBackend;
   readonly publicIp?: Address;
   readonly publicIpv6?: Address;
+  /** Undefined if the node has no NetworkPolicies. */
+  readonly networkPolicy?: RecordedPolicyMode;
 }
 
 export type Annotations = { readonly [key: string]: string };
@@ -80,6 +88,7 @@ export function parseAnnotations(annotations: Annotations, problems: string[]): 
     ...optional("publicIpv6", addressOf(ANNOTATION.publicIpv6, 6)),
     ...optional("publicIpOverwrite", addressOf(ANNOTATION.publicIpOverwrite, 4)),
     ...optional("publicIpv6Overwrite", addressOf(ANNOTATION.publicIpv6Overwrite, 6)),
+    ...optional("networkPolicy", readPolicyMode(annotations, problems)),
   };
 }
 
@@ -87,7 +96,7 @@ export function parseAnnotations(annotations: Annotations, problems: string[]): 
  * Returns the annotations that announce this node. Those of an unused family are `null`: a leftover of an earlier
  * configuration would attract traffic to an endpoint that no longer exists.
  */
-export function formatAnnotations({ backend, publicIp, publicIpv6 }: Announcement): WantedAnnotations {
+export function formatAnnotations({ backend, publicIp, publicIpv6, networkPolicy }: Announcement): WantedAnnotations {
   return {
     [ANNOTATION.subnetManager]: "true",
     [ANNOTATION.backendType]: backend.type,
@@ -97,6 +106,7 @@ export function formatAnnotations({ backend, publicIp, publicIpv6 }: Announcemen
     [ANNOTATION.vxlanPort]: backend.port === undefined ? null : String(backend.port),
     [ANNOTATION.publicIp]: publicIp === undefined ? null : formatAddress(publicIp),
     [ANNOTATION.publicIpv6]: publicIpv6 === undefined ? null : formatAddress(publicIpv6),
+    [ANNOTATION.networkPolicy]: networkPolicy ?? null,
   };
 }
 
@@ -119,6 +129,14 @@ function readPort(annotations: Annotations, problems: string[]): number | undefi
   const port = Number(text);
   if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
   problems.push(`annotation ${ANNOTATION.vxlanPort}: ${JSON.stringify(text)} is not a number from 1 to 65535: ignored`);
+  return undefined;
+}
+
+function readPolicyMode(annotations: Annotations, problems: string[]): RecordedPolicyMode | undefined {
+  const text = annotations[ANNOTATION.networkPolicy];
+  if (text === undefined || text === "") return undefined;
+  if (text === "enforce" || text === "audit") return text;
+  problems.push(`annotation ${ANNOTATION.networkPolicy}: ${JSON.stringify(text)} is not enforce or audit: ignored`);
   return undefined;
 }
 

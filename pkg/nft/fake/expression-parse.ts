@@ -12,6 +12,7 @@ import {
   NFT_PAYLOAD_BASE,
 } from "../../netlink/nftables.ts";
 import { checkValue } from "./data.ts";
+import { parseLimit, parseLog } from "./log-expressions.ts";
 import { Refusal, required } from "./refusal.ts";
 
 /** struct nft_data */
@@ -59,6 +60,12 @@ export function parseExpression(expression: Expression, family: number): void {
       if ((dreg === undefined) === (sreg === undefined)) throw new Refusal("EINVAL");
       break;
     }
+    case "log":
+      parseLog(expression.data ?? {});
+      break;
+    case "limit":
+      parseLimit(expression.data ?? {});
+      break;
     case "fib":
       assertHasKind(family);
       assertFlags(expression.data?.flags, FIB_FLAGS);

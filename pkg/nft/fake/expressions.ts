@@ -20,6 +20,7 @@ import {
 import { checkValue, checkVerdict } from "./data.ts";
 import { setByName } from "./draft.ts";
 import { DATA_BYTES, FIB_ADDRESS, parseExpression } from "./expression-parse.ts";
+import { limit, log } from "./log-expressions.ts";
 import { type Data, dynset, hash, numgen, reject, type Scope } from "./number-expressions.ts";
 import { Refusal, required } from "./refusal.ts";
 import { dumpedRegister, Registers } from "./registers.ts";
@@ -93,6 +94,10 @@ function initialised(expression: Expression, scope: Scope): Expression | undefin
       return { kind: "hash", data: hash(expression.data ?? {}, scope) };
     case "reject":
       return { kind: "reject", data: reject(expression.data ?? {}) };
+    case "log":
+      return { kind: "log", data: log(expression.data ?? {}) };
+    case "limit":
+      return { kind: "limit", data: limit(expression.data ?? {}) };
     case "dynset":
       return { kind: "dynset", data: dynset(expression.data ?? {}, scope) };
     default:

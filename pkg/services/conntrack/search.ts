@@ -4,13 +4,14 @@
  * and many reviews become one dump of a protocol's flows, each of which is then checked.
  */
 import type { Family } from "../../ip/address.ts";
-import type { TrackedConnection } from "../../kernel/connection.ts";
+import { isToPorts, parseConnection, type TrackedConnection } from "../../kernel/connection.ts";
 import {
   type ConnectionSelector,
   type ExactSelector,
   IPPROTO_TCP,
   IPPROTO_UDP,
 } from "../../kernel/connection-selector.ts";
+import type { FlowSearch } from "../../kernel/flow-search.ts";
 import { frontendKey } from "../frontend.ts";
 import { isStale, type Review } from "./review.ts";
 import { includes } from "./sorted-endpoints.ts";
@@ -25,13 +26,10 @@ const ZONE = 0;
 const MAX_QUESTIONS = { [IPPROTO_TCP]: 2, [IPPROTO_UDP]: 8 } as const;
 
 /** A search: delete the flows that `selector` selects and `isStale` confirms. */
-export interface Search {
-  readonly selector: ConnectionSelector;
-  /** Set if the selector is exact, so that the kernel can delete the selected flows without dumping them. */
-  readonly exact: ExactSelector | undefined;
+export interface Search extends FlowSearch {
   /** The destination ports of the flows; flows with other ports can be skipped. */
   readonly ports: ReadonlySet<number>;
-  /** Checks all fields again, because kernels ignore the parts of a selector that they do not support. */
+  /** The exact test of `matches`. */
   isStale(flow: TrackedConnection): boolean;
 }
 
@@ -69,18 +67,27 @@ function common(family: Family, protocol: Review["protocol"]) {
   return { family, protocol, zone: ZONE, ...(protocol === IPPROTO_TCP && { isUnanswered: true as const }) };
 }
 
-function search(selector: ConnectionSelector, reviews: readonly Review[], exact?: ExactSelector): Search {
+function search(
+  selector: ConnectionSelector & Pick<Review, "protocol">,
+  reviews: readonly Review[],
+  exact?: ExactSelector,
+): Search {
   const { protocol, zone } = selector;
   const byFrontend = new Map(reviews.map((review) => [frontendKey(review), review]));
+  const ports = new Set(reviews.map(({ port }) => port));
+  const isStaleFlow = (flow: TrackedConnection) => {
+    if (flow.protocol !== protocol || flow.zone !== zone) return false;
+    const { destination, destinationPort } = flow;
+    const review = byFrontend.get(frontendKey({ address: destination, protocol, port: destinationPort }));
+    return review !== undefined && isStale(review, flow);
+  };
   return {
-    ...{ selector, exact, ports: new Set(reviews.map(({ port }) => port)) },
-    isStale: (flow) => {
-      if (flow.protocol !== protocol || flow.zone !== zone) return false;
-      const { destination, destinationPort } = flow;
-      const review = byFrontend.get(
-        frontendKey({ address: destination, protocol: flow.protocol as Review["protocol"], port: destinationPort }),
-      );
-      return review !== undefined && isStale(review, flow);
+    ...{ selector, exact, ports },
+    isStale: isStaleFlow,
+    matches: (message) => {
+      if (!isToPorts(protocol, ports, message)) return false;
+      const flow = parseConnection(message);
+      return flow !== undefined && isStaleFlow(flow);
     },
   };
 }

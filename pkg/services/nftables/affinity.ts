@@ -35,6 +35,7 @@ import {
   type Statement,
   verdictByMap,
 } from "../../nft/expressions.ts";
+import { FAMILIES, familyRule } from "../../nft/family-rule.ts";
 import {
   address,
   destinationPort,
@@ -45,7 +46,7 @@ import {
 } from "../../nft/selector.ts";
 import type { BaseChain, RegularChain, Rule } from "../../nft/table.ts";
 import { LISTS, type List, type Part } from "./parts.ts";
-import { FAMILIES, familyRule, row } from "./rule.ts";
+import { row } from "./rule.ts";
 import { TOKEN_HASH } from "./token.ts";
 
 const MS = 1000;

@@ -10,11 +10,12 @@ import { decode, type Message } from "../../netlink/message.ts";
 import { NFT_MSG_NEWSETELEM } from "../../netlink/nftables.ts";
 import { elementDumps } from "../../nft/comparison.ts";
 import { eachElement } from "../../nft/element-bytes.ts";
+import { FAMILIES } from "../../nft/family-rule.ts";
+import { numberBytes } from "../../nft/key-bytes.ts";
 import type { Table } from "../../nft/table.ts";
 import type { FrontendPolicy } from "../frontend.ts";
-import { type Bytes, numberBytes } from "./bytes.ts";
+import type { Bytes } from "./bytes.ts";
 import type { List } from "./parts.ts";
-import { FAMILIES } from "./rule.ts";
 import { FRONTEND_SETS } from "./sets.ts";
 
 export interface HeldPlace {

@@ -43,6 +43,7 @@ import {
   setMark,
   verdictByMap,
 } from "../../nft/expressions.ts";
+import { FAMILIES, familyRule } from "../../nft/family-rule.ts";
 import { address, packetPriority, randomBelow } from "../../nft/selector.ts";
 import {
   addElements,
@@ -57,7 +58,7 @@ import {
 import type { NodeSettings } from "../frontend.ts";
 import { AFFINITY_CHAINS, affinityChains, renewRules } from "./affinity.ts";
 import { hasAffinity, LISTS, type List, type Part, partName } from "./parts.ts";
-import { FAMILIES, familyRule, row } from "./rule.ts";
+import { row } from "./rule.ts";
 import { ELEMENT_SETS, settingSets, verdictSets } from "./sets.ts";
 
 /** The table for `settings` and `parts`, without frontends. */

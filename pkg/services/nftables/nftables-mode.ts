@@ -13,6 +13,7 @@ import {
   reusableParts,
   shapeDifference,
 } from "../../nft/comparison.ts";
+import { numberBytes } from "../../nft/key-bytes.ts";
 import {
   addElements,
   flushSet,
@@ -24,7 +25,7 @@ import {
 } from "../../nft/table.ts";
 import { type Frontend, type FrontendChange, frontendKey, type NodeSettings } from "../frontend.ts";
 import type { ServiceMode, Transaction } from "../mode.ts";
-import { type Bytes, endpointBytes, numberBytes } from "./bytes.ts";
+import { type Bytes, endpointBytes } from "./bytes.ts";
 import {
   allowedSourcesStart,
   type ElementId,

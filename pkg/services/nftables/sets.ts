@@ -1,10 +1,10 @@
 /** The sets and maps of `table inet weft-services`. */
 import type { Family } from "../../ip/address.ts";
+import { FAMILIES } from "../../nft/family-rule.ts";
 import type { PrefixSet, TupleSet } from "../../nft/set.ts";
 import type { Field } from "../../nft/tuple.ts";
 import type { NodeSettings } from "../frontend.ts";
 import { LISTS, type List, type Part, partName } from "./parts.ts";
-import { FAMILIES } from "./rule.ts";
 
 const addressType = (family: Family) => `ipv${family}_addr` as const;
 const rowFields = (family: Family): readonly Field[] => [addressType(family), "inet_proto", "inet_service"];

@@ -222,10 +222,12 @@ static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSVa
 	return host_new_bytes(ctx, buffer, (size_t)count);
 }
 
-/* Connects to the Unix socket at `path`. Returns a negative errno on failure. */
-static int connect_to(const char *path, int flags)
+/* Connects to the Unix socket at `path`. Returns a negative errno on failure. The kernel rounds the time up to ticks. */
+static int connect_to(const char *path, int flags, int milliseconds)
 {
-	static const struct timeval patience = { .tv_sec = 4 };
+	/* For the kernel, a timeout of zero means no timeout. */
+	int wait = milliseconds > 0 ? milliseconds : 1;
+	struct timeval patience = { .tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd, error;
 
@@ -254,7 +256,7 @@ static JSValue is_socket_alive(JSContext *ctx, JSValueConst self, int argc, JSVa
 	(void)self, (void)argc;
 	if (!path)
 		return JS_EXCEPTION;
-	fd = connect_to(path, SOCK_NONBLOCK);
+	fd = connect_to(path, SOCK_NONBLOCK, 0);
 	if (fd >= 0)
 		close(fd);
 	if (fd >= 0 || fd == -EAGAIN || fd == -EINPROGRESS)
@@ -267,17 +269,21 @@ static JSValue is_socket_alive(JSContext *ctx, JSValueConst self, int argc, JSVa
 	return result;
 }
 
-/* connectUnix(path): descriptor */
+/* connectUnix(path, timeoutMs): descriptor */
 static JSValue connect_unix(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	const char *path = host_get_path(ctx, argv[0]);
+	const char *path;
+	int32_t milliseconds;
 	JSValue result;
 	int fd;
 
 	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &milliseconds, argv[1]))
+		return JS_EXCEPTION;
+	path = host_get_path(ctx, argv[0]);
 	if (!path)
 		return JS_EXCEPTION;
-	fd = connect_to(path, 0);
+	fd = connect_to(path, 0, milliseconds);
 	result = fd < 0 ? host_fail(ctx, "connect", path, -fd) : JS_NewInt32(ctx, fd);
 	JS_FreeCString(ctx, path);
 	return result;
@@ -338,7 +344,7 @@ void host_add_network(JSContext *ctx, JSValueConst host)
 	host_add(ctx, host, "netlinkSend", netlink_send, 2);
 	host_add(ctx, host, "netlinkReceive", netlink_receive, 2);
 	host_add(ctx, host, "isSocketAlive", is_socket_alive, 1);
-	host_add(ctx, host, "connectUnix", connect_unix, 1);
+	host_add(ctx, host, "connectUnix", connect_unix, 2);
 	host_add(ctx, host, "streamSend", stream_send, 2);
 	host_add(ctx, host, "streamReceive", stream_receive, 2);
 }

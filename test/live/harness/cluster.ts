@@ -9,7 +9,7 @@ import { makeFolder } from "./folder.ts";
 import { Inside, withState } from "./inside.ts";
 import { makeNamespace, type Namespace, removeNamespace } from "./namespace.ts";
 import { eventually, Running } from "./process.ts";
-import { Runtime } from "./runtime.ts";
+import { Runtime, type RuntimePod } from "./runtime.ts";
 
 const REPOSITORY = resolve(new URL("../../..", import.meta.url).pathname);
 export const BIN = `${REPOSITORY}/dist/bin`;
@@ -354,10 +354,11 @@ export class Cluster {
     await removeNamespace(node.namespace.name);
   }
 
-  async addPod(node: Node, label: string): Promise<Pod> {
+  /** `identity` is what the runtime says about the pod in the API; most tests have no Pod objects. */
+  async addPod(node: Node, label: string, identity?: RuntimePod): Promise<Pod> {
     const name = `${node.name}-${label}`;
     const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
-    const { result, ms } = await node.runtime.add(name, namespace.path);
+    const { result, ms } = await node.runtime.add(name, namespace.path, identity);
     const inside = await Inside.enter(namespace, this.#cleanup);
     await inside.listen(ECHO_PORT);
     const addresses = result.ips.map((ip) => ip.address.replace(/\/.*$/, ""));

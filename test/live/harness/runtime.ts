@@ -18,6 +18,15 @@ export interface CniResult {
   readonly ips: readonly { readonly address: string }[];
 }
 
+/** The pod that runtimes name in CNI_ARGS. */
+export interface RuntimePod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid?: string;
+}
+
+const NO_POD: RuntimePod = { namespace: "default", name: "pod" };
+
 /** A plugin's error result. */
 export class CniFailure extends Error {
   readonly code: number;
@@ -35,7 +44,10 @@ export class Runtime {
   readonly #node: Inside;
   readonly #confDir: string;
   readonly #binDir: string;
-  readonly #results = new Map<string, { readonly conflist: Conflist; readonly result: unknown }>();
+  readonly #results = new Map<
+    string,
+    { readonly conflist: Conflist; readonly result: unknown; readonly pod: RuntimePod }
+  >();
 
   constructor(node: Inside, confDir: string, binDir: string) {
     this.#node = node;
@@ -53,24 +65,28 @@ export class Runtime {
   }
 
   /** Returns the result, and the total time of the network's own plugins. */
-  async add(containerId: string, netns: string): Promise<{ readonly result: CniResult; readonly ms: number }> {
-    await this.#chain("ADD", LOOPBACK, containerId, netns, "lo");
+  async add(
+    containerId: string,
+    netns: string,
+    pod: RuntimePod = NO_POD,
+  ): Promise<{ readonly result: CniResult; readonly ms: number }> {
+    await this.#chain("ADD", LOOPBACK, containerId, netns, "lo", pod);
     const conflist = this.conflist();
-    const added = await this.#chain("ADD", conflist, containerId, netns, "eth0");
-    this.#results.set(containerId, { conflist, result: added.result });
+    const added = await this.#chain("ADD", conflist, containerId, netns, "eth0", pod);
+    this.#results.set(containerId, { conflist, result: added.result, pod });
     return added;
   }
 
   async check(containerId: string, netns: string): Promise<void> {
-    const { conflist, result } = this.#cached(containerId);
-    await this.#chain("CHECK", conflist, containerId, netns, "eth0", result);
+    const { conflist, result, pod } = this.#cached(containerId);
+    await this.#chain("CHECK", conflist, containerId, netns, "eth0", pod, result);
   }
 
   async del(containerId: string, netns: string): Promise<void> {
-    const { conflist, result } = this.#cached(containerId);
+    const { conflist, result, pod } = this.#cached(containerId);
     const reversed = { ...conflist, plugins: [...conflist.plugins].reverse() };
-    await this.#chain("DEL", reversed, containerId, netns, "eth0", result);
-    await this.#chain("DEL", LOOPBACK, containerId, netns, "lo");
+    await this.#chain("DEL", reversed, containerId, netns, "eth0", pod, result);
+    await this.#chain("DEL", LOOPBACK, containerId, netns, "lo", pod);
     this.#results.delete(containerId);
   }
 
@@ -78,12 +94,12 @@ export class Runtime {
   async forget(containerId: string, netns: string): Promise<void> {
     const conflist = this.conflist();
     const reversed = { ...conflist, plugins: [...conflist.plugins].reverse() };
-    await this.#chain("DEL", reversed, containerId, netns, "eth0");
+    await this.#chain("DEL", reversed, containerId, netns, "eth0", NO_POD);
     this.#results.delete(containerId);
   }
 
   async status(): Promise<void> {
-    await this.#chain("STATUS", this.conflist(), "", "", "");
+    await this.#chain("STATUS", this.conflist(), "", "", "", NO_POD);
   }
 
   #cached(containerId: string) {
@@ -98,8 +114,10 @@ export class Runtime {
     containerId: string,
     netns: string,
     ifName: string,
+    { namespace, name, uid }: RuntimePod,
     previous?: unknown,
   ) {
+    const uidArgument = uid === undefined ? "" : `;K8S_POD_UID=${uid}`;
     const cniVersion = conflist.cniVersions?.includes(SPOKEN) ? SPOKEN : conflist.cniVersion;
     let prevResult = previous;
     let ms = 0;
@@ -114,7 +132,7 @@ export class Runtime {
           CNI_PATH: this.#binDir,
         },
         ...{
-          CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod",
+          CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name}${uidArgument}`,
           PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
         },
       });

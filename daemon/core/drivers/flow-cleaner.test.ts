@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
 import { addressToBytes, parseAddress } from "../../../pkg/ip/address.ts";
+import { parseConnection } from "../../../pkg/kernel/connection.ts";
+import type { FlowSearch } from "../../../pkg/kernel/flow-search.ts";
 import { IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET } from "../../../pkg/netlink/conntrack.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import { decode, type Encodable, type Message, type Query, query, type Request } from "../../../pkg/netlink/message.ts";
-import type { Search } from "../../../pkg/services/conntrack/search.ts";
 import { FlowCleaner } from "./flow-cleaner.ts";
 
 const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
@@ -15,11 +16,10 @@ const selector = {
   destinationPort: 53,
   zone: 0,
 } as const;
-const search: Search = {
+const search: FlowSearch = {
   selector,
   exact: selector,
-  ports: new Set([53]),
-  isStale: ({ answeredBy }) => answeredBy?.value !== 1n,
+  matches: (message) => parseConnection(message)?.answeredBy?.value !== 1n,
 };
 
 const LIMITS = { held: 300, flushedFrom: 50 };

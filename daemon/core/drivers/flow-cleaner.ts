@@ -1,15 +1,15 @@
-/** Deletes stale flows: by filter in the kernel if it supports that, else one by one. */
-import { deleteConnection, isToPorts, parseConnection } from "../../../pkg/kernel/connection.ts";
+/** Deletes tracked flows: by filter in the kernel if it supports that, else one by one. */
+import { deleteTracked } from "../../../pkg/kernel/connection.ts";
 import {
   type ConnectionSelector,
   connectionDump,
   connectionFlush,
   type ExactSelector,
 } from "../../../pkg/kernel/connection-selector.ts";
+import type { FlowSearch } from "../../../pkg/kernel/flow-search.ts";
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message } from "../../../pkg/netlink/message.ts";
-import type { Search } from "../../../pkg/services/conntrack/search.ts";
 
 /** The number of flows that are parsed at once for deletion, one to two kilobytes each. */
 const PARSED = 256;
@@ -42,11 +42,12 @@ export class FlowCleaner {
   }
 
   /** Returns the number of deleted flows. Throws `NetlinkError`; the remaining flows then stay. */
-  async clean(search: Search): Promise<number> {
+  async clean(search: FlowSearch): Promise<number> {
     let deleted = 0;
     for (;;) {
       const { flows, count } = await this.#find(search);
       if (count === 0) return deleted;
+      await search.beforeDeletion?.();
       if (count >= this.#limits.flushedFrom && search.exact && (await this.#flush(search.exact)))
         return deleted + count;
       deleted += await this.#delete(flows);
@@ -54,13 +55,11 @@ export class FlowCleaner {
     }
   }
 
-  async #find({ selector, ports, isStale }: Search): Promise<Found> {
+  async #find({ selector, matches }: FlowSearch): Promise<Found> {
     const flows: Message[] = [];
     let count = 0;
     await this.#dump(selector, (message) => {
-      if (!isToPorts(selector.protocol, ports, message)) return;
-      const flow = parseConnection(message);
-      if (flow === undefined || !isStale(flow)) return;
+      if (!matches(message)) return;
       count++;
       // A copy of the bytes: otherwise each flow would keep its entire datagram in memory.
       if (flows.length < this.#limits.held) flows.push({ ...message, payload: message.payload.slice() });
@@ -98,8 +97,8 @@ export class FlowCleaner {
   async #delete(flows: readonly Message[]): Promise<number> {
     let deleted = 0;
     for (let at = 0; at < flows.length; at += PARSED) {
-      const parsed = flows.slice(at, at + PARSED).flatMap((message) => parseConnection(message) ?? []);
-      for (const { error } of await this.#netlink.exchange(parsed.map(deleteConnection))) {
+      const requests = flows.slice(at, at + PARSED).flatMap((message) => deleteTracked(message) ?? []);
+      for (const { error } of await this.#netlink.exchange(requests)) {
         if (error === undefined) deleted++;
         else if (!isNetlinkError(error, "ENOENT")) throw error;
       }
