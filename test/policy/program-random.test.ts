@@ -134,6 +134,8 @@ test("the changes of the compiler make the table of a restarted weftd, which dec
       expect(words(kernel.compare(new NftablesPolicies(), tables))).toEqual([]);
       const probes = Array.from({ length: PROBES }, () => randomProbe(random, CLUSTER_WORLD));
       expectVerdicts(kernel, tables, probes);
+      // If two pods have one address, its identity depends on the order of their events.
+      if (!cluster.isSound) return;
       const restarted = new PolicyTables();
       const again = new PolicyMap(NODE);
       cluster.tellAll(again, (key) => (key.length * 7919 + seed) % 31);
