@@ -18,7 +18,6 @@ import {
   matchInterfacesInSet,
   matchLocalDestination,
   matchMark,
-  matchNeighbourDiscovery,
   matchNotFromLoopback,
   matchNotMulticast,
   matchPairInSet,
@@ -31,6 +30,7 @@ import {
   verdictByMap,
 } from "./expressions.ts";
 import { limitPerSecond, log } from "./log-statements.ts";
+import { matchNeighbourDiscovery } from "./protocol-matches.ts";
 import { address, destinationPort, transportProtocol } from "./selector.ts";
 
 /** Formats expressions as `nft --debug=netlink` does, for the kinds that weft uses. */

@@ -16,10 +16,10 @@ import {
   matchInterfaceInSet,
   matchPrefix,
   matchSourceInSet,
-  matchVxlan,
   returnToCaller,
   type Statement,
 } from "../nft/expressions.ts";
+import { matchVxlan } from "../nft/protocol-matches.ts";
 import type { ChainPlace, NftChain, NftRule } from "../nft/ruleset.ts";
 import { address, transportProtocol } from "../nft/selector.ts";
 import { interfaceNameBytes } from "../nft/tuple.ts";

@@ -5,7 +5,8 @@
  */
 import { FILTER_PRIORITY } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
-import { counter, drop, matchFamily, matchSourceInSet, matchVxlan } from "../nft/expressions.ts";
+import { counter, drop, matchFamily, matchSourceInSet } from "../nft/expressions.ts";
+import { matchVxlan } from "../nft/protocol-matches.ts";
 import type { NftSet } from "../nft/set.ts";
 import type { Rule, Table } from "../nft/table.ts";
 import { distinct, type MasqueradeSettings, nodeMasquerade } from "./masquerade.ts";

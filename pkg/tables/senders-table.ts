@@ -24,18 +24,20 @@ import {
   goto,
   jump,
   matchAddress,
+  matchFamily,
+  matchInSet,
+  type Statement,
+} from "../nft/expressions.ts";
+import {
   matchArpRequest,
   matchArpWithoutSender,
   matchDhcpClient,
   matchEtherProtocol,
   matchEtherType,
-  matchFamily,
   matchIcmpv6,
   matchIcmpv6Type,
-  matchInSet,
   matchMayBeForwarded,
-  type Statement,
-} from "../nft/expressions.ts";
+} from "../nft/protocol-matches.ts";
 import {
   address,
   arpSenderAddress,

@@ -4,14 +4,12 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { openRules } from "../../command/node/rules.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
-import { NF_INET_HOOK, NFPROTO, NFT_SET_ELEM_INTERVAL_END } from "../../pkg/netlink/nftables.ts";
+import { NF_INET_HOOK } from "../../pkg/netlink/nftables.ts";
 import { RTN_UNICAST } from "../../pkg/netlink/route.ts";
-import { readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { elementDumps, readElements } from "../../pkg/nft/comparison.ts";
 import { counter, drop, goto } from "../../pkg/nft/expressions.ts";
-import { chainsDump, type NftRule, readChains, readRules } from "../../pkg/nft/ruleset.ts";
 import {
   addRules,
   addWholeChain,
@@ -20,10 +18,8 @@ import {
   flushSet,
   removeTable,
   replaceTable,
-  type Table,
 } from "../../pkg/nft/table.ts";
 import { isStopped, type Ruleset, walk } from "../../pkg/packet-walk/ruleset.ts";
-import { rulesQuestion } from "../../pkg/policy/nftables/counts.ts";
 import { BASE, policyTable } from "../../pkg/policy/nftables/layout.ts";
 import { NftablesPolicies } from "../../pkg/policy/nftables/nftables-policies.ts";
 import { LARGEST_TRANSACTION } from "../../pkg/policy/nftables/packer.ts";
@@ -50,29 +46,6 @@ const sizeOf = (random: Random) => SIZES[random(SIZES.length)];
 const CHANGES = 40;
 const PROBES = 60;
 
-/** The kernel's rules and elements. `table` names the sets. */
-function rulesetOf(kernel: Kernel, table: Table): Ruleset {
-  const seen = readRuleset(kernel.netlink, [chainsDump(NFPROTO.inet), rulesQuestion(), ...elementDumps(table)]);
-  const rules = new Map<string, NftRule[]>();
-  for (const rule of readRules(seen)) {
-    const known = rules.get(rule.chain);
-    if (known === undefined) rules.set(rule.chain, [rule]);
-    else known.push(rule);
-  }
-  const elements = new Map(readElements(table, seen));
-  // Without an end, which a range up to the last address lacks, the walk does not recognise a set of ranges.
-  for (const set of table.sets) {
-    if (set.kind !== "spans") continue;
-    const zero = { key: { value: new Uint8Array(set.family === 4 ? 4 : 16) }, flags: NFT_SET_ELEM_INTERVAL_END };
-    elements.set(set.name, [...(elements.get(set.name) ?? []), zero]);
-  }
-  return {
-    bases: readChains(seen).filter(({ hook }) => hook !== undefined),
-    rulesOf: ({ chain }) => rules.get(chain) ?? [],
-    elementsOf: (_table, set) => elements.get(set) ?? [],
-  };
-}
-
 function kernelVerdict(ruleset: Ruleset, { from, to, protocol, port }: Probe): "allow" | "deny" {
   const packet = { source: from, destination: to, protocol, destinationPort: port, destinationType: RTN_UNICAST };
   const { ending, perhaps } = walk(ruleset, NF_INET_HOOK.forward, packet);
@@ -83,7 +56,7 @@ function kernelVerdict(ruleset: Ruleset, { from, to, protocol, port }: Probe): "
 const probesOf = (random: Random) => Array.from({ length: PROBES }, () => randomProbe(random, SMALL_WORLD));
 
 function expectVerdicts(kernel: Kernel, tables: PolicyTables, probes: readonly Probe[]): void {
-  const ruleset = rulesetOf(kernel, policyTable(tables, SETTINGS));
+  const ruleset = openRules(kernel.netlink);
   for (const probe of probes) {
     expect({ ...probe, verdict: kernelVerdict(ruleset, probe) }).toEqual({
       ...probe,
@@ -125,10 +98,9 @@ test("a comparison turns any tables into any others, and no packet that both tre
       const probes = probesOf(random).filter(
         (probe) => verdictFor(before.tables, probe) === verdictFor(after.tables, probe),
       );
-      const sets = [before.tables, after.tables].flatMap((tables) => policyTable(tables, SETTINGS).sets);
       const steps = kernel.compare(new NftablesPolicies(sizeOf(random)), after.tables);
       kernel.carryOut(steps, () => {
-        const ruleset = rulesetOf(kernel, { ...BASE, sets });
+        const ruleset = openRules(kernel.netlink);
         for (const probe of probes) expect(kernelVerdict(ruleset, probe)).toBe(verdictFor(after.tables, probe));
       });
       expect(words(kernel.compare(new NftablesPolicies(), after.tables))).toEqual([]);
@@ -162,6 +134,8 @@ test("the changes of the compiler make the table of a restarted weftd, which dec
       expect(words(kernel.compare(new NftablesPolicies(), tables))).toEqual([]);
       const probes = Array.from({ length: PROBES }, () => randomProbe(random, CLUSTER_WORLD));
       expectVerdicts(kernel, tables, probes);
+      // If two pods have one address, its identity depends on the order of their events.
+      if (!cluster.isSound) return;
       const restarted = new PolicyTables();
       const again = new PolicyMap(NODE);
       cluster.tellAll(again, (key) => (key.length * 7919 + seed) % 31);

@@ -15,8 +15,9 @@
  */
 import { POLICY_PRIORITY, POLICY_TABLE } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
-import { matchEstablished, matchNeighbourDiscovery, returnToCaller, verdictByMap } from "../../nft/expressions.ts";
+import { matchEstablished, returnToCaller, verdictByMap } from "../../nft/expressions.ts";
 import { FAMILIES, familyRule } from "../../nft/family-rule.ts";
+import { matchNeighbourDiscovery } from "../../nft/protocol-matches.ts";
 import { address } from "../../nft/selector.ts";
 import type { NftSet, SpanSet, TupleSet } from "../../nft/set.ts";
 import type { BaseChain, Rule, Table } from "../../nft/table.ts";
