@@ -92,6 +92,7 @@ export class PolicyController implements Runnable {
     });
     this.#installer = new PolicyInstaller({
       ...{ source, feed: this.#feed, map, clock },
+      isReady: () => this.#feed.isSynced && this.#choice !== undefined,
       program: (addresses) => this.#programAt(addresses),
     });
     this.subscriptions = {
@@ -171,6 +172,7 @@ export class PolicyController implements Runnable {
     this.#choice = choice;
     log.info({ ...choice }, "mode of NetworkPolicies decided");
     announcer.recordPolicyMode(choice.mode === "off" ? undefined : choice.mode);
+    this.#installer.changed();
     return true;
   }
 
