@@ -219,6 +219,9 @@ describe("a pod that is attached", () => {
   test("is isolated before its status has an address, also by a weftd that was killed in between", async () => {
     const uid = await objects.createPod(node, "web2", { app: "web" });
     const pod = await objects.attach(node, "web2", uid);
+    const { body } = await cluster.status(node, "/metrics");
+    const sum = /^weft_policy_attach_seconds_sum\{result="installed"\} (\S+)$/m.exec(body)?.[1];
+    console.info(`policies of ${cluster.pods.length} pods installed in ${(Number(sum) * 1000).toFixed(1)} ms together`);
     await pod.inside.listen(ECHO_PORT + 1);
     expect([await reaches(good, pod), await reaches(bad, pod)]).toEqual([true, false]);
     // The runtime's cache, which the harness does not write.
@@ -234,6 +237,21 @@ describe("a pod that is attached", () => {
     await objects.removePod("web2");
     await cluster.removePod(pod);
     await eventually(async () => expect(await table()).not.toContain(pod.address));
+  });
+
+  test("is awaited if the API server creates it late, and refused with code 11 if it never does", async () => {
+    const identity = { namespace: "default", name: "late" };
+    const adding = cluster.addPod(node, "late", identity);
+    await pause(300);
+    await objects.createPod(node, "late", { app: "web" });
+    const pod = await adding;
+    expect([await reaches(good, pod), await reaches(bad, pod)]).toEqual([true, false]);
+    await objects.removePod("late");
+    await cluster.removePod(pod);
+    const beganMs = performance.now();
+    const failure = await cluster.addPod(node, "never", { namespace: "default", name: "never" }).catch((error) => error);
+    expect(failure).toMatchObject({ code: 11, message: expect.stringMatching(/no pod default\/never/) });
+    expect(performance.now() - beganMs).toBeLessThan(5000);
   });
 
   function cachedResult(pod: Pod, uid: string): object {

@@ -4,7 +4,6 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { hasOtherAddress, type Renumbering, renumberingOf } from "../../../pkg/backend/renumbering.ts";
-import { POLICY_SOCKET_FILE } from "../../../pkg/footprint.ts";
 import type { Address } from "../../../pkg/ip/address.ts";
 import { contains, firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../../pkg/ipam/reservation.ts";
@@ -37,6 +36,7 @@ import { type BridgeNames, namesOf } from "../../sources/predecessor.ts";
 import { ATTACHED, NODE_CHOICE, type NodeChoice, PODS_SEEN, POLICY_STATE, PROGRAMMED_WAY } from "../facts.ts";
 import { countAddresses, reservationsFolder } from "./address-use.ts";
 import { BridgeMemory } from "./bridge-memory.ts";
+import { networkPolicyKey } from "./conflist.ts";
 import { type AttachFilter, attachReason } from "./notification-filter.ts";
 import type { OutsidePods } from "./outside-pods.ts";
 import { PodProxy } from "./pod-proxy.ts";
@@ -325,13 +325,11 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
    */
   async #makeOffer({ folder }: WantedPods, later: Pass["later"]): Promise<void> {
     const { facts, offer, options } = this.#parts;
-    const way = facts.of(PROGRAMMED_WAY).value;
-    const policies = facts.of(POLICY_STATE).value;
+    const [way, policies] = [facts.of(PROGRAMMED_WAY).value, facts.of(POLICY_STATE).value];
     if (folder === undefined || way === undefined || policies === undefined) return;
     const { subnets, networks, podMtu, executable } = way;
     const { attach, runDir, guardSenders } = options;
-    const networkPolicy =
-      policies.mode === "off" ? undefined : { socket: `${runDir}/${POLICY_SOCKET_FILE}`, fail: policies.fail };
+    const networkPolicy = networkPolicyKey(policies, runDir);
     const pods = { attach, subnets, networks, mtu: podMtu, networkPolicy, guardSenders };
     await offer.make({ ...pods, executable, runDir }, folder, later);
   }

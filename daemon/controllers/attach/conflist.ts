@@ -10,11 +10,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { NetworkPolicyKey } from "../../../pkg/attachment/policy/protocol.ts";
-import { CONFLIST_NAME, DEFAULT_BRIDGE, NETWORK_NAME } from "../../../pkg/footprint.ts";
+import { CONFLIST_NAME, DEFAULT_BRIDGE, NETWORK_NAME, POLICY_SOCKET_FILE } from "../../../pkg/footprint.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { AttachPlugin } from "../../../pkg/reconcile/pod-ends.ts";
 import { replaceFile } from "../../core/drivers/replace-file.ts";
 import type { Predecessor } from "../../sources/predecessor.ts";
+import type { PolicyState } from "../facts.ts";
 
 /** Plugins for what kubelet and the runtimes request with a pod: its hostPorts and its bandwidth annotations. */
 const CHAINED = [
@@ -40,6 +41,11 @@ export interface ConflistSettings {
   readonly guardSenders?: boolean;
   /** The network that weftd takes over, if any. */
   readonly predecessor?: Predecessor | undefined;
+}
+
+/** Returns undefined while policies are off. */
+export function networkPolicyKey({ mode, fail }: PolicyState, runDir: string): NetworkPolicyKey | undefined {
+  return mode === "off" ? undefined : { socket: `${runDir}/${POLICY_SOCKET_FILE}`, fail };
 }
 
 /** Writes `conflist` if it differs, and creates its directory. Returns true if it wrote. */

@@ -1,6 +1,6 @@
 /**
  * Decides whether this node enforces NetworkPolicies or audits them. A cluster that has run pods without enforcement may
- * hold policies that nobody has tested. Such a cluster starts in audit mode. Pure.
+ * hold policies that were never tested. Such a cluster starts in audit mode. Pure.
  */
 import type { RecordedPolicyMode } from "../../../pkg/cluster/node/annotations.ts";
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { podObject, policyObject } from "../../sources/fake-policy-source.ts";
-import { attached, bench } from "./policy-bench.ts";
+import { attached, bench, nodeOf } from "./policy-bench.ts";
 
 const WEB = attached("web2", "10.244.1.7");
 const never = new AbortController().signal;
@@ -147,12 +147,30 @@ describe("without policies", () => {
   });
 });
 
+test("before the mode is decided, pods are unknown and installations wait", async () => {
+  const at = bench({ own: nodeOf("n1", { backend: { type: "vxlan" } }) });
+  at.view.isSynced = false;
+  await at.start();
+  const { installer } = at.controller;
+  const pod = attached("web", "10.244.1.2");
+  expect(installer.knows(pod)).toBe(false);
+  const installing = installer.install(pod);
+  await at.settle();
+  expect(at.taken()).toEqual([]);
+  at.view.isSynced = true;
+  at.nodes.notify();
+  await at.settle();
+  expect(await installing).toEqual({ isIsolated: true });
+  expect(at.settings).toEqual([{ isAudit: true, hasLog: true }]);
+});
+
 test("before the first sync, pods are unknown and installations wait", async () => {
   const at = bench();
   const { installer } = at.controller;
   expect(installer.knows(WEB)).toBe(false);
   const installing = installer.install(WEB);
   at.source.pods.put(podObject("web2", [], { labels: { app: "web" } }));
+  at.runner.start(at.controller);
   await at.settle();
   expect(at.taken()).toEqual([]);
   at.source.policies.put(policyObject("p", "web"));

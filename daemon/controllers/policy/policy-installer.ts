@@ -14,7 +14,9 @@ const RECENT_MS = 5 * 60_000;
 
 export interface PolicyInstallerParts {
   readonly source: Pick<PolicySource, "getPod">;
-  readonly feed: Pick<PolicyFeed, "isSynced" | "uidOf" | "readAhead">;
+  readonly feed: Pick<PolicyFeed, "uidOf" | "readAhead">;
+  /** True if policies can be programmed: everything is listed, and the mode is decided. */
+  readonly isReady: () => boolean;
   readonly map: Pick<PolicyMap, "hasPod" | "hasPolicies" | "attach">;
   readonly clock: Pick<Clock, "nowMs">;
   /** Programs all pending changes. True if policies concern a pod with one of these addresses. */
@@ -36,8 +38,8 @@ export class PolicyInstaller implements PodInstaller {
   }
 
   knows(pod: AttachedPod): boolean {
-    const { feed, map } = this.#parts;
-    if (!feed.isSynced) return false;
+    const { isReady, map } = this.#parts;
+    if (!isReady()) return false;
     return !map.hasPolicies || map.hasPod(pod.key, this.#uidOf(pod));
   }
 
@@ -56,8 +58,8 @@ export class PolicyInstaller implements PodInstaller {
   }
 
   async install(pod: AttachedPod): Promise<{ readonly isIsolated: boolean }> {
-    const { feed, map, program } = this.#parts;
-    await this.#until(() => feed.isSynced);
+    const { isReady, map, program } = this.#parts;
+    await this.#until(isReady);
     if (!map.hasPolicies) {
       this.#remember(pod);
       return { isIsolated: false };
@@ -73,7 +75,7 @@ export class PolicyInstaller implements PodInstaller {
     return recent;
   }
 
-  /** Must be called after each change of what the feed knows. */
+  /** Must be called after each change of `isReady` and of what the map knows. */
   changed(): void {
     for (const waiter of this.#waiters) if (waiter.isDone()) waiter.resolve();
   }

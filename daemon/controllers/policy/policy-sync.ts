@@ -8,19 +8,10 @@ import type { PolicyMap } from "../../../pkg/policy/policy-map.ts";
 import type { PolicySettings } from "../../../pkg/policy/program.ts";
 import type { PolicyChange } from "../../../pkg/policy/state.ts";
 import { PolicyTables } from "../../../pkg/policy/tables.ts";
-import type { Repairs, SentTransactions } from "../../core/drivers/table-programmer.ts";
+import { Doubts } from "../../core/doubts.ts";
+import type { SentTransactions } from "../../core/drivers/table-programmer.ts";
 import type { Logger } from "../../core/log.ts";
 import type { PolicyProgrammer } from "./policy-programmer.ts";
-
-/**
- * Why the kernel's state may differ from what the program remembers. Only `damage`, `contention` and `background` lead to
- * repairs. In the other cases the desired state is new, or weftd's own transaction failed.
- */
-export type Doubt = "start" | "settings" | "failure" | "damage" | "contention" | "background";
-const REPAIRING: ReadonlySet<Doubt> = new Set<Doubt>(["damage", "contention", "background"]);
-
-/** The average time between comparisons that nothing else has triggered. */
-const BACKGROUND_MS = 10 * 60_000;
 
 export type SyncKind = "full" | "partial";
 
@@ -50,9 +41,7 @@ export interface PolicySyncParts {
 
 export class PolicySync {
   readonly #parts: PolicySyncParts;
-  readonly #doubts = new Set<Doubt>(["start"]);
-  /** The times at which comparisons are due: the periodic one, and the one for held-back repairs. */
-  readonly #dueMs = new Map<"background" | "contention", number>();
+  readonly doubts: Doubts;
   readonly tables = new PolicyTables();
   #damagedSinceMs: number | undefined;
   /** Undefined until the first sync. */
@@ -60,15 +49,7 @@ export class PolicySync {
 
   constructor(parts: PolicySyncParts) {
     this.#parts = parts;
-  }
-
-  get doubts(): readonly Doubt[] {
-    return [...this.#doubts];
-  }
-
-  /** True if no repair is held back. */
-  get isComplete(): boolean {
-    return !this.#dueMs.has("contention");
+    this.doubts = new Doubts(parts.clock);
   }
 
   get hasTable(): boolean {
@@ -83,29 +64,17 @@ export class PolicySync {
   /** Another program has changed something in the table, or may have. */
   damaged(): void {
     this.#damagedSinceMs ??= this.#parts.clock.nowMs();
-    this.#doubts.add("damage");
-  }
-
-  /** Repairs are held back until this time. */
-  restsUntil(untilMs: number): void {
-    this.#dueMs.set("contention", untilMs);
-  }
-
-  /** Returns the comparisons that are due later, with the time until then. */
-  upcoming(): readonly (readonly [Doubt, number])[] {
-    const nowMs = this.#parts.clock.nowMs();
-    return [...this.#dueMs].map(([doubt, dueMs]) => [doubt, Math.max(0, dueMs - nowMs)] as const);
+    this.doubts.add("damage");
   }
 
   /** Must not run twice at the same time. Throws `NetlinkError`; the next sync then compares everything. */
   async sync(reasons: readonly string[]): Promise<void> {
-    const { map, clock } = this.#parts;
-    for (const [doubt, dueMs] of this.#dueMs) if (clock.nowMs() >= dueMs) this.#doubts.add(doubt);
+    const { map } = this.#parts;
     const changes = map.changes();
     for (const change of changes) this.tables.apply(change);
     if (!map.hasPolicies) return this.#remove();
-    if (this.#hasTable !== true) this.#doubts.add("start");
-    if (this.#doubts.size > 0) return this.#full(changes.length > 0, reasons);
+    if (this.#hasTable !== true) this.doubts.add("start");
+    if (this.doubts.current.length > 0) return this.#full(changes.length > 0, reasons);
     if (changes.length > 0) await this.#partial(changes, reasons);
   }
 
@@ -115,26 +84,21 @@ export class PolicySync {
       await this.#timed("partial", changes, () => programmer.change(changes));
     } catch (error) {
       log.warn({ err: error }, "the kernel refused a change of policies; comparing everything");
-      this.#doubts.add("failure");
+      this.doubts.add("failure");
       await this.#full(true, reasons);
     }
   }
 
   async #full(hasChanges: boolean, reasons: readonly string[]): Promise<void> {
-    const { programmer, settings, clock, log } = this.#parts;
-    const doubts = [...this.#doubts];
-    // The comparison may not include later events, so they must raise new doubts.
-    this.#doubts.clear();
-    const isRepair = doubts.every((doubt) => REPAIRING.has(doubt));
-    const isContended = this.#dueMs.has("contention");
-    const repairs: Repairs = isRepair && !hasChanges ? "objects" : isRepair || isContended ? "table" : "none";
+    const { programmer, settings, log } = this.#parts;
+    const comparison = this.doubts.begin(hasChanges);
+    const { doubts, isRepair, repairs } = comparison;
     try {
       const { damagedMs, durationMs, sent } = await this.#timed("full", undefined, async () =>
         programmer.compare(this.tables, await settings(), repairs),
       );
       this.#hasTable = true;
-      this.#dueMs.set("background", clock.nowMs() + BACKGROUND_MS * (0.5 + clock.random()));
-      if (sent.resting === 0) this.#dueMs.delete("contention");
+      this.doubts.succeeded(sent.resting);
       const { subjects, peers, profiles } = this.tables;
       const sizes = { subjects: subjects.size, peers: peers.size, profiles: profiles.size };
       const line = { reasons, doubts, ...sizes, ...sent, durationMs, damagedMs };
@@ -142,8 +106,7 @@ export class PolicySync {
         log.warn(line, "restored policies that another program had removed or changed");
       else log.info(line, "policies compared with the kernel");
     } catch (error) {
-      for (const doubt of doubts) this.#doubts.add(doubt);
-      this.#doubts.add("failure");
+      this.doubts.failed(comparison);
       throw error;
     }
   }
@@ -151,15 +114,14 @@ export class PolicySync {
   /** The cluster has no policies. */
   async #remove(): Promise<void> {
     const { programmer, log } = this.#parts;
-    this.#dueMs.clear();
-    if (this.#hasTable === false && this.#doubts.size === 0) return;
-    this.#doubts.clear();
+    if (this.#hasTable === false && this.doubts.current.length === 0) return;
+    this.doubts.settle();
     try {
       const { sent } = await this.#timed("full", undefined, () => programmer.remove());
       this.#hasTable = false;
       if (sent.requests > 0) log.info("the cluster has no policies; removed their table");
     } catch (error) {
-      this.#doubts.add("failure");
+      this.doubts.add("failure");
       throw error;
     }
   }

@@ -92,6 +92,7 @@ export class PolicyController implements Runnable {
     });
     this.#installer = new PolicyInstaller({
       ...{ source, feed: this.#feed, map, clock },
+      isReady: () => this.#feed.isSynced && this.#choice !== undefined,
       program: (addresses) => this.#programAt(addresses),
     });
     this.subscriptions = {
@@ -131,16 +132,16 @@ export class PolicyController implements Runnable {
     try {
       await this.#program(pass.reasons);
     } finally {
-      for (const [reason, delayMs] of this.#sync.upcoming()) pass.later(reason, delayMs);
+      for (const [reason, delayMs] of this.#sync.doubts.upcoming()) pass.later(reason, delayMs);
     }
     try {
       gate.assertNothingRests();
     } catch (error) {
       // Passes on the fast path may run before the retry of this one.
-      if (error instanceof ContentionError) this.#sync.restsUntil(error.untilMs);
+      if (error instanceof ContentionError) this.#sync.doubts.restsUntil(error.untilMs);
       throw error;
     }
-    if (this.#sync.isComplete) this.#isProgrammed();
+    if (!this.#sync.doubts.isContended) this.#isProgrammed();
   }
 
   failed(error: unknown, retryMs: number): void {
@@ -159,7 +160,7 @@ export class PolicyController implements Runnable {
   async debug(): Promise<{ readonly policies: unknown }> {
     const { map } = this.#parts;
     const isSynced = this.#feed.isSynced;
-    return { policies: { ...this.#choice, isSynced, doubts: this.#sync.doubts, counts: map.counts() } };
+    return { policies: { ...this.#choice, isSynced, doubts: this.#sync.doubts.current, counts: map.counts() } };
   }
 
   /** Decides the mode once. False while the Nodes are unknown. */
@@ -171,6 +172,7 @@ export class PolicyController implements Runnable {
     this.#choice = choice;
     log.info({ ...choice }, "mode of NetworkPolicies decided");
     announcer.recordPolicyMode(choice.mode === "off" ? undefined : choice.mode);
+    this.#installer.changed();
     return true;
   }
 

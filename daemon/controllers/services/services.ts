@@ -14,6 +14,7 @@ import type { Frontend, FrontendChange, NodeSettings } from "../../../pkg/servic
 import type { NodeFacts } from "../../../pkg/services/node-facts.ts";
 import type { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { Pass, Runnable, Subscriptions, Trigger } from "../../core/controller.ts";
+import { Doubts } from "../../core/doubts.ts";
 import type { SentTransactions } from "../../core/drivers/table-programmer.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
@@ -48,12 +49,6 @@ const FAMILIES = [4, 6] as const;
 const DAMAGE_DELAY_MS = 5;
 
 /**
- * The average time between periodic comparisons, which find differences that neither notifications nor answers have
- * shown.
- */
-const BACKGROUND_MS = 10 * 60_000;
-
-/**
  * How long the first comparison waits for other controllers' facts. Without them, a restart would remove what depends
  * on them from the kernel and restore it a moment later.
  */
@@ -80,13 +75,6 @@ export interface ServicesParts {
   readonly log: Logger;
 }
 
-/**
- * Why the kernel's state may differ from what the mode remembers. Only `damage`, `contention` and `background` lead to
- * repairs. In the other cases the desired state is new, or weftd's own transaction failed.
- */
-type Doubt = "start" | "turn" | "settings" | "failure" | "damage" | "contention" | "background";
-const REPAIRING: ReadonlySet<Doubt> = new Set<Doubt>(["damage", "contention", "background"]);
-
 /** The last sync, for reports. */
 interface LastSync {
   readonly kind: SyncKind;
@@ -103,19 +91,18 @@ export class ServicesController implements Runnable {
   readonly pages: NonNullable<Runnable["pages"]> = { services: (query) => this.#page(query) };
   readonly #parts: ServicesParts;
   readonly #feed: ServiceFeed;
-  readonly #doubts = new Set<Doubt>(["start"]);
+  readonly #doubts: Doubts;
   #own: NodeView["own"];
   #facts: NodeFacts | undefined;
   #settings: NodeSettings | undefined;
   /** The time since which only facts are missing. */
   #waitsSinceMs: number | undefined;
-  /** The times at which comparisons are due: the periodic one, and the one for held-back repairs. */
-  readonly #dueMs = new Map<"background" | "contention", number>();
   #last: LastSync | undefined;
 
   constructor(parts: ServicesParts) {
     const { facts, source, map, clock, nodes, gate, health } = parts;
     this.#parts = parts;
+    this.#doubts = new Doubts(clock);
     const change = new Topic(CHANGE);
     this.#feed = new ServiceFeed({
       ...{ source, map, clock },
@@ -141,7 +128,7 @@ export class ServicesController implements Runnable {
   }
 
   async run(pass: Pass): Promise<void> {
-    const { facts, health, clock, addresses } = this.#parts;
+    const { facts, health, addresses } = this.#parts;
     if (facts.of(PROXY_TURN).value?.isOurs !== true) {
       // The other program may change anything meanwhile.
       this.#doubts.add("turn");
@@ -161,7 +148,6 @@ export class ServicesController implements Runnable {
     }
     const waitMs = this.#factsWaitMs();
     if (waitMs > 0) return pass.later("facts", waitMs);
-    for (const [doubt, dueMs] of this.#dueMs) if (clock.nowMs() >= dueMs) this.#doubts.add(doubt);
     const heard = this.#feed.take();
     try {
       await this.#sync(heard, pass);
@@ -170,10 +156,10 @@ export class ServicesController implements Runnable {
       throw error;
     } finally {
       this.#publishQueue();
-      for (const [doubt, dueMs] of this.#dueMs) pass.later(doubt, Math.max(0, dueMs - clock.nowMs()));
+      for (const [doubt, delayMs] of this.#doubts.upcoming()) pass.later(doubt, delayMs);
     }
     this.#assertNothingRests();
-    if (!this.#dueMs.has("contention")) this.#isProgrammed();
+    if (!this.#doubts.isContended) this.#isProgrammed();
   }
 
   #assertNothingRests(): void {
@@ -181,7 +167,7 @@ export class ServicesController implements Runnable {
       this.#parts.gate.assertNothingRests();
     } catch (error) {
       // Passes on the fast path may run before the retry of this one.
-      if (error instanceof ContentionError) this.#dueMs.set("contention", error.untilMs);
+      if (error instanceof ContentionError) this.#doubts.restsUntil(error.untilMs);
       throw error;
     }
   }
@@ -234,7 +220,7 @@ export class ServicesController implements Runnable {
       isOurs: facts.of(PROXY_TURN).value?.isOurs === true,
       isSynced: this.#feed.isSynced,
       warnings: this.#feed.warnings(),
-      doubts: [...this.#doubts],
+      doubts: this.#doubts.current,
       counts: { services, frontends: map.frontendCount, endpoints },
       ...(kind !== undefined && {
         lastSync: {
@@ -274,7 +260,7 @@ export class ServicesController implements Runnable {
   }
 
   async #sync(heard: Heard, pass: Pass): Promise<void> {
-    if (this.#doubts.size > 0) return this.#full(heard, pass);
+    if (this.#doubts.current.length > 0) return this.#full(heard, pass);
     const { map, programmer, log } = this.#parts;
     const changes = map.changes();
     if (changes.length === 0 && heard.sinceMs === undefined) return;
@@ -288,30 +274,22 @@ export class ServicesController implements Runnable {
   }
 
   async #full(heard: Heard, { reasons }: Pass): Promise<void> {
-    const { map, programmer, clock, log } = this.#parts;
+    const { map, programmer, log } = this.#parts;
     const settings = this.#settings;
     if (settings === undefined) return;
-    const doubts = [...this.#doubts];
-    // The comparison may not include later events, so they must raise new doubts.
-    this.#doubts.clear();
-    const isRepair = doubts.every((doubt) => REPAIRING.has(doubt));
-    const hasChanges = map.changes().length > 0;
-    // A failed change does not bypass the gate while another program keeps undoing repairs.
-    const isContended = this.#dueMs.has("contention");
-    const repairs = isRepair && !hasChanges ? "objects" : isRepair || isContended ? "table" : "none";
+    const comparison = this.#doubts.begin(map.changes().length > 0);
+    const { doubts, isRepair, repairs } = comparison;
     const frontends: readonly Frontend[] = [...map.frontends()];
     try {
       const sent = await this.#timed("full", heard, undefined, () => programmer.compare(frontends, settings, repairs));
-      this.#dueMs.set("background", clock.nowMs() + BACKGROUND_MS * (0.5 + clock.random()));
-      if (sent.resting === 0) this.#dueMs.delete("contention");
+      this.#doubts.succeeded(sent.resting);
       const durationMs = Math.round((this.#last?.durationMs ?? 0) * 10) / 10;
       const line = { reasons, doubts, frontends: frontends.length, ...sent, durationMs };
       if (sent.requests > 0 && isRepair)
         log.info(line, "restored Services that another program had removed or changed");
       else log.info(line, "Services compared with the kernel");
     } catch (error) {
-      for (const doubt of doubts) this.#doubts.add(doubt);
-      this.#doubts.add("failure");
+      this.#doubts.failed(comparison);
       throw error;
     }
   }
