@@ -83,6 +83,13 @@ test.each([
     "fuzz",
     ["== unit tests with many random cases", "vitest unit fuzz=true", "== unit tests with many random cases: done"],
   ],
+  [
+    "policy",
+    [
+      ...["== build", "build", "== build: done"],
+      ...["== truth tables of policies", "vitest live fuzz=no", "== truth tables of policies: done"],
+    ],
+  ],
   ["live", ["== build", "build", "== build: done", "== live tests", "vitest live fuzz=no", "== live tests: done"]],
 ])("%s runs its part alone", (part, lines) => {
   expect(run([part])).toMatchObject({ status: 0, lines: [...lines, ...ENDING] });

@@ -8,7 +8,9 @@ import { parseNodeTable } from "../../pkg/backend/node-table.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
+import { VERDICT } from "../../pkg/netlink/nftables.ts";
 import { RTPROT_RA } from "../../pkg/netlink/route.ts";
+import type { ChainPlace, NftChain } from "../../pkg/nft/ruleset.ts";
 import { NO_ENDS } from "../../pkg/reconcile/pod-ends.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { desireOf } from "../node/kernel.ts";
@@ -117,6 +119,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     renumbering: { outside: [], former: [], retained: { gateways: [], hosts: [] } },
     podRules: { missing: [], obstacles: [], unchecked: [], unknown: [] },
     services: NO_SERVICES,
+    policies: { page: undefined, hasTable: false, engines: [] },
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
     ...{ offloads: [], probes: [], ...change },
@@ -165,6 +168,34 @@ test("reports a healthy node in one line", () => {
   expect(reportBlocks(findings, { node: "n1", checks: 44, peers: 1, leftOut: [] })).toMatchObject([
     { text: { text: "n1 is healthy: 44 checks, 1 peer" } },
   ]);
+});
+
+describe("forward-drop", () => {
+  const dropping = (table: string) => {
+    const base = { ...facts().rules.ruleset.bases[0], table, chain: "c", hook: 2, type: "filter" } as NftChain;
+    const drop = { kind: "immediate" as const, data: { dreg: 0, data: { verdict: { code: VERDICT.drop } } } };
+    const rule = { ...base, handle: 2n, expressions: [drop] };
+    const known = facts();
+    const peer = {
+      ...{ name: "n2", subnets: [parsePrefix("10.244.2.0/24")], addresses: [parseAddress("192.0.2.2")] },
+      ...{ backendType: "host-gw", vtepMacs: {} },
+    };
+    const ruleset = {
+      ...known.rules.ruleset,
+      bases: [...known.rules.ruleset.bases, base],
+      rulesOf: (chain: ChainPlace) => (chain.table === table ? [rule] : known.rules.ruleset.rulesOf(chain)),
+    };
+    const node = facts({ table: { ...tableOf(HOST_GW), peers: [peer] }, rules: { ...known.rules, ruleset } });
+    return judgeAll(CHECKS, node).filter(({ check }) => check === "forward-drop");
+  };
+
+  test("reports another program's rules that drop pods' packets", () => {
+    expect(dropping("site")).toMatchObject([{ severity: "error", seen: expect.stringContaining("inet site c") }]);
+  });
+
+  test("ignores policies, which may deny packets of any pod", () => {
+    expect(["weft-policy", "weft-senders"].flatMap(dropping)).toEqual([]);
+  });
 });
 
 describe("without weftd's files", () => {

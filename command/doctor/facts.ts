@@ -12,6 +12,7 @@ import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { Room } from "../../pkg/sys/system.ts";
 import type { OwnedPart, PodRulesObstacle } from "../../pkg/tables/pod-rules.ts";
 import type { AttachSettings, NetworkFile, NetworkFolder } from "../node/networks.ts";
+import type { PoliciesPage } from "../node/policies-page.ts";
 import type { KnownNodes, RunDirectory } from "../node/run-dir.ts";
 import type { ServicesPage } from "../node/services-page.ts";
 import type { Complaint } from "../node/trial.ts";
@@ -52,6 +53,7 @@ export interface Facts {
   readonly rooms: readonly { readonly path: string; readonly room: Room }[];
   readonly podRules: PodRuleFacts;
   readonly services: ServiceFacts;
+  readonly policies: PolicyFacts;
   readonly leases: LeaseFacts;
   /** Pods outside this node's subnets, and the objects kept for them. Undefined without a table. */
   readonly renumbering: Renumbering | undefined;
@@ -98,6 +100,21 @@ export interface ServiceFacts {
   readonly proxyRules: readonly string[];
   /** The number of the machine's processors. */
   readonly processors: number;
+}
+
+export interface PolicyFacts {
+  /** weftd's report of policies. Undefined if weftd does not answer, or has none. */
+  readonly page: PoliciesPage | undefined;
+  /** True if weftd's table of policies exists. */
+  readonly hasTable: boolean;
+  readonly engines: readonly PolicyEngine[];
+}
+
+/** Another program that enforces NetworkPolicies. */
+export interface PolicyEngine {
+  readonly name: string;
+  /** Its tables and chains, as nft names them. */
+  readonly signs: readonly string[];
 }
 
 /** Rules of single pods. */

@@ -8,6 +8,7 @@ export const CHECK_GROUPS = [
   "data path",
   "firewall",
   "services",
+  "policies",
   "runtime",
   "addresses",
   "other programs",

@@ -31,6 +31,7 @@ import { readLegacy } from "./gather/legacy.ts";
 import { readNetworkd, readNetworkManager } from "./gather/other-programs.ts";
 import { lookAtPlugins } from "./gather/plugins.ts";
 import { readPodRules } from "./gather/pod-rules.ts";
+import { readPolicies } from "./gather/policies.ts";
 import { probePeers } from "./gather/probes.ts";
 import { readRooms } from "./gather/rooms.ts";
 import { readServices } from "./gather/services.ts";
@@ -81,6 +82,10 @@ export function gather(
   const renumbering = readRenumbering(table, desired, { ...attachment, routed: ends.routed }, reserved, observed);
   if (!options.isQuiet) progress("probing peers");
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
+  const asked = {
+    ...{ netfilter, chains: rules.chains, isAlive: run.isAlive },
+    ...{ metricsAddress: options.metricsAddress, timeoutMs: options.timeoutMs },
+  };
   return {
     command: system.executablePath,
     hasWeftd: run.isAlive || system.status(run.path) !== undefined || own !== undefined || needsWeftd(networks),
@@ -90,10 +95,8 @@ export function gather(
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
     unseen: findUnseen(system, options.cniBinDir, leases),
-    services: readServices(system, {
-      ...{ netfilter, chains: rules.chains, isAlive: run.isAlive },
-      ...{ metricsAddress: options.metricsAddress, timeoutMs: options.timeoutMs },
-    }),
+    services: readServices(system, asked),
+    policies: readPolicies(system, asked),
     podRules: readPodRules(system, netfilter, options.cniBinDir),
     networkd: readNetworkd(system),
     networkManager: readNetworkManager(system),

@@ -211,6 +211,13 @@ describe("without a judgement", () => {
     expect(asked).toEqual([]);
   });
 
+  test("asks about ICMP without a port, and about other protocols by their number", () => {
+    expect(explained({ ...toRemote, protocol: 1, port: undefined }, {}).asked).toMatchObject([
+      { protocol: "1", port: 0 },
+    ]);
+    expect(explained({ ...toRemote, protocol: 132 }, {}).asked).toMatchObject([{ protocol: "SCTP", port: 5432 }]);
+  });
+
   test("says nothing if policies are off, or weftd has none", () => {
     expect(explained(toRemote, { page: { mode: "off" } })).toMatchObject({ policy: [], judgement: undefined });
     expect(explained(toRemote, {}).policy).toEqual([]);

@@ -154,7 +154,7 @@ function hasTable({ knowledge }: Trace): boolean {
 }
 
 function protocolText(protocol: number): string {
-  return PROTOCOL_WORD[protocol] ?? (ICMP.has(protocol) ? "ICMP" : String(protocol));
+  return PROTOCOL_WORD[protocol] ?? String(protocol);
 }
 
 function note(trace: Trace, text: string): void {

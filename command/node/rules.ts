@@ -10,6 +10,7 @@ import {
   NFT_MSG_NEWSET,
   NFT_MSG_NEWSETELEM,
   NFT_SET,
+  NFT_SET_ELEM_INTERVAL_END,
   type SetElement,
 } from "../../pkg/netlink/nftables.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
@@ -38,15 +39,22 @@ export function openRules(netfilter: BlockingNetlink): NodeRules {
   const dumped = readRuleset(netfilter, families.map(chainsDump));
   const rules = new Map<string, readonly NftRule[]>();
   const elements = new Map<string, readonly SetElement[] | undefined>();
-  const keyLengths = new Map<string, number | undefined>();
+  const shapes = new Map<string, SetShape | undefined>();
+  const shapeOf = (table: TablePlace, set: string) =>
+    remembered(shapes, setKey(table, set), () => readShape(netfilter, table, set));
   return {
     bases: readChains(dumped.filter(isBaseChain)),
     chains: readChains(dumped),
     rulesOf: (chain) => remembered(rules, keyOf(chain), () => readRules(readRuleset(netfilter, [rulesDump(chain)]))),
-    elementsOf: (table, set) => remembered(elements, setKey(table, set), () => readElements(netfilter, table, set)),
+    elementsOf: (table, set) =>
+      remembered(elements, setKey(table, set), () => {
+        const found = readElements(netfilter, table, set);
+        return found && withEnds(found, shapeOf(table, set));
+      }),
     elementOf: (table, set, registers) => {
-      const length = remembered(keyLengths, setKey(table, set), () => exactKeyLength(netfilter, table, set));
-      return length === undefined ? undefined : readElement(netfilter, table, set, registers.slice(0, length));
+      const shape = shapeOf(table, set);
+      if (shape === undefined || shape.hasRanges) return undefined;
+      return readElement(netfilter, table, set, registers.slice(0, shape.keyLength));
     },
   };
 }
@@ -79,14 +87,30 @@ function readElements(
   }
 }
 
-/** Returns the length in bytes. Undefined for sets of ranges, and if the set cannot be read. */
-function exactKeyLength(netfilter: BlockingNetlink, { family, table }: TablePlace, set: string): number | undefined {
+interface SetShape {
+  readonly keyLength: number;
+  readonly hasRanges: boolean;
+}
+
+/** Undefined if the set cannot be read. */
+function readShape(netfilter: BlockingNetlink, { family, table }: TablePlace, set: string): SetShape | undefined {
   const question = query(NFT_MSG_GETSET, `nft -t list set ${table} ${set}`, { family }, { table, name: set });
   const [reply] = netfilter.exchange([question]);
   const [message] = reply?.messages ?? [];
   if (message === undefined) return undefined;
   const { flags = 0, keyLength } = decode(NFT_MSG_NEWSET, message).attributes;
-  return (flags & NFT_SET.interval) === 0 ? keyLength : undefined;
+  return keyLength === undefined ? undefined : { keyLength, hasRanges: (flags & NFT_SET.interval) !== 0 };
+}
+
+/**
+ * A range up to the last key has no end element. If a set of ranges has no end at all, adds one before the first key, so
+ * that the elements show that they are ranges.
+ */
+function withEnds(elements: readonly SetElement[], shape: SetShape | undefined): readonly SetElement[] {
+  const isEnd = ({ flags = 0, keyEnd }: SetElement) =>
+    (flags & NFT_SET_ELEM_INTERVAL_END) !== 0 || keyEnd !== undefined;
+  if (shape?.hasRanges !== true || elements.length === 0 || elements.some(isEnd)) return elements;
+  return [{ key: { value: new Uint8Array(shape.keyLength) }, flags: NFT_SET_ELEM_INTERVAL_END }, ...elements];
 }
 
 /** Null if the set has no such element. Undefined if the key is not fully known. */

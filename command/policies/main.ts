@@ -101,7 +101,8 @@ function showPolicies(system: System, answer: PolicyAnswer<PoliciesPage>, wanted
 }
 
 function statusOf({ mode, isSynced, lastSync, warnings }: PoliciesPage, shown: readonly PagePolicy[]): ExitStatus {
-  if (mode === "off") return ExitStatus.done;
+  // weftd reports the mode off until it has decided.
+  if (mode === "off") return isSynced ? ExitStatus.done : ExitStatus.faults;
   if (!isSynced || lastSync?.error !== undefined) return ExitStatus.faults;
   const hasProblem = shown.some(({ problems }) => problems.length > 0);
   return hasProblem || warnings.length > 0 ? ExitStatus.warnings : ExitStatus.done;
@@ -130,8 +131,9 @@ const MODE_WORDS = {
 function stateBlocks(page: PoliciesPage): Block[] {
   const { mode, modeReason, counts, isSynced, lastSync, warnings } = page;
   const decided = modeReason === "flag" ? "--network-policy" : modeReason;
+  const effect = mode === "off" && !isSynced ? "weftd has not decided the mode yet" : MODE_WORDS[mode];
   const rows: [string, Cell][] = [
-    ["effect", { text: MODE_WORDS[mode], tone: mode === "enforce" ? "good" : "warning" }],
+    ["effect", { text: effect, tone: mode === "enforce" ? "good" : "warning" }],
     ["decided by", decided],
   ];
   if (mode !== "off")

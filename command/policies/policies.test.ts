@@ -106,9 +106,16 @@ test.each([
 });
 
 test("says so if policies are off", () => {
-  const { status, output } = show("policies", { mode: "off", policies: [], isSynced: false });
+  const { status, output } = show("policies", { mode: "off", policies: [] });
   expect(output).toBe("MODE        off\neffect      weftd ignores policies\ndecided by  --network-policy\n");
   expect(status).toBe(0);
+});
+
+test("says so if weftd has not decided the mode", () => {
+  const modeReason = "the Nodes are not listed yet";
+  const { status, output } = show("policies", { mode: "off", modeReason, policies: [], isSynced: false });
+  expect(output).toMatch(/^effect +weftd has not decided the mode yet\ndecided by +the Nodes are not listed yet$/m);
+  expect(status).toBe(5);
 });
 
 describe("without weftd's report", () => {

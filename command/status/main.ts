@@ -15,6 +15,7 @@ import { formatAge } from "../ipam/ls.ts";
 import { desireOf } from "../node/kernel.ts";
 import { attachmentOf, readNetworks } from "../node/networks.ts";
 import { CNI_CONF_DIR, METRICS_ADDRESS, RUN_DIR, TIMEOUT } from "../node/options.ts";
+import { askPolicies, type PoliciesPage } from "../node/policies-page.ts";
 import { ask } from "../node/probes.ts";
 import { podRange } from "../node/ranges.ts";
 import { currentTable, type KnownNodes, type RunDirectory, readRunDirectory } from "../node/run-dir.ts";
@@ -23,6 +24,7 @@ import { type Block, type Cell, CommandError, ExitStatus, text } from "../outcom
 import { declareSubcommand } from "../subcommand.ts";
 import { isProgrammed, type PeerState, peerStates, programmedText } from "./peers.ts";
 import { countPods, podsText } from "./pods.ts";
+import { policiesText } from "./policies.ts";
 
 /** A peer and the result of its probe. Undefined if it was not probed. */
 type Peer = PeerState & { readonly answerMs: number | "silent" | undefined };
@@ -74,7 +76,8 @@ export const status = declareSubcommand({
     const attachment = attachmentOf(
       readNetworks(system, options.cniConfDir).files.find(({ name }) => name === CONFLIST_NAME),
     );
-    const about = { run, table, readiness, observed, desired, attachment };
+    const policies = run.isAlive ? policiesOf(system, options) : undefined;
+    const about = { run, table, readiness, observed, desired, attachment, policies };
     const node = describeNode(system, about);
     return {
       status: statusOf(run, readiness, peers),
@@ -147,9 +150,16 @@ interface About {
   readonly observed: KernelSnapshot;
   readonly desired: ReturnType<typeof desireOf>;
   readonly attachment: ReturnType<typeof attachmentOf>;
+  /** Undefined if weftd does not answer, or has no report. */
+  readonly policies: PoliciesPage | undefined;
 }
 
-function describeNode(system: System, { run, table, readiness, observed, desired, attachment }: About) {
+function policiesOf(system: System, { metricsAddress, timeout }: { metricsAddress: string; timeout: number }) {
+  const answer = askPolicies(system, metricsAddress, timeout);
+  return answer.is === "answered" ? answer.page : undefined;
+}
+
+function describeNode(system: System, { run, table, readiness, observed, desired, attachment, policies }: About) {
   const { node, conf, generation } = table;
   const underlay = observed.links.find(({ index }) => index === node.underlay.index);
   const reservations = readReservations(system, `${attachment.dataDir}/${attachment.network}`);
@@ -182,6 +192,7 @@ function describeNode(system: System, { run, table, readiness, observed, desired
       return { name, ...describeDevice(device).data, mac: mac ?? null, mtu, state };
     }),
     pods: countPods(attachment, observed),
+    policies: policies === undefined ? null : { mode: policies.mode, ...policies.counts },
     weftd: {
       isAlive: run.isAlive,
       isReady: readiness?.is === "answered" && readiness.isReady,
@@ -212,7 +223,7 @@ function describeDevice(device: Device) {
 }
 
 function nodeBlocks(node: ReturnType<typeof describeNode>, { table: { conf }, desired }: About): Block[] {
-  const { weftd, table, underlay, pods } = node;
+  const { weftd, table, underlay, pods, policies } = node;
   const settings = settingsOf(conf).text;
   const descriptions = desired.dataPath.devices.map(describeDevice);
   const rows: [string, Cell][] = [
@@ -237,6 +248,7 @@ function nodeBlocks(node: ReturnType<typeof describeNode>, { table: { conf }, de
       },
     ]),
     ["pods", podsText(pods)],
+    ...(policies === null ? [] : [["policies", policiesText(policies)] satisfies [string, Cell]]),
     [
       "weftd",
       {

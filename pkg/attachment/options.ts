@@ -5,6 +5,7 @@ import type { ConfigObject } from "../cni/config.ts";
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import { formatMac, parseMac } from "../ip/mac.ts";
 import { LONGEST_NAME } from "../kernel/link.ts";
+import { ipamType } from "./ipam.ts";
 
 /** The smallest MTU that IPv4 allows on a link (RFC 791), and the largest that IP can use. */
 const MTU_LIMITS = { min: 68, max: 65_535 };
@@ -41,6 +42,22 @@ export function masqueradeOption(object: ConfigObject): MasqueradeOption {
 /** Reads `macspoofchk`: frames from the pod pass only if their source is the pod's own hardware address. */
 export function macGuardOption(object: ConfigObject): boolean {
   return object.optionalBoolean("macspoofchk") ?? false;
+}
+
+/**
+ * Reads `guardSenders`: the pod may send only with its own hardware address and its own IP addresses, also in ARP and
+ * neighbour discovery, and without VLAN tags. It is no key of the reference plugins, so the default is false. weftd writes
+ * true into its own configuration. A network whose pods route packets of others needs false. Throws `CniError` 7 if no
+ * IPAM plugin gives the pod addresses.
+ */
+export function senderGuardOption(object: ConfigObject): boolean {
+  const isGuarded = object.optionalBoolean("guardSenders") ?? false;
+  if (isGuarded && ipamType(object) === undefined)
+    throw object.invalid(
+      "guardSenders",
+      "an IPAM plugin in ipam, since a guarded pod without addresses can send nothing",
+    );
+  return isGuarded;
 }
 
 /** Returns `name` if a new device can have it. Throws `CniError` 7 otherwise. */

@@ -16,14 +16,16 @@ import {
   type PodRulesObstacle,
 } from "../tables/pod-rules.ts";
 import { EMPTY_PORT_MAP, type PortMap } from "../tables/port-mapping.ts";
+import type { GuardedSender } from "../tables/senders-table.ts";
 import { ownAddresses } from "./addresses.ts";
 import { type CachedAttachment, mainPlugin } from "./cached.ts";
 import { parseFirewallConfig } from "./firewall/config.ts";
 import { planFirewall } from "./firewall/plan.ts";
 import { masqueradesOf } from "./masquerade.ts";
-import { macGuardOption, masqueradeOption } from "./options.ts";
+import { macGuardOption, masqueradeOption, senderGuardOption } from "./options.ts";
 import { parsePortmapConfig } from "./portmap/config.ts";
 import { planPortMap, podAddresses } from "./portmap/plan.ts";
+import { guardedSenders } from "./senders.ts";
 
 export interface WantedRules {
   readonly rules: PodRules;
@@ -49,6 +51,7 @@ export function wantedRules(cached: CachedAttachment, port: string): WantedRules
     masquerades: attempt("masquerade", [], () => wantedMasquerades(cached, owner)),
     ports: attempt("portmap", EMPTY_PORT_MAP, () => wantedPorts(cached, owner)),
     guards: attempt("macspoofchk", [], () => wantedGuards(cached, owner, port)),
+    senders: attempt("senders", [], () => wantedSenders(cached, owner, port)),
     ...attempt("firewall", { firewall: NO_FIREWALL, forward: FORWARD_WISHES }, () => wantedFirewall(cached, owner)),
   };
   return { rules, obstacles };
@@ -80,6 +83,19 @@ function wantedGuards(
   return type === "bridge" && macGuardOption(config) && mac !== undefined ? [{ owner, port, mac }] : [];
 }
 
+function wantedSenders(
+  { plugins: [first], result, ifName }: CachedAttachment,
+  owner: string,
+  port: string,
+): GuardedSender[] {
+  if (first === undefined) return [];
+  const { type, config } = mainPlugin(first);
+  const mac = podMac(result, ifName);
+  if ((type !== "bridge" && type !== "ptp") || mac === undefined || !senderGuardOption(config)) return [];
+  const addresses = ownAddresses(result, ifName).map(({ address }) => address.address);
+  return guardedSenders({ plugin: type, config, owner }, { port, mac, addresses });
+}
+
 function podMac({ interfaces }: Result, ifName: string): string | undefined {
   return interfaces.find(({ name, sandbox }) => name === ifName && sandbox)?.mac?.toLowerCase();
 }
@@ -101,6 +117,7 @@ const PLUGINS: Readonly<Record<PodRulePart, readonly string[]>> = {
   portmap: ["portmap"],
   macspoofchk: ["bridge"],
   firewall: ["firewall"],
+  senders: ["bridge", "ptp"],
 };
 
 function isPartOurs(part: PodRulePart, isForeign: (plugin: string) => boolean): boolean {
@@ -115,6 +132,7 @@ export function withoutForeign(rules: PodRules, isForeign: (plugin: string) => b
     masquerades: isOurs("masquerade") ? rules.masquerades : [],
     ports: isOurs("portmap") ? rules.ports : EMPTY_PORT_MAP,
     guards: isOurs("macspoofchk") ? rules.guards : [],
+    senders: isOurs("senders") ? rules.senders : [],
     firewall: isOurs("firewall") ? rules.firewall : NO_FIREWALL,
   };
 }

@@ -1,6 +1,6 @@
 /** Ethernet hardware addresses (EUI-48): six bytes, written "aa:bb:cc:dd:ee:ff". */
 
-import { AddressError } from "./address.ts";
+import { type Address, AddressError, addressFromBytes } from "./address.ts";
 
 /** The three common spellings: with colons, with hyphens, and in three groups of four digits. */
 const MAC = /^(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}(?:\.[0-9a-f]{4}){2})$/i;
@@ -28,4 +28,14 @@ export function formatMac(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) text += `${text === "" ? "" : ":"}${byte < 16 ? "0" : ""}${byte.toString(16)}`;
   return text;
+}
+
+/**
+ * The link-local address that the kernel gives an interface with this hardware address, by default: fe80::/64 and the
+ * modified EUI-64 (RFC 4291 appendix A). Throws `AddressError`.
+ */
+export function linkLocalOf(mac: string): Address {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = parseMac(mac);
+  const interfaceId = [a ^ 0x02, b, c, 0xff, 0xfe, d, e, f];
+  return addressFromBytes(Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, ...interfaceId));
 }

@@ -21,9 +21,14 @@ import {
 import { RTN_LOCAL } from "../netlink/route.ts";
 import {
   address,
+  arpOperation,
+  arpSenderAddress,
   destinationPort,
   destinationType,
-  icmpType,
+  etherProtocol,
+  etherType,
+  hopLimit,
+  icmpv6Type,
   inputIndex,
   interfaceName,
   loadRow,
@@ -32,6 +37,7 @@ import {
   registerAt,
   rowText,
   type Selector,
+  sourcePort,
   sourceType,
   tcpFlags,
   transportProtocol,
@@ -55,6 +61,60 @@ const FAMILY_NAME = { 4: "ip", 6: "ip6" } as const;
 /** In tables of family inet, a match on an IP header requires this match before it. */
 export function matchFamily(family: Family): Statement {
   return matchEqual(networkProtocol, Uint8Array.of(FAMILY_NUMBER[family]), `ipv${family}`);
+}
+
+const ETHER_TYPE = { ip: 0x0800, arp: 0x0806, ip6: 0x86dd } as const;
+
+/** Matches frames without a VLAN tag of one EtherType, for tables of family bridge. */
+export function matchEtherType(name: keyof typeof ETHER_TYPE): Statement {
+  return matchEqual(etherType, bigEndian(ETHER_TYPE[name]), name);
+}
+
+/** In tables of family bridge, a match on a header of the network layer requires this match before it. */
+export function matchEtherProtocol(name: keyof typeof ETHER_TYPE): Statement {
+  return matchEqual(etherProtocol, bigEndian(ETHER_TYPE[name]), name);
+}
+
+/** Matches ARP requests (ARPOP_REQUEST). */
+export const matchArpRequest = matchEqual(arpOperation, bigEndian(1), "request");
+
+/** Matches an unspecified sender: the sender of an ARP probe (RFC 5227). */
+export const matchArpWithoutSender = matchEqual(arpSenderAddress, new Uint8Array(4), "0.0.0.0");
+
+/** IPPROTO_ICMPV6 */
+const ICMPV6 = 58;
+
+export const matchIcmpv6 = matchEqual(transportProtocol, Uint8Array.of(ICMPV6), "ipv6-icmp");
+
+/** Matches ICMPv6 messages of one type. */
+export function matchIcmpv6Type(type: number): Statement {
+  return matchAll(matchIcmpv6, matchEqual(icmpv6Type, Uint8Array.of(type), String(type)));
+}
+
+/** Matches IPv6 packets that a router may have forwarded: their hop limit is not 255. */
+export const matchMayBeForwarded: Statement = {
+  text: "ip6 hoplimit != 255",
+  expressions: [hopLimit.load(NFT_REG.r1), compare(NFT_CMP.neq, Uint8Array.of(255))],
+};
+
+/** Matches a DHCPv4 client's packets to servers (RFC 2131 section 4.1). */
+export function matchDhcpClient(): Statement {
+  return matchAll(
+    matchProtocol(UDP),
+    matchEqual(sourcePort, bigEndian(68), "68"),
+    matchEqual(destinationPort, bigEndian(67), "67"),
+  );
+}
+
+function matchAll(...parts: readonly Statement[]): Statement {
+  return {
+    text: parts.map(({ text }) => text).join(" "),
+    expressions: parts.flatMap(({ expressions }) => expressions),
+  };
+}
+
+function bigEndian(value: number): Uint8Array {
+  return Uint8Array.of(value >> 8, value & 0xff);
 }
 
 /** Matches if the row of `selectors` is in the set. */
@@ -138,19 +198,14 @@ export function matchProtocol(protocol: 6 | 17 | 132): Statement {
 
 /** Matches VXLAN packets of one network. Other programs' networks on the same port have other VNIs. */
 export function matchVxlan({ port, vni }: { readonly port: number; readonly vni: number }): Statement {
-  const parts = [
+  return matchAll(
     matchEqual(transportProtocol, Uint8Array.of(UDP), "udp"),
-    matchEqual(destinationPort, Uint8Array.of(port >> 8, port & 0xff), String(port)),
+    matchEqual(destinationPort, bigEndian(port), String(port)),
     matchEqual(vxlanIdentifier, Uint8Array.of(vni >> 16, (vni >> 8) & 0xff, vni & 0xff), String(vni)),
-  ];
-  return {
-    text: parts.map(({ text }) => text).join(" "),
-    expressions: parts.flatMap(({ expressions }) => expressions),
-  };
+  );
 }
 
-/** IPPROTO_ICMPV6, and the first and last type of RFC 4861: router solicitation and redirect. */
-const ICMPV6 = 58;
+/** The first and last type of RFC 4861: router solicitation and redirect. */
 const NEIGHBOUR_DISCOVERY = { first: 133, last: 137 } as const;
 
 /** Matches messages of neighbour discovery. */
@@ -158,8 +213,8 @@ export const matchNeighbourDiscovery: Statement = {
   text: `icmpv6 type ${NEIGHBOUR_DISCOVERY.first}-${NEIGHBOUR_DISCOVERY.last}`,
   expressions: [
     ...matchFamily(6).expressions,
-    ...matchEqual(transportProtocol, Uint8Array.of(ICMPV6), "").expressions,
-    icmpType.load(NFT_REG.r1),
+    ...matchIcmpv6.expressions,
+    icmpv6Type.load(NFT_REG.r1),
     compare(NFT_CMP.gte, Uint8Array.of(NEIGHBOUR_DISCOVERY.first)),
     compare(NFT_CMP.lte, Uint8Array.of(NEIGHBOUR_DISCOVERY.last)),
   ],

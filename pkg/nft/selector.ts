@@ -38,9 +38,6 @@ export const sourcePort = payload("th sport", "transport", 0, 2);
 /** The destination port, which has the same offset in TCP, UDP and SCTP. */
 export const destinationPort = payload("th dport", "transport", 2, 2);
 
-/** The type of an ICMP or ICMPv6 message. */
-export const icmpType = payload("icmpv6 type", "transport", 0, 1);
-
 /** The flags of TCP from CWR to FIN. */
 export const tcpFlags = payload("tcp flags", "transport", 13, 1);
 
@@ -49,6 +46,23 @@ export const vxlanIdentifier = payload("@th,96,24", "transport", 12, 3);
 
 /** The source address of the Ethernet frame (IEEE 802.3: destination, source, type). */
 export const etherSource = payload("ether saddr", "link", 6, 6);
+
+/** The EtherType, which is that of the VLAN tag (0x8100, 0x88a8) in a tagged frame. */
+export const etherType = payload("ether type", "link", 12, 2);
+
+/** The operation and the sender of an ARP packet (RFC 826) for IPv4 over Ethernet. */
+export const arpOperation = payload("arp operation", "network", 6, 2);
+export const arpSenderMac = payload("arp saddr ether", "network", 8, 6);
+export const arpSenderAddress = payload("arp saddr ip", "network", 14, 4);
+
+export const hopLimit = payload("ip6 hoplimit", "network", 7, 1);
+export const icmpv6Type = payload("icmpv6 type", "transport", 0, 1);
+
+/** The target of an ICMPv6 neighbour solicitation or advertisement (RFC 4861). nft 1.0.6 has no name for it. */
+export const neighbourTarget = payload("@th,64,128", "transport", 8, 16);
+
+/** The protocol of the network layer. Inside a VLAN tag, it is that of the tagged packet. */
+export const etherProtocol = meta("meta protocol", "protocol", 2);
 
 export const transportProtocol = meta("meta l4proto", "l4proto", 1);
 /** NFPROTO_IPV4 or NFPROTO_IPV6. */

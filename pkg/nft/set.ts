@@ -18,6 +18,7 @@ import {
   fieldLength,
   isHostOrder,
   isPrefixValue,
+  needsTypeof,
   readTupleBytes,
   tupleBytes,
   tupleText,
@@ -169,12 +170,12 @@ export function userdataOf(set: NftSet): Uint8Array {
   const { fields, data } = set;
   const dataFields = data === "verdict" ? undefined : data;
   const isHost = (all: readonly Field[]) => all.every((field) => field === "ifname" || isHostOrder(field));
-  const needsTypeof = fields.includes("random");
+  const isTypeof = needsTypeof(fields);
   return setUserdata(set.comment, {
     isHostOrder: isHost(fields),
     isDataHostOrder: dataFields !== undefined && isHost(dataFields),
-    ...(needsTypeof && { keyTypeof: typeofFields(fields) }),
-    ...(needsTypeof && dataFields !== undefined && { dataTypeof: typeofFields(dataFields) }),
+    ...(isTypeof && { keyTypeof: typeofFields(fields) }),
+    ...(isTypeof && dataFields !== undefined && { dataTypeof: typeofFields(dataFields) }),
   });
 }
 
@@ -271,7 +272,7 @@ export function keyText(set: NftSet): string {
     return `type ${addressField(set.family)};${set.kind === "addresses" ? "" : " flags interval;"}`;
   }
   const { fields, data, hasRanges, dynamic, hasCounters } = set;
-  const isTypeof = fields.includes("random");
+  const isTypeof = needsTypeof(fields);
   const names = (all: readonly Field[]) => all.map((field) => (isTypeof ? typeofText(field) : field)).join(" . ");
   const to = data === undefined ? "" : ` : ${data === "verdict" ? data : names(data)}`;
   return [

@@ -9,12 +9,14 @@ import { NFT_META, NFT_NG_RANDOM } from "../netlink/nftables.ts";
 import { type TypeofExpression, typeofExpressions } from "./userdata.ts";
 
 /**
- * The fields by nft's type name, with nft's type number (enum datatypes in nft's datatype.h) and the length in bytes.
+ * The fields by nft's type name (`nd_target`, for which nft has no name, is the 16 bytes of an ICMPv6 message that contain
+ * the target of a neighbour solicitation or advertisement), with nft's type number (enum datatypes in nft's datatype.h) and the length in bytes.
  * Numbers are in network byte order. These are in host byte order (little-endian on all platforms that weft supports):
  * a mark, a priority (`classid`), and the result of `numgen` (`random`, for which nft has no name).
  */
 const FIELD = {
   random: { type: 4, length: 4 },
+  nd_target: { type: 4, length: 16 },
   ipv4_addr: { type: 7, length: 4 },
   ipv6_addr: { type: 8, length: 16 },
   ether_addr: { type: 9, length: 6 },
@@ -40,9 +42,15 @@ export function isHostOrder(field: Field): boolean {
   return field === "mark" || field === "classid" || field === "random";
 }
 
+/** The fields for which nft has no type name. Sets with them state the `typeof` of all their fields. */
+export function needsTypeof(fields: readonly Field[]): boolean {
+  return fields.includes("random") || fields.includes("nd_target");
+}
+
 /**
  * The `typeof` of a field in nft's syntax, and in the encoding of nft's user data (`typeofExpressions`): payload
- * (EXPR_PAYLOAD) by protocol and field, meta (EXPR_META) by key, numgen (EXPR_NUMGEN) by type, modulus and offset. The
+ * (EXPR_PAYLOAD) by protocol and field, payload without a name by base, offset and length in bits
+ * after two zeros, meta (EXPR_META) by key, numgen (EXPR_NUMGEN) by type, modulus and offset. The
  * numbers are those of nft 1.0.6. Any selector of the same type prints the same elements.
  */
 const TYPEOF: Readonly<Partial<Record<Field, { readonly text: string; readonly expression: TypeofExpression }>>> = {
@@ -51,6 +59,8 @@ const TYPEOF: Readonly<Partial<Record<Field, { readonly text: string; readonly e
   inet_proto: { text: "meta l4proto", expression: [9, NFT_META.l4proto] },
   inet_service: { text: "th dport", expression: [7, 11, 2] },
   classid: { text: "meta priority", expression: [9, NFT_META.packetPriority] },
+  ifname: { text: "iifname", expression: [9, NFT_META.iifname] },
+  nd_target: { text: "@th,64,128", expression: [7, 0, 0, 3, 64, 128] },
   random: { text: "numgen random mod 65536", expression: [23, NFT_NG_RANDOM, 65536, 0] },
 };
 

@@ -14,6 +14,7 @@ import {
   type SeenPodRules,
 } from "./pod-rules.ts";
 import { portMapTable } from "./port-map-table.ts";
+import { sendersTable } from "./senders-table.ts";
 
 const wanted = (id: string, number: number, hostPort = 8080 + number): PodRules => {
   const owner = `cni:net/${id}/eth0`;
@@ -28,6 +29,12 @@ const wanted = (id: string, number: number, hostPort = 8080 + number): PodRules 
       masquerades: [{ owner, host, source: networkOf(prefix), markBit: 13 }],
     },
     guards: [{ owner, port: `veth${number}`, mac: `02:00:00:00:00:0${number}` }],
+    senders: [
+      {
+        ...{ family: "bridge", owner, port: `veth${number}`, mac: `02:00:00:00:00:0${number}` },
+        ...{ addresses: [address], asksDhcp: false },
+      },
+    ],
     firewall: { pods: [{ owner, address, bridge: "cni0" }], policies: new Map([["cni0", "same-bridge"]]) },
     forward: { adminChain: "CNI-ADMIN", usesFirewalld: undefined },
   };
@@ -44,6 +51,12 @@ const seenOf = (held: readonly PodRules[]): SeenPodRules => ({
     }),
   ),
   guards: dumpOf(macSpoofTable(held.flatMap(({ guards }) => guards))),
+  senders: dumpOf(
+    sendersTable(
+      "bridge",
+      held.flatMap(({ senders }) => senders),
+    ),
+  ),
   firewall: readFirewall(
     dumpOf(
       firewallTable({
@@ -56,12 +69,12 @@ const seenOf = (held: readonly PodRules[]): SeenPodRules => ({
 });
 const none: readonly Message[] = [];
 const NOTHING: SeenPodRules = {
-  ...{ generation: 1, handles: new Map(), masquerades: none, ports: none, guards: none, isolated: [] },
+  ...{ generation: 1, handles: new Map(), masquerades: none, ports: none, guards: none, senders: none, isolated: [] },
   firewall: readFirewall([]),
 };
 const texts = (requests: readonly Request[]) => requests.map(({ text }) => text).join("\n");
 const [a, b] = [wanted("a", 2), wanted("b", 3)];
-const ALL = ["masquerade", "portmap", "macspoofchk", "firewall"];
+const ALL = ["masquerade", "portmap", "macspoofchk", "firewall", "senders"];
 
 test("pods of one bridge with different policies lack nothing: the stricter one applies", () => {
   const open = { ...b, firewall: { ...b.firewall, policies: new Map([["cni0", "isolated" as const]]) } };
@@ -121,7 +134,13 @@ test("plans nothing if everything exists", () => {
 
 test("restores everything in one transaction if the tables are gone", () => {
   const { requests, restored, obstacles } = planPodRules(NOTHING, [a, b]);
-  for (const table of ["inet weft_masquerade", "inet weft_portmap", "bridge weft_macspoof", "inet weft_firewall"])
+  for (const table of [
+    "inet weft_masquerade",
+    "inet weft_portmap",
+    "bridge weft_macspoof",
+    "bridge weft-senders",
+    "inet weft_firewall",
+  ])
     expect(texts(requests)).toContain(`nft add table ${table}`);
   expect(restored).toEqual(ALL.flatMap((part) => [a, b].map(({ owner }) => ({ owner, part }))));
   expect(obstacles).toEqual([]);
@@ -163,14 +182,20 @@ describe("takes nothing from another attachment", () => {
   test("that now has the address", () => {
     const heir = wanted("heir", 2, 9000);
     const { requests, obstacles } = planPodRules(seenOf([heir]), [a]);
-    expect(obstacles.map(({ part }) => part)).toEqual(["masquerade", "portmap", "firewall"]);
+    expect(obstacles.map(({ part }) => part)).toEqual(["masquerade", "portmap", "firewall", "senders"]);
     expect(texts(requests)).not.toContain("10.22.0.2");
   });
 });
 
 test("removes the owner's elements from all tables, and no others", () => {
   const text = texts(removePodRules(seenOf([a, b]), (owner) => owner === a.owner));
-  for (const table of ["inet weft_masquerade", "inet weft_portmap", "bridge weft_macspoof", "inet weft_firewall"])
+  for (const table of [
+    "inet weft_masquerade",
+    "inet weft_portmap",
+    "bridge weft_macspoof",
+    "bridge weft-senders",
+    "inet weft_firewall",
+  ])
     expect(text).toContain(`nft delete element ${table}`);
   expect(text).not.toContain("(2 of them)");
   expect(removePodRules(seenOf([a]), () => false)).toEqual([]);
@@ -185,5 +210,6 @@ test("returns owners by part", () => {
     ["portmap", [a.owner, b.owner]],
     ["macspoofchk", [a.owner]],
     ["firewall", [a.owner, b.owner]],
+    ["senders", [a.owner, b.owner]],
   ]);
 });

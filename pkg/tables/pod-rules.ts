@@ -4,7 +4,7 @@
  * ruleset`) while the pods run.
  */
 
-import { DEFAULT_ADMIN_CHAIN, POD_TABLE } from "../footprint.ts";
+import { DEFAULT_ADMIN_CHAIN, POD_TABLE, SENDERS_TABLE } from "../footprint.ts";
 import { isolatedBridges } from "../foreign/cni-forward.ts";
 import { isolationDumps } from "../foreign/forward-look.ts";
 import { isSameAddress } from "../ip/address.ts";
@@ -43,15 +43,23 @@ import {
 } from "./port-map.ts";
 import { readPortMap } from "./port-map-reading.ts";
 import type { PortMap } from "./port-mapping.ts";
+import { addSenders, deleteSenders, senderAddresses, sendersDumps, sendersIn, senderTest } from "./senders.ts";
+import { type GuardedSender, SENDERS_FAMILIES } from "./senders-table.ts";
 
-export const POD_RULE_PARTS = ["masquerade", "portmap", "macspoofchk", "firewall"] as const;
+export const POD_RULE_PARTS = ["masquerade", "portmap", "macspoofchk", "firewall", "senders"] as const;
 export type PodRulePart = (typeof POD_RULE_PARTS)[number];
 
-const TABLES: Readonly<Record<PodRulePart, { readonly family: number; readonly name: string }>> = {
-  masquerade: { family: NFPROTO.inet, name: POD_TABLE.masquerade },
-  portmap: { family: NFPROTO.inet, name: POD_TABLE.portmap },
-  macspoofchk: { family: NFPROTO.bridge, name: POD_TABLE.macspoofchk },
-  firewall: { family: NFPROTO.inet, name: POD_TABLE.firewall },
+interface PodTable {
+  readonly family: number;
+  readonly name: string;
+}
+
+const TABLES: Readonly<Record<PodRulePart, readonly PodTable[]>> = {
+  masquerade: [{ family: NFPROTO.inet, name: POD_TABLE.masquerade }],
+  portmap: [{ family: NFPROTO.inet, name: POD_TABLE.portmap }],
+  macspoofchk: [{ family: NFPROTO.bridge, name: POD_TABLE.macspoofchk }],
+  firewall: [{ family: NFPROTO.inet, name: POD_TABLE.firewall }],
+  senders: SENDERS_FAMILIES.map((family) => ({ family: NFPROTO[family], name: SENDERS_TABLE })),
 };
 
 /** The rules that an attachment should have; a part may be empty. */
@@ -60,6 +68,7 @@ export interface PodRules {
   readonly masquerades: readonly PodMasquerade[];
   readonly ports: PortMap;
   readonly guards: readonly GuardedPort[];
+  readonly senders: readonly GuardedSender[];
   readonly firewall: Firewall;
   /** How the pods of `firewall` are accepted in other programs' chains. */
   readonly forward: ForwardingSettings;
@@ -72,11 +81,15 @@ export const NO_FIREWALL: Firewall = { pods: [], policies: new Map() };
 export interface SeenPodRules {
   /** The generation of the ruleset, read before anything else. */
   readonly generation: number | undefined;
-  /** The handles of the existing tables. Another handle means another table, which replaced a removed one. */
+  /**
+   * The handles of the existing tables. Another handle means another table, which replaced a removed one. For a part with
+   * several tables it is a number made of all their handles.
+   */
   readonly handles: PodTables;
   readonly masquerades: readonly Message[];
   readonly ports: readonly Message[];
   readonly guards: readonly Message[];
+  readonly senders: readonly Message[];
   readonly firewall: SeenFirewall;
   /** Bridges that the reference plugin isolates from each other. */
   readonly isolated: readonly string[];
@@ -87,14 +100,19 @@ export type PodTables = ReadonlyMap<PodRulePart, bigint>;
 /** Reads which of the tables exist, with one small dump. */
 export function* podTablesLook(): Look<PodTables> {
   const tables = (yield [tablesDump()]).map((message) => decode(NFT_MSG_NEWTABLE, message));
+  const handleOf = ({ family, name }: PodTable) =>
+    tables.find(({ header, attributes }) => header.family === family && attributes.name === name)?.attributes.handle;
   return new Map(
     POD_RULE_PARTS.flatMap((part) => {
-      const { family, name } = TABLES[part];
-      const table = tables.find(({ header, attributes }) => header.family === family && attributes.name === name);
-      return table === undefined ? [] : [[part, table.attributes.handle ?? 0n] as const];
+      const handles = TABLES[part].map(handleOf);
+      if (handles.every((handle) => handle === undefined)) return [];
+      return [[part, handles.reduce<bigint>((whole, handle) => (whole << HANDLE_BITS) | (handle ?? 0n), 0n)] as const];
     }),
   );
 }
+
+/** The length of a handle in the kernel (u64). */
+const HANDLE_BITS = 64n;
 
 export function* podRulesLook(): Look<SeenPodRules> {
   const generation = generationOf(yield [generationRequest()]);
@@ -104,6 +122,7 @@ export function* podRulesLook(): Look<SeenPodRules> {
     masquerades: yield podMasqueradeDumps(),
     ports: yield* portMapLook(),
     guards: yield macSpoofDumps(),
+    senders: yield SENDERS_FAMILIES.flatMap(sendersDumps),
     firewall: readFirewall(yield firewallDumps()),
     isolated: isolatedBridges(readRules(yield isolationDumps())),
   };
@@ -117,6 +136,7 @@ export function ownersOf(seen: SeenPodRules): ReadonlyMap<PodRulePart, ReadonlyS
     ["portmap", owners(readPortMap(seen.ports).mappings)],
     ["macspoofchk", owners(readGuards(seen.guards))],
     ["firewall", owners(seen.firewall.pods)],
+    ["senders", new Set(SENDERS_FAMILIES.flatMap((family) => [...sendersIn(family, seen.senders)]))],
   ]);
 }
 
@@ -149,7 +169,9 @@ export function planPodRules(
   wanted: readonly PodRules[],
   isDue: (missing: OwnedPart) => boolean = () => true,
 ): PodRulesPlan {
-  const parts = [planMasquerades, planPorts, planGuards, planFirewall].map((plan) => plan(seen, wanted, isDue));
+  const parts = [planMasquerades, planPorts, planGuards, planFirewall, planSenders].map((plan) =>
+    plan(seen, wanted, isDue),
+  );
   return {
     requests: parts.flatMap(({ requests }) => requests),
     restored: parts.flatMap(({ restored }) => restored),
@@ -242,6 +264,24 @@ const planGuards: PlanPart = (seen, wanted, isDue) => {
   return planOf("macspoofchk", selected, () => addGuards(seen.guards, guards));
 };
 
+const planSenders: PlanPart = (seen, wanted, isDue) => {
+  const isHeld = senderTest(seen.senders);
+  const missing = wanted.filter(({ senders }) => !senders.every(isHeld));
+  const addressesOf = ({ owner, senders }: PodRules) =>
+    senders.flatMap(({ addresses }) => addresses.map((address) => ({ owner, address })));
+  const held = missing.length === 0 ? [] : SENDERS_FAMILIES.flatMap((family) => senderAddresses(family, seen.senders));
+  const selected = select("senders", missing, isDue, (rules, taken) =>
+    otherHolder(addressesOf(rules), [...held, ...taken.flatMap(addressesOf)]),
+  );
+  const senders = selected.taken.flatMap((rules) => rules.senders);
+  return planOf("senders", selected, () =>
+    SENDERS_FAMILIES.flatMap((family) => {
+      const own = senders.filter((sender) => sender.family === family);
+      return own.length === 0 ? [] : addSenders(family, seen.senders, own);
+    }),
+  );
+};
+
 const planFirewall: PlanPart = (seen, wanted, isDue) => {
   const missing = wanted.filter(({ firewall }) => firewall.pods.length > 0 && !holdsFirewall(seen.firewall, firewall));
   const selected = select("firewall", missing, isDue, ({ firewall }, taken) =>
@@ -266,6 +306,7 @@ export function removePodRules(seen: SeenPodRules, isWanted: (owner: string) => 
     ...deletePodMasquerade(seen.masquerades, isWanted),
     ...deletePortMap(seen.ports, isWanted),
     ...deleteGuards(seen.guards, isWanted),
+    ...SENDERS_FAMILIES.flatMap((family) => deleteSenders(family, seen.senders, isWanted)),
     ...removeFromFirewall(seen.firewall, isWanted, seen.isolated).requests,
   ];
 }

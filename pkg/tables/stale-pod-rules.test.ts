@@ -24,7 +24,7 @@ const pods = ["a", "b"].map((id, at) => ({
   bridge: "cni0",
 }));
 const seen: SeenPodRules = {
-  ...{ generation: 1, handles: new Map(), masquerades: [], ports: [], guards: [], isolated: [] },
+  ...{ generation: 1, handles: new Map(), masquerades: [], ports: [], guards: [], senders: [], isolated: [] },
   firewall: readFirewall(dumpOf(firewallTable({ pods, policies: new Map() }))),
 };
 

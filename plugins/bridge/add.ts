@@ -4,8 +4,8 @@
  * pair, the pod's side and the gateway.
  */
 
-import { type BeforeUp, bringUpHost } from "../../pkg/attachment/before-up.ts";
-import { waitForDetection } from "../../pkg/attachment/duplicates.ts";
+import { type BeforeUp, bringUpHost, type NewPort } from "../../pkg/attachment/before-up.ts";
+import { waitForCompletion, waitForDetection } from "../../pkg/attachment/duplicates.ts";
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
@@ -13,6 +13,7 @@ import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
 import { isolation } from "../../pkg/attachment/policy/isolate.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
+import { guardAddresses, guardSender } from "../../pkg/attachment/senders.ts";
 import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import type { VethPair } from "../../pkg/attachment/veth-pair.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
@@ -20,6 +21,7 @@ import { notice } from "../../pkg/cni/notice.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
+import type { Address } from "../../pkg/ip/address.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
@@ -90,11 +92,13 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
   const ipam = ipamType(request.config);
   const early = reserved === undefined ? undefined : prepare(work, found, reserved);
   const veth = plugPort(work, config, bridge);
-  const addresses = early?.addressing.ips.map(({ address }) => address.address);
+  const addresses = reserved === undefined ? undefined : addressesOf(reserved);
   bringUpHost(work, { veth, addresses }, beforeUp(config));
   if (config.staysDown) return describe(work, [findLink(sockets.host, bridge.index) ?? bridge], veth, EMPTY_RESULT);
   const podLink = bringUp(work, reserved, config);
   const result = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
+  if (config.guardsSenders && reserved === undefined && result !== undefined)
+    guardAddresses("bridge", work, { veth }, addressesOf(result));
   const prepared = early ?? (result === undefined ? undefined : prepare(work, found, result));
   const gateway = prepared === undefined ? undefined : configure(work, { bridge, veth, podLink }, prepared);
   const plugged = waitForPort(sockets.host, request.system, veth.hostName, bridge);
@@ -109,9 +113,17 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
   });
 }
 
+function addressesOf({ ips }: Result): Address[] {
+  return ips.map(({ address }) => address.address);
+}
+
 /** The actions that the configuration requires before the pod can send. */
 function beforeUp(config: BridgeConfig): BeforeUp[] {
-  return [...(config.guardsMac ? [guardMac] : []), ...isolation("bridge", config.networkPolicy)];
+  return [
+    ...(config.guardsMac ? [guardMac] : []),
+    ...(config.guardsSenders ? [(context: AttachContext, port: NewPort) => guardSender("bridge", context, port)] : []),
+    ...isolation("bridge", config.networkPolicy),
+  ];
 }
 
 function makeBridge({ request, config, sockets, undo }: Work): FoundBridge {
@@ -172,6 +184,10 @@ function configure(work: Work, { bridge, veth, podLink }: Links, prepared: Prepa
   if (config.ipMasq) masqueradeAttachment(request, ips, work.undo);
   if (config.isGateway) enableForwarding(request.system, ips);
   applyGateways(sockets.host, gatewayRequests);
+  if (prefixes.some(({ address }) => address.family === 6) && !config.detectsDuplicates) {
+    if (gatewayRequests.length > 0) waitForCompletion(sockets.host, request.system, gateway.index);
+    waitForCompletion(sockets.pod, request.system, podLink.index);
+  }
   return gateway === bridge ? undefined : gateway;
 }
 

@@ -2,6 +2,7 @@
 import { checkAddresses, checkInterface, checkMac, wrong } from "../../pkg/attachment/check.ts";
 import { withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
+import { checkSender } from "../../pkg/attachment/senders.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Result, ResultInterface } from "../../pkg/cni/result.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
@@ -23,6 +24,7 @@ export function checkAttachment(request: CniRequest, config: BridgeConfig): void
     checkVlans(host, config, bridge, port);
     checkGateways(host, config, previous);
     if (config.guardsMac) checkGuard(request, { port: port.name, mac: podLink.mac });
+    if (config.guardsSenders) checkSender(request, "bridge");
   });
 }
 

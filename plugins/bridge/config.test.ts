@@ -10,7 +10,7 @@ test("uses the reference's defaults without keys", () => {
   expect(parse({})).toEqual({
     ...{ bridge: "cni0", isGateway: false, isDefaultGateway: false, forceAddress: false, ipMasq: false },
     ...{ mtu: undefined, hairpinMode: false, promiscMode: false, mac: undefined, vlans: undefined },
-    ...{ guardsMac: false, isIsolated: false, detectsDuplicates: false, staysDown: false },
+    ...{ guardsMac: false, guardsSenders: false, isIsolated: false, detectsDuplicates: false, staysDown: false },
   });
 });
 
@@ -59,6 +59,9 @@ test.each([
   [{ bridge: "much-too-long-a-name" }, /bridge/],
   [{ bridge: "twelve-chars", vlan: 1000, isGateway: true }, /bridge: expected space for "\.1000"/],
   [{ macspoofchk: "yes" }, /macspoofchk/],
+  [{ guardSenders: "yes", ipam: { type: "static" } }, /guardSenders/],
+  [{ guardSenders: true }, /guardSenders: .*an IPAM plugin/],
+  [{ guardSenders: true, ipam: { type: "static" }, vlanTrunk: [{ id: 7 }] }, /guardSenders: .*no vlanTrunk/],
 ])("rejects %j with code 7", (object, message) => {
   expect(() => parse(object)).toThrow(expect.objectContaining({ code: 7, message: expect.stringMatching(message) }));
 });

@@ -8,6 +8,7 @@ import {
   masqueradeOption,
   mtuOption,
   requestedMac,
+  senderGuardOption,
 } from "../../pkg/attachment/options.ts";
 import { networkPolicyOption } from "../../pkg/attachment/policy/option.ts";
 import type { NetworkPolicyKey } from "../../pkg/attachment/policy/protocol.ts";
@@ -38,6 +39,11 @@ export interface BridgeConfig extends MasqueradeOption {
   readonly guardsMac: boolean;
   /** `networkPolicy`: weftd installs the pod's NetworkPolicies before the pod can send. */
   readonly networkPolicy: NetworkPolicyKey | undefined;
+  /**
+   * `guardSenders`: the pod may send only with its own hardware address and IP addresses, also in ARP and neighbour
+   * discovery, and without VLAN tags.
+   */
+  readonly guardsSenders: boolean;
   /** `portIsolation`: the pod cannot reach other pods on isolated ports, only the host and networks beyond it. */
   readonly isIsolated: boolean;
   /** `enabledad`: ADD waits until duplicate address detection of the pod's IPv6 addresses has finished. */
@@ -62,12 +68,16 @@ export function parseBridgeConfig(object: ConfigObject, args: CniArguments): Bri
     vlans: vlanOptions(object),
     guardsMac: macGuardOption(object),
     networkPolicy: networkPolicyOption(object),
+    guardsSenders: senderGuardOption(object),
     isIsolated: object.optionalBoolean("portIsolation") ?? false,
     detectsDuplicates: object.optionalBoolean("enabledad") ?? false,
     staysDown: object.optionalBoolean("disableContainerInterface") ?? false,
   };
   if (config.hairpinMode && config.promiscMode) {
     throw object.invalid("promiscMode", "only one of hairpinMode and promiscMode to be true");
+  }
+  if (config.guardsSenders && config.vlans?.port !== undefined && config.vlans.port.tagged.length > 0) {
+    throw object.invalid("guardSenders", "no vlanTrunk, since a guarded pod sends no VLAN tags");
   }
   if (config.staysDown && ipamType(object) !== undefined) {
     throw object.invalid("disableContainerInterface", "no ipam, since the interface stays down");

@@ -1,5 +1,6 @@
 /** DEL and GC: removes the objects of every veth pair, and entries of the table of guarded ports. */
 import { collect, detach } from "../../pkg/attachment/detach.ts";
+import { removeOwnSender, removeSenders } from "../../pkg/attachment/senders.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { removeGuards } from "./mac-guard.ts";
 
@@ -14,10 +15,17 @@ export function del(request: CniRequest): void {
     ],
     remove(isWanted) {
       if (isSet("macspoofchk")) removeGuards(system, isWanted);
+      if (isSet("guardSenders")) removeOwnSender(request, "bridge");
     },
   });
 }
 
 export function gc(request: CniRequest): void {
-  collect(request, { legacy: ["masquerade"], remove: (isWanted) => removeGuards(request.system, isWanted) });
+  collect(request, {
+    legacy: ["masquerade"],
+    remove(isGarbage) {
+      removeGuards(request.system, isGarbage);
+      removeSenders(request.system, isGarbage);
+    },
+  });
 }

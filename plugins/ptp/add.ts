@@ -3,13 +3,15 @@
  * pair, the pod's side, and the host's routes to the pod.
  */
 
-import { bringUpHost } from "../../pkg/attachment/before-up.ts";
+import { type BeforeUp, bringUpHost } from "../../pkg/attachment/before-up.ts";
+import { waitForCompletion } from "../../pkg/attachment/duplicates.ts";
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
 import { isolation } from "../../pkg/attachment/policy/isolate.ts";
+import { guardSender } from "../../pkg/attachment/senders.ts";
 import { enableForwarding, skipDetection } from "../../pkg/attachment/sysctls.ts";
 import { createVethPair, waitForCarrier } from "../../pkg/attachment/veth-pair.ts";
 import { notice } from "../../pkg/cni/notice.ts";
@@ -34,14 +36,18 @@ export function add(request: CniRequest): Result {
   return Object.keys(dns).length > 0 ? { ...result, dns } : result;
 }
 
-function attach(context: AttachContext, { ipam, ipMasq, mtu, networkPolicy }: PtpConfig): Result {
+const guard: BeforeUp = (context, port) => guardSender("ptp", context, port);
+
+function attach(context: AttachContext, { ipam, ipMasq, mtu, guardsSenders, networkPolicy }: PtpConfig): Result {
   const { request, sockets, undo } = context;
   assertNameIsFree(sockets.pod, request.ifName);
   const addresses = reserveAddresses(request, ipam, undo);
   const { ips, podRoutes, hostAddresses, podAddresses } = planAddressing(addresses);
   const veth = createVethPair(context, { mtu, mac: undefined });
-  if (ips.some(({ address }) => address.address.family === 6)) skipDetection(request.system, veth.hostName);
-  bringUpHost(context, { veth, addresses: podAddresses }, isolation("ptp", networkPolicy));
+  const hasIpv6 = ips.some(({ address }) => address.address.family === 6);
+  if (hasIpv6) skipDetection(request.system, veth.hostName);
+  const actions = [...(guardsSenders ? [guard] : []), ...isolation("ptp", networkPolicy)];
+  bringUpHost(context, { veth, addresses: podAddresses }, actions);
   const pod = bringUp(context, addresses);
   sockets.pod.run(
     // The connected route is omitted, since it would cover neighbours that are not on this link.
@@ -57,6 +63,10 @@ function attach(context: AttachContext, { ipam, ipMasq, mtu, networkPolicy }: Pt
   // Last: weftd treats a host's end with an address as complete, and may add another address before this does.
   const gateways = hostAddresses.map((prefix) => addAddress({ index: host.index, prefix, skipDetection: true }));
   for (const { error } of sockets.host.exchange(gateways)) if (error !== undefined && !isExists(error)) throw error;
+  if (hasIpv6) {
+    waitForCompletion(sockets.host, request.system, host.index);
+    waitForCompletion(sockets.pod, request.system, pod.index);
+  }
   return {
     interfaces: [
       { name: veth.hostName, mac: veth.hostMac },

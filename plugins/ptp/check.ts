@@ -1,12 +1,14 @@
 /** CHECK: verifies that everything that ADD created exists unchanged. Ignores later additions of other programs. */
 import { checkAddresses, checkInterface, checkMac, checkRoutes, wrong } from "../../pkg/attachment/check.ts";
 import { withSockets } from "../../pkg/attachment/interface-plugin.ts";
+import { checkSender } from "../../pkg/attachment/senders.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import { hostRoute } from "../../pkg/reconcile/routed-pods.ts";
 import { planAddressing } from "./addressing.ts";
+import type { PtpConfig } from "./config.ts";
 
-export function checkAttachment(request: CniRequest): void {
+export function checkAttachment(request: CniRequest, { guardsSenders }: Pick<PtpConfig, "guardsSenders">): void {
   const previous = request.requirePrevResult();
   withSockets(request, (sockets) => {
     const pod = checkInterface(sockets.pod, request, previous, { kind: "veth" });
@@ -25,5 +27,6 @@ export function checkAttachment(request: CniRequest): void {
       sockets.host,
       podAddresses.map((address) => hostRoute(address, host.index)),
     );
+    if (guardsSenders) checkSender(request, "ptp");
   });
 }

@@ -2,6 +2,7 @@
  * `ptp`: connects a container to the host by its own veth pair and routes. Takes the reference plugin's configuration.
  */
 import { collect, detach } from "../../pkg/attachment/detach.ts";
+import { removeOwnSender, removeSenders } from "../../pkg/attachment/senders.ts";
 import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
 import type { Plugin } from "../../pkg/cni/plugin.ts";
 import { add } from "./add.ts";
@@ -14,17 +15,26 @@ export const plugin: Plugin = {
   add,
   del(request) {
     const isMasqueraded = request.config.value("ipMasq") === true;
-    detach(request, { isMasqueraded, legacy: isMasqueraded ? ["masquerade"] : [] });
+    detach(request, {
+      isMasqueraded,
+      legacy: isMasqueraded ? ["masquerade"] : [],
+      remove: () => {
+        if (request.config.value("guardSenders") === true) removeOwnSender(request, "ptp");
+      },
+    });
   },
   check(request) {
     const config = parsePtpConfig(request.config);
-    checkAttachment(request);
+    checkAttachment(request, config);
     delegateCheck(request, config.ipam);
   },
   status(request) {
     delegateStatus(request, parsePtpConfig(request.config).ipam);
   },
   gc(request) {
-    collect(request, { legacy: ["masquerade"] });
+    collect(request, {
+      legacy: ["masquerade"],
+      remove: (isGarbage) => removeSenders(request.system, isGarbage),
+    });
   },
 };

@@ -4,11 +4,14 @@
  */
 import { createServer, type IncomingMessage, request } from "node:http";
 import type { Fault } from "./fault.ts";
+import { customKind } from "./kinds.ts";
 import type { JsonObject, NodeInput } from "./resource.ts";
 import type { ApiServer } from "./server.ts";
 
 /** The fields are processed in this order. */
 export interface ControlRequest {
+  /** Kinds to serve, as after the creation of a CustomResourceDefinition. */
+  readonly define?: readonly Parameters<typeof customKind>[0][];
   readonly create?: readonly NodeInput[];
   readonly update?: readonly { readonly name: string; readonly patch: JsonObject }[];
   readonly remove?: readonly string[];
@@ -69,6 +72,7 @@ export function askControl(socketPath: string, order: ControlRequest): Promise<S
 }
 
 function carryOut(server: ApiServer, order: ControlRequest): void {
+  for (const names of order.define ?? []) server.cluster.define(customKind(names));
   for (const node of order.create ?? []) server.createNode(node);
   for (const { name, patch } of order.update ?? []) server.updateNode(name, patch);
   for (const name of order.remove ?? []) server.deleteNode(name);

@@ -23,16 +23,24 @@ import { podMasquerade } from "../../pkg/tables/pod-masquerade.ts";
 import { planPodRules } from "../../pkg/tables/pod-rules.ts";
 import { portMapTable } from "../../pkg/tables/port-map-table.ts";
 import { EMPTY_PORT_MAP } from "../../pkg/tables/port-mapping.ts";
+import { SENDERS_FAMILIES, sendersTable } from "../../pkg/tables/senders-table.ts";
 import { runs } from "../fuzz/samples.ts";
 import { heardBases } from "./bases.ts";
 import { change } from "./change.ts";
 import { applyDamage, type Damage, damage } from "./damage.ts";
 import { rule, STRANGERS, table } from "./strangers.ts";
 
-const CONFIG = JSON.stringify({
+/** Pods with even numbers are bridged, others are routed. */
+const config = (number: number) => ({
   name: "net",
   plugins: [
-    { type: "bridge", ipMasq: true, macspoofchk: true },
+    {
+      type: number % 2 === 0 ? "bridge" : "ptp",
+      ipMasq: true,
+      macspoofchk: true,
+      guardSenders: true,
+      ipam: { type: "host-local" },
+    },
     { type: "portmap", capabilities: { portMappings: true } },
     { type: "firewall" },
   ],
@@ -43,7 +51,7 @@ const markOf = (number: number) => `cni:net/pod${number}/eth0`;
 function attachment(number: number): CachedAttachment {
   const content = {
     ...{ containerId: `pod${number}`, ifName: "eth0", networkName: "net" },
-    config: Buffer.from(CONFIG).toString("base64"),
+    config: Buffer.from(JSON.stringify(config(number))).toString("base64"),
     capabilityArgs: { portMappings: [{ hostPort: 8000 + number, containerPort: 80, protocol: "tcp" }] },
     result: {
       cniVersion: "1.0.0",
@@ -117,7 +125,7 @@ async function settle(made: Bench): Promise<void> {
 }
 
 /** The lines of weft's own tables. */
-const ownIn = ({ nftables }: Bench): string[] => nftables.list().filter((line) => /^\w+ weft_/.test(line));
+const ownIn = ({ nftables }: Bench): string[] => nftables.list().filter((line) => /^\w+ weft[_-]/.test(line));
 
 /**
  * Expects the tables to contain everything that they contain after an ADD on a node without damage, and possibly more.
@@ -141,12 +149,13 @@ async function assertRests(made: Bench): Promise<void> {
 
 /** Without weft's tables, and its rules in others. */
 const strangersIn = ({ nftables }: Bench): string[] =>
-  nftables.list().filter((line) => !/^\w+ weft_/.test(line) && !/"cni:|"weft|CNI-FORWARD/.test(line));
+  nftables.list().filter((line) => !/^\w+ weft[_-]/.test(line) && !/"cni:|"weft|CNI-FORWARD/.test(line));
 
 const TABLES: readonly Table[] = [
   podMasquerade([]),
   portMapTable(EMPTY_PORT_MAP),
   macSpoofTable([]),
+  ...SENDERS_FAMILIES.map((family) => sendersTable(family, [])),
   firewallTable({ pods: [], policies: new Map() }),
 ];
 const pods = fc.uniqueArray(fc.integer({ min: 2, max: 6 }), { minLength: 1 });
@@ -178,6 +187,9 @@ test.each([
   ["value", "weft_portmap", "ports4"],
   ["element", "weft_macspoof", "ports"],
   ["element", "weft_firewall", "pods4"],
+  ["element", "weft-senders", "ports"],
+  ["element", "weft-senders", "macs"],
+  ["element", "weft-senders", "targets6"],
 ] as const)("restores a damaged %s of %s %s", async (kind, name, of) => {
   const made = bench([2, 3]);
   await settle(made);

@@ -69,7 +69,8 @@ test("an API server accepts all values", async () => {
     ...["--set", "image.repository=registry.example/weft,image.tag=sha256:0123,imagePullSecrets={a,b}"],
     ...["--set", "options.iface=eth1,options.attach=ptp,metrics.host=,metrics.port=9000,maxUnavailable=3"],
     ...["--set", "serviceProxy=nftables,options.masquerade-all=true,options.masquerade-bit=15"],
-    ...["--set", "options.conntrack-min=1000000"],
+    ...["--set", "options.conntrack-min=1000000,guardSenders=false"],
+    ...["--set", "networkPolicy.mode=enforce,networkPolicy.fail=open,networkPolicy.cutEstablished=true"],
     ...["--set", "apiServer.host=192.0.2.1,cni.binDir=/var/lib/cni/bin,cni.confDir=/etc/other,iptablesLegacy=true"],
   );
   for (const object of all) expect(await problemsOf(object), nameOf(object)).toEqual([]);
@@ -80,6 +81,7 @@ test("an API server accepts all values", async () => {
     ...[
       "--metrics-address=:9000",
       "--service-proxy=nftables",
+      ...["--network-policy=enforce", "--policy-fail=open", "--policy-cut-established=true", "--guard-senders=false"],
       "--attach=ptp",
       "--conntrack-min=1000000",
       "--iface=eth1",
@@ -122,6 +124,8 @@ test.each([
   ["a share of zero", "maxUnavailable=0%", /maxUnavailable/],
   ["a word instead of a boolean", "iptablesLegacy=yes", /iptablesLegacy/],
   ["an unknown proxy", "serviceProxy=ipvs", /serviceProxy/],
+  ["an unknown mode of policies", "networkPolicy.mode=on", /mode/],
+  ["an unknown way to fail", "networkPolicy.fail=half", /fail/],
   ["no image", "image.repository=", /repository/],
 ])("the schema rejects %s", (_what, value, complaint) => {
   const { isGood, text } = attempt("--set", value);
@@ -149,6 +153,7 @@ describe("the schema", () => {
       "run-dir",
       "state-dir",
       "service-proxy",
+      ...["network-policy", "policy-fail", "policy-cut-established", "guard-senders"],
       "proc-sys",
       "metrics-address",
     ];

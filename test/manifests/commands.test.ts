@@ -10,8 +10,11 @@ const KINDS: Readonly<Record<string, string>> = {
   ...{ ds: "DaemonSet", daemonset: "DaemonSet", daemonsets: "DaemonSet" },
   ...{ cm: "ConfigMap", configmap: "ConfigMap", namespace: "Namespace", ns: "Namespace" },
 };
-/** flannel's and kube-proxy's objects, which docs/migration.md and docs/services.md remove. */
-const FOREIGN = new Set(["kube-flannel", "kube-flannel-ds", "kube-proxy"]);
+/**
+ * flannel's and kube-proxy's objects, which docs/migration.md and docs/services.md remove, and the Namespace of the recipes
+ * in docs/network-policy.md.
+ */
+const FOREIGN = new Set(["kube-flannel", "kube-flannel-ds", "kube-proxy", "shop"]);
 
 function filesOf(directory: string, extension: string): string[] {
   return readdirSync(join(ROOT, directory), { recursive: true, encoding: "utf8" })

@@ -2,6 +2,7 @@
  * A cluster of two nodes in which pods and nodes probe each other: the stand-in API server, a weftd on each node, pods
  * attached by the runtime's calls, and one prober with sockets in all of their namespaces.
  */
+import type { PoliciesPage } from "../../command/node/policies-page.ts";
 import { settle } from "../demo/episode.ts";
 import type { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, type Node } from "../live/harness/cluster.ts";
@@ -9,7 +10,16 @@ import { makeNamespace, type Namespace, removeNamespace } from "../live/harness/
 import { PATIENCE } from "../live/harness/process.ts";
 import type { Case } from "./case.ts";
 import { MOST_ENDPOINTS, Prober } from "./prober.ts";
-import { type Addresses, type Change, NODES, type NodeName, type PodRecord, Scene, type Site } from "./scene.ts";
+import {
+  type Addresses,
+  type Change,
+  NODES,
+  type NodeName,
+  type PodRecord,
+  PROTOCOLS,
+  Scene,
+  type Site,
+} from "./scene.ts";
 import {
   describeTable,
   type Endpoint,
@@ -23,10 +33,15 @@ import {
 /** How long a table waits for unexpected packets after the last expected reply: a packet takes much less here. */
 const SETTLE_MS = 20 * PATIENCE;
 /** The limit of a table with missing replies. Missing datagrams are sent again until then. */
-const LIMIT_MS = 5000 * PATIENCE;
+const LIMIT_MS = 15_000 * PATIENCE;
 /** The limit for a change to take effect. */
-const EFFECT_MS = 5000 * PATIENCE;
+const EFFECT_MS = 15_000 * PATIENCE;
 const EVERY_MS = 20;
+
+const CLUSTER_NETWORK_POLICIES = {
+  ...{ group: "policy.networking.k8s.io", version: "v1alpha2", plural: "clusternetworkpolicies" },
+  ...{ kind: "ClusterNetworkPolicy", isNamespaced: false },
+};
 
 export interface BedOptions {
   readonly attach?: "bridge" | "ptp";
@@ -37,10 +52,17 @@ export interface BedOptions {
 }
 
 export interface ProbeLimits {
-  /** How long a change may take to have an effect: until then, unexpected packets cause another table. Default: 5 s. */
+  /** How long a change may take to have an effect: until then, unexpected packets cause another table. Default: 15 s. */
   readonly effectMs?: number;
-  /** How long expected replies are waited for. Default: 5 s. */
+  /** How long expected replies are waited for. Default: 15 s. */
   readonly limitMs?: number;
+  /**
+   * The expected table before the change, if the change is a single one and leaves the endpoints as they are. Probes that
+   * both tables deny must be denied during the change.
+   */
+  readonly before?: string | undefined;
+  /** The addresses to which pods send: those of the destinations, or of Services with these endpoints. */
+  readonly by?: "address" | "service";
 }
 
 export interface TableOutcome {
@@ -89,6 +111,7 @@ export class PolicyBed {
   static async start(cleanup: Cleanup, { attach, backend = "vxlan", environment = {} }: BedOptions = {}) {
     const options = { families: "dual", logLevel: "info", ...(attach && { attach }) } as const;
     const cluster = await Cluster.start(backend, cleanup, options);
+    await cluster.standIn({ define: [CLUSTER_NETWORK_POLICIES] });
     cluster.weftdEnvironment = environment;
     for (const number of NODES.keys()) await cluster.addNode(number + 1, shortenConntrack);
     await settle(cluster);
@@ -104,41 +127,66 @@ export class PolicyBed {
     return node;
   }
 
+  /** A node's report of its policies. */
+  async page(name: NodeName): Promise<PoliciesPage> {
+    const { status, body } = await this.#cluster.status(this.node(name), "/debug/policies");
+    if (status !== 200) throw new Error(`/debug/policies of ${name}: ${status}: ${body}`);
+    return JSON.parse(body) as PoliciesPage;
+  }
+
+  /** Kills a node's weftd. `startWeftd` starts it again. */
+  async killWeftd(name: NodeName): Promise<void> {
+    await this.node(name).weftd.stop("SIGKILL");
+  }
+
+  /** Starts a node's weftd again, and waits until it is ready. */
+  async startWeftd(name: NodeName): Promise<void> {
+    const node = this.node(name);
+    this.#cluster.restartWeftd(node);
+    await this.#cluster.ready(node);
+  }
+
   /** Runs all steps of a case. Throws at the first table that differs from the specification. */
   async play({ steps }: Case): Promise<void> {
     await this.scene.reset();
+    let before: string | undefined;
     for (const { title, actions } of steps) {
       const places = { addressOf: (pod: string, family: 4 | 6) => this.scene.addressOf(pod, family) };
-      for (const action of actions(places)) await this.scene.perform(action);
-      const outcome = await this.probe();
+      const list = actions(places);
+      for (const action of list) await this.scene.perform(action);
+      const isSingle = list.length === 1 && !list.some(({ do: what }) => /^(create|delete) /.test(what));
+      const outcome = await this.probe(undefined, { before: isSingle ? before : undefined });
       if (outcome.mismatches.length > 0) throw new Error(await this.#complaint(title, outcome));
+      before = outcome.expected;
     }
   }
 
   /** Probes all endpoints until the table is as expected, or until the limits. Expected packets may arrive late. */
   async probe(
     isReachable: (from: Endpoint, to: Endpoint, probe: ProbeClass) => boolean = specified(this.scene.world),
-    { effectMs = EFFECT_MS, limitMs = LIMIT_MS }: ProbeLimits = {},
+    { effectMs = EFFECT_MS, limitMs = LIMIT_MS, before, by = "address" }: ProbeLimits = {},
   ): Promise<TableOutcome> {
     const endpoints = [...this.#endpoints];
-    const expected = expectedTable(endpoints, isReachable);
+    const expected = expectedTable(endpoints, isReachable, by);
     const deadline = performance.now() + effectMs;
     for (let attempts = 1; ; attempts++) {
       const limits = { settleMs: SETTLE_MS, limitMs };
-      const { ms, repeated, results } = await this.#prober.table(endpoints.length, expected, limits);
+      const { ms, repeated, results } = await this.#prober.table(endpoints.length, expected, limits, by);
       this.totals.tables++;
       this.totals.probes += expected.replaceAll("-", "").length;
       this.totals.repeatedPackets += repeated;
       this.totals.probeMs += ms;
       const wrong = mismatches(endpoints, expected, results);
       const isLate = wrong.some((one) => one.expected === "0") && performance.now() < deadline;
-      if (!isLate) return { endpoints, expected, results, mismatches: wrong, attempts };
+      const isLeak = wrong.some((one) => one.expected === "0" && before?.[one.at] === "0");
+      if (!isLate || isLeak) return { endpoints, expected, results, mismatches: wrong, attempts };
       this.totals.repeatedTables++;
       await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
     }
   }
 
-  async #complaint(title: string, { endpoints, expected, results, mismatches: wrong }: TableOutcome): Promise<string> {
+  async #complaint(title: string, outcome: TableOutcome): Promise<string> {
+    const { endpoints, expected, results, mismatches: wrong, attempts } = outcome;
     const world = this.scene.world;
     const nodes = this.#cluster.nodes.map(async (node) => {
       const { stdout } = await node.inside.run("nft", ["list", "table", "inet", "weft-policy"]);
@@ -146,11 +194,40 @@ export class PolicyBed {
     });
     const verbose = process.env.WEFT_POLICY_VERBOSE === "1" ? await Promise.all(nodes) : [];
     return [
-      `after "${title}", ${wrong.length} of ${expected.replaceAll("-", "").length} probes differ`,
+      `after "${title}", table ${attempts}: ${wrong.length} of ${expected.replaceAll("-", "").length} probes differ`,
       describeTable(endpoints, expected, results),
       `policies: ${JSON.stringify([...world.policies, ...world.clusterPolicies])}`,
       ...verbose,
     ].join("\n");
+  }
+
+  /** Creates a Service for each pod, with all ports and both families. Pods that are created later have none. */
+  async createServices(): Promise<void> {
+    for (const [index, endpoint] of this.#endpoints.entries()) {
+      if (endpoint?.kind !== "pod") continue;
+      const [namespace = "", name = ""] = endpoint.name.split("/");
+      const addresses: Addresses = { 4: `10.96.1.${index + 1}`, 6: `fd00:10:96::1:${index + 1}` };
+      const metadata = { namespace, name };
+      const ports = SERVICE_PORTS.map(({ name: portName, protocol, port }) => ({ name: portName, protocol, port }));
+      await this.#cluster.api("POST", `/api/v1/namespaces/${namespace}/services`, {
+        ...{ apiVersion: "v1", kind: "Service", metadata },
+        spec: {
+          clusterIP: addresses[4],
+          clusterIPs: [addresses[4], addresses[6]],
+          ipFamilies: ["IPv4", "IPv6"],
+          ports,
+        },
+      });
+      for (const family of [4, 6] as const)
+        await this.#cluster.api("POST", `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`, {
+          ...{ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: `IPv${family}`, ports },
+          metadata: { namespace, name: `${name}-${family}`, labels: { "kubernetes.io/service-name": name } },
+          endpoints: [
+            { addresses: [endpoint.addresses[family]], conditions: { ready: true }, nodeName: endpoint.node },
+          ],
+        });
+      await this.#prober.setService(index, addresses);
+    }
   }
 
   async #addNodes(): Promise<void> {
@@ -228,6 +305,10 @@ export class PolicyBed {
     if (kind === "pod" && object?.status.podIPs) await this.#cluster.api("PUT", `${target}/status`, object);
   }
 }
+
+const SERVICE_PORTS = PROTOCOLS.flatMap((protocol) =>
+  [80, 81].map((port) => ({ name: `${protocol.toLowerCase()}-${port}`, protocol, port })),
+);
 
 interface Paths {
   readonly collection: string;

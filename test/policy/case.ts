@@ -93,3 +93,35 @@ export function blocksAround(at: Places, pod: string, lengths: readonly [four: n
     return { ipBlock: { cidr: `${address}/${lengths[index]}`, except: [`${address}/${family === 4 ? 32 : 128}`] } };
   });
 }
+
+export interface ClusterPolicyInput {
+  /** Default: cluster. */
+  readonly name?: string;
+  /** Default: Admin. */
+  readonly tier?: "Admin" | "Baseline";
+  /** Default: 10. */
+  readonly priority?: number;
+  /** Default: all pods of x. */
+  readonly subject?: Json;
+  readonly ingress?: readonly Json[];
+  readonly egress?: readonly Json[];
+}
+
+/** Applies a ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2). */
+export function applyCluster(input: ClusterPolicyInput): Action {
+  const { name = "cluster", tier = "Admin", priority = 10, ingress, egress } = input;
+  const { subject = { namespaces: namespaceNamed("x") } } = input;
+  const policy = {
+    ...{ apiVersion: "policy.networking.k8s.io/v1alpha2", kind: "ClusterNetworkPolicy", metadata: { name } },
+    spec: {
+      ...{ tier, priority, subject },
+      ...(ingress !== undefined && { ingress }),
+      ...(egress !== undefined && { egress }),
+    },
+  };
+  return { do: "apply cluster policy", policy };
+}
+
+export function removeCluster(name = "cluster"): Action {
+  return { do: "remove cluster policy", name };
+}

@@ -7,7 +7,9 @@
  *	pod INDEX NETNS IPV4 IPV6	adds or replaces the endpoint INDEX
  *	node INDEX NETNS IPV4 IPV6	the same for a node, which may send from any of its addresses
  *	gone INDEX			closes the sockets of an endpoint
+ *	service INDEX IPV4 IPV6		sets the addresses of a Service whose endpoint this is
  *	table SETTLE LIMIT SIZE PROBES	probes; times in milliseconds
+ *	services SETTLE LIMIT SIZE PROBES	the same, sent to the addresses of the Services
  *
  * PROBES has a character for each probe: "-" none, "0" expected to be dropped, "1" expected to be answered. The index of a
  * probe is (class * SIZE + source) * SIZE + destination, with the classes TCP 80, TCP 81, UDP 80, UDP 81, SCTP 80, SCTP 81,
@@ -20,7 +22,7 @@
  * an unknown source address.
  *
  * A table ends SETTLE milliseconds after the last expected reply has arrived, or after LIMIT milliseconds. If an unexpected
- * packet arrives, the limit is 10 * SETTLE.
+ * packet arrives, the limit is 100 * SETTLE.
  *
  * Each table uses its own source ports, so each probe is a new connection. TCP probes are connections of the kernel, UDP
  * probes are datagrams of sockets. SCTP probes are INIT chunks of raw sockets, since the kernel may have no SCTP (RFC 9260).
@@ -57,7 +59,8 @@ enum { LISTEN, ACCEPTED, DATAGRAMS, RAW, CONNECTING, REPLIES };
 
 struct endpoint {
 	bool exists, is_node;
-	struct in6_addr address[2]; /* by family; IPv4 as mapped address */
+	/* By family; IPv4 as mapped addresses. */
+	struct in6_addr address[2], service[2];
 	int namespace, listener[2], datagrams[2], raw[RAW_KINDS][2], sender, number;
 };
 
@@ -78,6 +81,7 @@ struct init {
 
 static struct endpoint endpoints[MOST];
 static struct probe probes[PROBES];
+static bool is_by_service;
 static int size, poller, accepted[PROBES], accepted_count, missing, unexpected, strange;
 static long generation;
 
@@ -216,11 +220,17 @@ static int source_of(const struct in6_addr *address, int port)
 	return -1;
 }
 
+/* The addresses to which probes of an endpoint are sent. */
+static const struct in6_addr *target(int index, int family)
+{
+	return is_by_service ? &endpoints[index].service[family] : &endpoints[index].address[family];
+}
+
 static int endpoint_at(const struct in6_addr *address)
 {
 	for (int index = 0; index < MOST; index++)
 		for (int family = 0; family < 2; family++)
-			if (endpoints[index].exists && !memcmp(address, &endpoints[index].address[family], sizeof(*address)))
+			if (endpoints[index].exists && !memcmp(address, target(index, family), sizeof(*address)))
 				return index;
 	return -1;
 }
@@ -316,18 +326,18 @@ static void connect_to(struct endpoint *from, const struct in6_addr *to, int por
 	watch(fd, EPOLLOUT, CONNECTING, 0, index);
 }
 
-static void send_probe(int index, bool is_first)
+static void send_probe(int index)
 {
 	int class = index / (size * size), kind = class % 7;
 	struct endpoint *from = &endpoints[index / size % size];
-	const struct in6_addr *to = &endpoints[index % size].address[class / 7];
+	const struct in6_addr *to = target(index % size, class / 7);
 	struct sockaddr_in6 address;
 
 	switch (kind) {
 	case 0:
 	case 1:
 		/* The kernel repeats the SYN of a connection. */
-		if (is_first)
+		if (probes[index].socket < 0)
 			connect_to(from, to, 80 + kind, &probes[index], index);
 		break;
 	case 2:
@@ -434,15 +444,21 @@ static void read_raw(int index, int kind, int family)
 
 static void connected(int index)
 {
-	int error = 0, fd = probes[index].socket;
-	socklen_t length = sizeof(error);
+	int fd = probes[index].socket;
+	struct sockaddr_in6 peer;
+	socklen_t length = sizeof(peer);
 
 	if (fd < 0)
 		return;
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-	if (!error)
+	/* SO_ERROR may be an earlier ICMP error that did not end the attempt. */
+	if (!getpeername(fd, (struct sockaddr *)&peer, &length)) {
 		raise_to('2', index / size % size, index % size, index / (size * size));
-	epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL);
+		epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL);
+		return;
+	}
+	/* A refused connection is tried again, if it is expected. */
+	close(fd);
+	probes[index].socket = -1;
 }
 
 static void take(int index, int port)
@@ -485,7 +501,7 @@ static void send_all(char expected)
 	for (int index = 0; index < CLASSES * size * size; index++) {
 		if (probes[index].expected != expected)
 			continue;
-		send_probe(index, true);
+		send_probe(index);
 		/* Queues of the kernel are shorter than a table. */
 		if (++sent % BATCH == 0)
 			receive(0);
@@ -497,11 +513,9 @@ static int repeat(void)
 	int repeated = 0;
 
 	for (int index = 0; index < CLASSES * size * size; index++) {
-		int kind = index / (size * size) % 7;
-
-		if (probes[index].expected != '1' || probes[index].result == '2' || kind < 2)
+		if (probes[index].expected != '1' || probes[index].result == '2' || probes[index].socket >= 0)
 			continue;
-		send_probe(index, false);
+		send_probe(index);
 		if (++repeated % BATCH == 0)
 			receive(0);
 	}
@@ -547,7 +561,7 @@ static void probe_table(int settle, int limit, const char *wanted)
 	for (;;) {
 		long long now = now_ms();
 
-		if (now - start >= limit || (unexpected > 0 && now - start >= 10 * settle))
+		if (now - start >= limit || (unexpected > 0 && now - start >= 100 * settle))
 			break;
 		if (missing == 0) {
 			if (quiet_at == 0)
@@ -620,8 +634,14 @@ int main(void)
 		} else if (!strcmp(verb, "gone") && sscanf(line, "%*s %d", &index) == 1 && index >= 0 && index < MOST) {
 			close_endpoint(&endpoints[index]);
 			puts("gone");
-		} else if (!strcmp(verb, "table") && sscanf(line, "%*s %d %d %d %n", &settle, &limit, &size, &offset) == 3 &&
+		} else if (!strcmp(verb, "service") && sscanf(line, "%*s %d %63s %63s", &index, four, six) == 3 && index >= 0 &&
+			   index < MOST) {
+			endpoints[index].service[0] = parse_address(four);
+			endpoints[index].service[1] = parse_address(six);
+			puts("service");
+		} else if ((!strcmp(verb, "table") || !strcmp(verb, "services")) && sscanf(line, "%*s %d %d %d %n", &settle, &limit, &size, &offset) == 3 &&
 			   size > 0 && size <= MOST && strspn(line + offset, "-01") == (size_t)(CLASSES * size * size)) {
+			is_by_service = verb[0] == 's';
 			probe_table(settle, limit, line + offset);
 		} else {
 			fprintf(stderr, "probe: not a request: %.40s\n", line);

@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => cleanup.run());
 
 /** Long enough for expected replies, since nothing changes. */
-const AT_ONCE = { effectMs: 0, limitMs: 1000 * PATIENCE };
+const AT_ONCE = { effectMs: 0, limitMs: 3000 * PATIENCE };
 
 type Rule = (from: Endpoint, to: Endpoint, probe: ProbeClass) => boolean;
 

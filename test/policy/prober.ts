@@ -59,9 +59,23 @@ export class Prober {
     await this.#ask(`gone ${index}`);
   }
 
-  /** Sends all probes of a table. `expected` is from `expectedTable`, for `size` endpoints. */
-  async table(size: number, expected: string, { settleMs, limitMs }: TableLimits): Promise<TableResult> {
-    const answer = await this.#ask(`table ${settleMs} ${limitMs} ${size} ${expected}`);
+  /** Sets the addresses of a Service whose only endpoint this is. */
+  async setService(index: number, addresses: Addresses): Promise<void> {
+    await this.#ask(`service ${index} ${addresses[4]} ${addresses[6]}`);
+  }
+
+  /**
+   * Sends all probes of a table, to the endpoints or to their Services. `expected` is from `expectedTable`, for `size`
+   * endpoints.
+   */
+  async table(
+    size: number,
+    expected: string,
+    { settleMs, limitMs }: TableLimits,
+    by: "address" | "service" = "address",
+  ): Promise<TableResult> {
+    const verb = by === "address" ? "table" : "services";
+    const answer = await this.#ask(`${verb} ${settleMs} ${limitMs} ${size} ${expected}`);
     const [, ms, repeated, strange, results = ""] = answer.split(" ");
     return { ms: Number(ms), repeated: Number(repeated), strange: Number(strange), results };
   }

@@ -38,17 +38,18 @@ export type Result = "-" | "0" | "1" | "2";
 
 /**
  * Returns the expected fate of each probe, one character each, in the order of the prober. `isReachable` is the rule for two
- * endpoints in the place of the specification, in tests of the prober.
+ * endpoints in the place of the specification, in tests of the prober. `by`: the addresses that probes are sent to.
  */
 export function expectedTable(
   endpoints: readonly (Endpoint | undefined)[],
   isReachable: (from: Endpoint, to: Endpoint, probe: ProbeClass) => boolean,
+  by: "address" | "service" = "address",
 ): string {
   let table = "";
   for (const probe of CLASSES) {
     for (const from of endpoints) {
       for (const to of endpoints) {
-        if (from === undefined || to === undefined || !isProbed(from, to)) table += "-";
+        if (from === undefined || to === undefined || !isProbed(from, to, probe, by)) table += "-";
         else table += isReachable(from, to, probe) ? "1" : "0";
       }
     }
@@ -56,8 +57,12 @@ export function expectedTable(
   return table;
 }
 
-/** Nodes do not probe nodes. Pods probe only their own node: packets to others have the node's address as their source. */
-function isProbed(from: Endpoint, to: Endpoint): boolean {
+/**
+ * Nodes do not probe nodes. Pods probe only their own node: packets to others have the node's address as their source. Probes
+ * by Services are those between different pods: other packets get a node's address as their source, and Services have no ICMP.
+ */
+function isProbed(from: Endpoint, to: Endpoint, { protocol }: ProbeClass, by: "address" | "service"): boolean {
+  if (by === "service") return from.kind === "pod" && to.kind === "pod" && from !== to && protocol !== "ICMP";
   return to.kind === "pod" || (from.kind === "pod" && from.node === to.node);
 }
 
@@ -71,6 +76,8 @@ export function specified(world: World): (from: Endpoint, to: Endpoint, probe: P
 }
 
 export interface Mismatch {
+  /** The index of the probe in the table. */
+  readonly at: number;
   readonly from: string;
   readonly to: string;
   readonly probe: ProbeClass;
@@ -90,6 +97,7 @@ export function mismatches(
     const [wanted, result] = [expected[at] as Expected, results[at] as Result];
     if (wanted === "-" || result === (wanted === "1" ? "2" : "0")) continue;
     found.push({
+      at,
       from: endpoints[Math.floor(at / size) % size]?.name ?? "?",
       to: endpoints[at % size]?.name ?? "?",
       probe: CLASSES[Math.floor(at / (size * size))] as ProbeClass,

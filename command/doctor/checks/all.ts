@@ -29,6 +29,15 @@ import {
 import { leftDevices, networkManager, otherNetworks, systemdNetworkd } from "./others.ts";
 import { podKinds } from "./pod-kinds.ts";
 import { podRules } from "./pod-rules.ts";
+import {
+  policyBridgeFilter,
+  policyEngines,
+  policyIpvs,
+  policyMode,
+  policyObjects,
+  policySync,
+  stalePolicies,
+} from "./policies.ts";
 import { conflistAccepted, conflistFirst, conflistSubnets, conflistValid, plugins, room } from "./runtime.ts";
 import {
   externalIps,
@@ -51,6 +60,7 @@ const ALL: readonly Check[] = [
   ...[nodeRules, podRules, forwardDrop, legacyForward],
   ...backendChecks,
   ...[serviceKernel, servicesSync, staleServices, kubeProxy, serviceRanges, serviceRoom, serviceClaims, externalIps],
+  ...[policySync, stalePolicies, policyObjects, policyMode, policyBridgeFilter, policyEngines, policyIpvs],
   ...[conflistFirst, conflistValid, conflistAccepted, conflistSubnets, plugins, room],
   ...[leakedAddresses, outsidePods, addressUse],
   ...[leftDevices, leftChains, otherNetworks, systemdNetworkd, networkManager],

@@ -1,6 +1,7 @@
 /** Checks of rules: the node's own, and rules of other programs that drop pods' packets. */
 
 import type { Finding, Incoming, Obstacle } from "../../../pkg/backend/inspection.ts";
+import { POLICY_TABLE, SENDERS_TABLE } from "../../../pkg/footprint.ts";
 import { type Address, parseAddress } from "../../../pkg/ip/address.ts";
 import { firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { NF_INET_HOOK, NFPROTO } from "../../../pkg/netlink/nftables.ts";
@@ -66,7 +67,7 @@ export const forwardDrop: Check = {
       ];
     }
     const dropped = ways(facts).flatMap(({ packet, text }) => {
-      const { ending } = walk(rules.ruleset, NF_INET_HOOK.forward, packet);
+      const { ending } = walk(withoutPolicies(rules.ruleset), NF_INET_HOOK.forward, packet);
       return isStopped(ending) ? [{ ending, text }] : [];
     });
     return distinct(dropped).map(({ ending, text }) => ({
@@ -77,6 +78,15 @@ export const forwardDrop: Check = {
     }));
   },
 };
+
+/** Policies may deny packets of the pods that have the addresses examined here. */
+function withoutPolicies(ruleset: Ruleset): Ruleset {
+  const isPolicy = ({ table }: ChainPlace) => table === POLICY_TABLE || table === SENDERS_TABLE;
+  return {
+    ...ruleset,
+    bases: ruleset.bases.filter((base) => !isPolicy(base)),
+  };
+}
 
 /** Packets from a pod of this node to a pod of each of two peers, and back. */
 function ways(facts: Facts): { readonly packet: Packet; readonly text: string }[] {

@@ -13,13 +13,14 @@ const MEANING: Readonly<Record<PodRulePart, string>> = {
   masquerade: "pods with ipMasq cannot reach addresses outside the cluster",
   macspoofchk: "pods can send from any hardware address",
   firewall: "other programs' chains may drop pods' packets",
+  senders: "pods can send from other pods' addresses",
 };
 const SHOWN = 5;
 
 export const podRules: Check = {
   name: "pod-rules",
   group: "firewall",
-  about: "running pods have the rules of portmap, firewall, ipMasq and macspoofchk",
+  about: "running pods have the rules of portmap, firewall, ipMasq, macspoofchk and guardSenders",
   judge({ podRules: { missing, obstacles, unchecked, unknown }, plugins, command }) {
     const uncheckable = unchecked.map(
       ({ owner, part, reason }): Finding => ({
@@ -63,7 +64,7 @@ export const podRules: Check = {
               severity: "warning" as const,
               seen: `the runtime has no cached result for ${listText(unknown.map(describeOwner))}`,
               why: "if another program removed rules of these pods, too, they cannot be determined",
-              advice: "restart these pods if they use host ports, ipMasq, macspoofchk or firewall",
+              advice: "restart these pods if they use host ports, ipMasq, macspoofchk, guardSenders or firewall",
             },
           ]),
     ];

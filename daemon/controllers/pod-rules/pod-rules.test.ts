@@ -24,19 +24,20 @@ import {
   type SeenPodRules,
 } from "../../../pkg/tables/pod-rules.ts";
 import { portMapTable } from "../../../pkg/tables/port-map-table.ts";
+import { SENDERS_FAMILIES, sendersTable } from "../../../pkg/tables/senders-table.ts";
 import { type PodRulesKernel, RestoredPodRules } from "./pod-rules.ts";
 
 const [EPERM, ERESTART] = [1, 85];
 const REST_MS = 7000;
 const TABLE: Readonly<Record<PodRulePart, string>> = {
   ...{ masquerade: "inet weft_masquerade", portmap: "inet weft_portmap" },
-  ...{ macspoofchk: "bridge weft_macspoof", firewall: "inet weft_firewall" },
+  ...{ macspoofchk: "bridge weft_macspoof", firewall: "inet weft_firewall", senders: "bridge weft-senders" },
 };
 const CONFIG = Buffer.from(
   JSON.stringify({
     name: "net",
     plugins: [
-      { type: "bridge", ipMasq: true, macspoofchk: true },
+      { type: "bridge", ipMasq: true, macspoofchk: true, guardSenders: true, ipam: { type: "host-local" } },
       { type: "portmap", capabilities: { portMappings: true } },
       { type: "firewall" },
     ],
@@ -116,6 +117,10 @@ class FakeKernel implements PodRulesKernel {
         );
       }),
       guards: ifThere("macspoofchk", () => dumpOf(macSpoofTable(of("macspoofchk").flatMap(({ guards }) => guards)))),
+      senders: ifThere("senders", () => {
+        const senders = of("senders").flatMap((rules) => rules.senders);
+        return SENDERS_FAMILIES.flatMap((family) => dumpOf(sendersTable(family, senders)));
+      }),
       firewall: readFirewall(
         ifThere("firewall", () =>
           dumpOf(firewallTable({ pods: of("firewall").flatMap(({ firewall }) => firewall.pods), policies: new Map() })),
@@ -238,7 +243,7 @@ test("after a flush all rules are restored at once, counted by attachment and re
   await rules.pass();
   expect([kernel.has("a"), kernel.has("b")]).toEqual([POD_RULE_PARTS, POD_RULE_PARTS]);
   expect(restored).toHaveLength(1);
-  expect(restored[0]).toHaveLength(8);
+  expect(restored[0]).toHaveLength(2 * POD_RULE_PARTS.length);
   expect(asked).toEqual([
     "rules of container a, interface eth0, network net",
     "rules of container b, interface eth0, network net",
@@ -346,7 +351,7 @@ test("an attachment without a result is reported while its link exists", async (
   await rules.pass();
   expect(missing.at(-1)).toEqual([
     expect.stringMatching(
-      /^container b, interface eth0, network net: another program removed its rules \(masquerade, portmap, macspoofchk, firewall\), .*; restart the pod$/,
+      /^container b, interface eth0, network net: another program removed its rules \(masquerade, portmap, macspoofchk, firewall, senders\), .*; restart the pod$/,
     ),
   ]);
   kernel.links.delete(markOf("b"));
@@ -378,12 +383,12 @@ test("a port that another pod now has stays with that pod, and is reported until
   cached.set(markOf("b"), heir);
   kernel.attach("b", 2);
   await rules.pass();
-  expect(missing.at(-1)).toHaveLength(3);
+  expect(missing.at(-1)).toHaveLength(4);
   expect(missing.at(-1)?.join("\n")).toMatch(
     /container a, .*: its rules \(portmap\) were removed and cannot be restored: container b, .*8002\/tcp of any IPv4 address.*; restart the pod/,
   );
   await later(5000);
-  expect(missing.at(-1)).toHaveLength(3);
+  expect(missing.at(-1)).toHaveLength(4);
   expect(kernel.has("a")).toEqual(["macspoofchk"]);
 });
 

@@ -2,13 +2,14 @@
 import type { Case } from "../case.ts";
 import { UPSTREAM } from "../scenarios/upstream.ts";
 import { ACTIONS } from "./actions.ts";
+import { CLUSTER } from "./cluster.ts";
 import { CONFLICTS } from "./conflicts.ts";
 import { PEERS } from "./peers.ts";
 import { PORTS } from "./ports.ts";
 import { EXAMPLES, NAMESPACES, RULES, TARGETS } from "./shapes.ts";
 
 export const CASES: readonly Case[] = [
-  ...[...UPSTREAM, ...ACTIONS, ...CONFLICTS, ...EXAMPLES],
+  ...[...UPSTREAM, ...ACTIONS, ...CONFLICTS, ...EXAMPLES, ...CLUSTER],
   ...[...NAMESPACES, ...RULES, ...TARGETS, ...PEERS, ...PORTS],
 ];
 
