@@ -16,6 +16,8 @@ const EXCEPTIONS: readonly (readonly [file: string, value: RegExp, reason: strin
   ["daemon/core/metrics.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/service-health/connection-counters.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/services/service-metrics.ts", /^weft_/, "names of metrics"],
+  ["daemon/controllers/policy-flows/index.ts", /^weft_/, "names of metrics"],
+  ["daemon/controllers/policy-log/index.ts", /^weft_/, "names of metrics"],
   ["pkg/cluster/node/annotations.ts", /^weft\//, "an annotation of Nodes"],
   ["pkg/dbus/bus.ts", /^\/run\/dbus\//, "D-Bus's socket"],
   ["command/doctor/checks/others.ts", /^\/etc\/(systemd|NetworkManager)\//, "a path in doctor's advice"],
