@@ -15,7 +15,6 @@ import {
   NFT_NAT,
   NFT_REG,
   NFT_REJECT_ICMPX,
-  NFT_REJECT_TCP_RESET,
   VERDICT,
 } from "../netlink/nftables.ts";
 import { RTN_LOCAL } from "../netlink/route.ts";
@@ -31,7 +30,6 @@ import {
   rowText,
   type Selector,
   sourceType,
-  tcpFlags,
   transportProtocol,
 } from "./selector.ts";
 
@@ -154,20 +152,6 @@ function matchBits(key: number, bits: number): Expression[] {
 /** Matches the first packet of a connection (NF_CT_STATE_BIT of IP_CT_NEW). */
 export const matchNew: Statement = { text: "ct state new", expressions: matchBits(NFT_CT.state, 1 << 3) };
 
-/** Matches packets without an entry of connection tracking before them (IP_CT_NEW), or without any (invalid). */
-export const matchNewOrInvalid: Statement = {
-  text: "ct state invalid,new",
-  expressions: matchBits(NFT_CT.state, (1 << 3) | 1),
-};
-
-/** Matches TCP packets that have none of these flags (the bits of octet 13 of the header, RFC 9293 section 3.1). */
-export function matchTcpWithout(flags: number): Statement {
-  return {
-    text: `tcp flags & ${hexadecimal(flags)} == 0`,
-    expressions: [tcpFlags.load(NFT_REG.r1), bitwise(Uint8Array.of(flags)), compare(NFT_CMP.eq, Uint8Array.of(0))],
-  };
-}
-
 /** Matches destinations that are the node's own addresses. */
 export const matchLocalDestination = matchEqual(destinationType, hostOrder(RTN_LOCAL), "local");
 
@@ -288,11 +272,6 @@ export const reject: Statement = {
   expressions: [
     { kind: "reject", data: { type: NFT_REJECT_ICMPX.unreachable, code: NFT_REJECT_ICMPX.portUnreachable } },
   ],
-};
-/** Rejects a TCP packet with a reset to its sender. */
-export const resetTcp: Statement = {
-  text: "reject with tcp reset",
-  expressions: [{ kind: "reject", data: { type: NFT_REJECT_TCP_RESET, code: 0 } }],
 };
 /** Returns to the calling chain; in a base chain, the policy applies. */
 export const returnToCaller: Statement = { text: "return", expressions: [verdict(VERDICT.return)] };

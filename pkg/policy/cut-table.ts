@@ -11,19 +11,12 @@
  */
 import { POLICY_CUT_PRIORITY, POLICY_CUT_TABLE } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
-import {
-  counter,
-  goto,
-  matchInSet,
-  matchNewOrInvalid,
-  matchProtocol,
-  matchTcpWithout,
-  resetTcp,
-} from "../nft/expressions.ts";
+import { counter, goto, matchInSet, matchProtocol } from "../nft/expressions.ts";
 import { FAMILIES, familyRule } from "../nft/family-rule.ts";
 import { address, destinationPort, sourcePort } from "../nft/selector.ts";
 import type { TupleElement, TupleSet } from "../nft/set.ts";
 import type { BaseChain, Table } from "../nft/table.ts";
+import { matchNewOrInvalid, matchTcpWithout, resetTcp } from "../nft/tcp-statements.ts";
 
 const IPPROTO_TCP = 6;
 const TCP_FLAG = { syn: 2, reset: 4 } as const;
