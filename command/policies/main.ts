@@ -23,7 +23,7 @@ export const policies = declareSubcommand({
   group: "Inspect",
   summary: "show NetworkPolicies on this node: the mode, their pods, and what they allow and deny",
   description: [
-    "Shows whether this node enforces NetworkPolicies and ClusterNetworkPolicies, and why. For each policy, shows its tier, its directions, the number of pods of this node that it concerns, and counts of packets. ALLOWED counts first packets of connections that its rules matched. DENIED counts packets that were denied to or from its pods. The counts begin when weftd compiles the rules for these pods. Parts of a policy that weftd cannot read match nothing, and are listed.",
+    "Shows whether this node enforces NetworkPolicies and ClusterNetworkPolicies, and why. For each policy, shows its tier, its directions, the number of pods of this node that it concerns, and counts of packets. ALLOWED counts first packets of connections that its rules matched. DENIED counts packets that were denied to or from its pods. The counts begin when weftd compiles the rules for these pods. Parts of a policy that weftd cannot read allow nothing, and are listed.",
     "--preview lists the present connections of this node that policies would deny if they began now. Use it before a switch from audit to enforce: established connections continue, so a connection in this list works now and fails when it is opened again.",
     "Queries weftd. The kernel keeps enforcing the last state if weftd does not run.",
     "The exit status is 0 if all is well, 4 if weftd warns or a policy has unreadable parts, and 5 if the kernel's table is not up to date. With --preview it is 0 if no present connection would be denied, 4 if some would be, and 1 if weftd does not answer.",

@@ -93,7 +93,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     name: "Calico's chains",
     plant:
       "nft 'add table ip filter; add chain ip filter INPUT { type filter hook input priority 0; }; add chain ip filter cali-INPUT; add chain ip filter cali-wl-to-host; add rule ip filter cali-INPUT jump cali-wl-to-host; add rule ip filter INPUT jump cali-INPUT'",
-    finds: ["left-chains"],
+    finds: ["left-chains", "policy-engines"],
     says: /ip filter contains chains of another network plugin: cali-INPUT, cali-wl-to-host/,
     severity: "warning",
   },

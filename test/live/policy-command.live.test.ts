@@ -91,7 +91,7 @@ describe.each([
   const at = (pod: Pod) => pod.addresses[index] as string;
 
   test("an allowed connection arrives, and the policy that allows it is named", async () => {
-    expect(await reaches(good, at(web))).toBe(true);
+    await eventually(async () => expect(await reaches(good, at(web))).toBe(true));
     const { status, judged, hops, last } = await explain(at(web), at(good));
     expect([status, last.state]).toEqual([DONE, "arrives"]);
     expect(hops.filter((hop) => hop.at === "policy").map(({ text }) => text)).toEqual([
@@ -116,7 +116,7 @@ describe.each([
     const { status, last } = await explain(at(far), at(bad));
     expect([status, last.at, last.state]).toEqual([FAULTS, "policy", "ends"]);
     expect(last.text).toMatch(/^the node of default\/far drops it: .* NetworkPolicy default\/far-in/);
-    expect(await reaches(good, at(far))).toBe(true);
+    await eventually(async () => expect(await reaches(good, at(far))).toBe(true));
     expect(await explain(at(far), at(good))).toMatchObject({ status: DONE, last: { at: "leaves" } });
   });
 });

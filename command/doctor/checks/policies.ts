@@ -96,7 +96,7 @@ export const policyObjects: Check = {
       {
         severity: "warning",
         seen: `${problems.slice(0, NAMED).join("; ")}${rest}`,
-        why: "these parts match nothing, so rules that allow connections allow fewer, and isolation stays",
+        why: "these parts allow nothing, and isolation stays",
         run: `${command} policies`,
         advice: "correct the policies",
       },
@@ -163,7 +163,7 @@ export const policyEngines: Check = {
         severity: "warning",
         seen: `${name} enforces NetworkPolicies here, or has left rules: ${signs.slice(0, NAMED).join(", ")}${rest}`,
         why: "a packet passes only if both programs allow it, and left rules deny by old policies",
-        advice: `remove ${name} and its rules from this node (a restart of the node removes rules), or start weftd with --network-policy=off`,
+        advice: `remove ${name} and its rules from this node (the check left-chains prints commands for some; a restart of the node removes all rules), or start weftd with --network-policy=off`,
       };
     });
   },
