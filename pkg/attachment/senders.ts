@@ -22,7 +22,7 @@ import {
   sendersElementDumps,
   senderTest,
 } from "../tables/senders.ts";
-import { type GuardedSender, SENDERS_FAMILIES, type SendersFamily } from "../tables/senders-table.ts";
+import { type GuardedSender, SENDERS_FAMILIES } from "../tables/senders-table.ts";
 import { ownAddresses } from "./addresses.ts";
 import type { NewPort } from "./before-up.ts";
 import { wrong } from "./check.ts";
@@ -30,9 +30,7 @@ import type { AttachContext } from "./interface-plugin.ts";
 import { ipamType } from "./ipam.ts";
 import { ownerOf } from "./owner.ts";
 
-/** The plugins with `guardSenders`, and the families of their tables. */
-const FAMILY = { bridge: "bridge", ptp: "inet" } as const satisfies Readonly<Record<string, SendersFamily>>;
-export type GuardingPlugin = keyof typeof FAMILY;
+export type GuardingPlugin = "bridge" | "ptp";
 
 /** The attachment and its configuration. */
 interface Attachment {
@@ -41,17 +39,24 @@ interface Attachment {
   readonly owner: string;
 }
 
-/** Returns what an attachment with `guardSenders` may send. */
-export function guardedSender(
+/**
+ * Returns what an attachment with `guardSenders` may send, by table. A bridge's port may send nothing past the bridge: the
+ * kernel passes frames to LLDP's and other reserved hardware addresses from the port directly to IP.
+ */
+export function guardedSenders(
   { plugin, config, owner }: Attachment,
-  sender: Pick<GuardedSender, "port" | "mac" | "addresses">,
-): GuardedSender {
-  return { family: FAMILY[plugin], owner, ...sender, asksDhcp: ipamType(config) === "dhcp" };
+  sender: Pick<GuardedSender, "port" | "addresses"> & { readonly mac: string },
+): GuardedSender[] {
+  if (plugin === "ptp") return [{ family: "inet", owner, ...sender, asksDhcp: false }];
+  return [
+    { family: "bridge", owner, ...sender, asksDhcp: ipamType(config) === "dhcp" },
+    { family: "inet", owner, port: sender.port, mac: undefined, addresses: [], asksDhcp: false },
+  ];
 }
 
-function senderOf(request: CniRequest, plugin: GuardingPlugin, { veth, addresses = [] }: NewPort): GuardedSender {
+function sendersOf(request: CniRequest, plugin: GuardingPlugin, { veth, addresses = [] }: NewPort): GuardedSender[] {
   const attachment = { plugin, config: request.config, owner: ownerOf(request) };
-  return guardedSender(attachment, { port: veth.hostName, mac: veth.podMac, addresses });
+  return guardedSenders(attachment, { port: veth.hostName, mac: veth.podMac, addresses });
 }
 
 /**
@@ -59,9 +64,9 @@ function senderOf(request: CniRequest, plugin: GuardingPlugin, { veth, addresses
  * neighbour discovery and requests for an address. Throws `CniError` 2 if the kernel does not support nf_tables.
  */
 export function guardSender(plugin: GuardingPlugin, { request, undo }: AttachContext, port: NewPort): void {
-  const sender = senderOf(request, plugin, port);
-  undo.push(() => removeSender(request.system, sender));
-  commitOrPlan(request.system, sender, addSender(sender), sender);
+  const senders = sendersOf(request, plugin, port);
+  undo.push(() => removeEach(request.system, senders));
+  commitOrPlan(request.system, senders.flatMap(addSender), senders);
 }
 
 /** Adds the addresses that a guarded port got after it came up. */
@@ -71,26 +76,26 @@ export function guardAddresses(
   { veth }: Pick<NewPort, "veth">,
   addresses: readonly Address[],
 ): void {
-  const sender = senderOf(request, plugin, { veth, addresses: [] });
-  commitOrPlan(request.system, sender, addSenderAddresses(sender, addresses), { ...sender, addresses });
+  const senders = sendersOf(request, plugin, { veth, addresses });
+  commitOrPlan(
+    request.system,
+    senders.flatMap((sender) => addSenderAddresses(sender)),
+    senders,
+  );
 }
 
-/** Commits `requests`. If the kernel refuses, reads the table and adds everything of `whole`. */
-function commitOrPlan(
-  system: System,
-  { family, port }: GuardedSender,
-  requests: readonly Request[],
-  whole: GuardedSender,
-): void {
+/** Commits `requests`. If the kernel refuses, reads the tables and adds everything of `senders`. */
+function commitOrPlan(system: System, requests: readonly Request[], senders: readonly GuardedSender[]): void {
   try {
     if (commitsAtOnce(system, requests)) return;
-    changeRuleset(system, sendersDumps(family), (dumped) => addSenders(family, dumped, [whole]));
+    const dumps = senders.flatMap(({ family }) => sendersDumps(family));
+    changeRuleset(system, dumps, (dumped) => senders.flatMap((sender) => addSenders(sender.family, dumped, [sender])));
   } catch (error) {
     if (!lacksNetfilter(error) && !isNetlinkError(error, "EOPNOTSUPP", "EAFNOSUPPORT", "ENOENT")) throw error;
     throw new CniError(
       ErrorCode.unsupportedField,
-      `guardSenders: cannot guard ${port}: ${messageOf(error)}; it needs a kernel with nf_tables` +
-        `${family === "bridge" ? " for bridges (CONFIG_NF_TABLES_BRIDGE)" : ""}`,
+      `guardSenders: cannot guard ${senders[0]?.port}: ${messageOf(error)}; it needs a kernel with nf_tables, for bridges ` +
+        "also CONFIG_NF_TABLES_BRIDGE",
       { cause: error },
     );
   }
@@ -110,33 +115,30 @@ function commitsAtOnce(system: System, requests: readonly Request[]): boolean {
   }
 }
 
-/** Removes a port's elements by their keys, or by the owner's mark if they are not as expected. */
-function removeSender(system: System, sender: GuardedSender): void {
+/** Removes elements by their keys, or by the owner's mark if they are not as expected. */
+function removeEach(system: System, senders: readonly GuardedSender[]): void {
   try {
-    if (commitsAtOnce(system, deleteSender(sender))) return;
+    if (commitsAtOnce(system, senders.flatMap(deleteSender))) return;
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
     return;
   }
-  removeSenders(system, [sender.family], (mark) => mark === sender.owner);
+  removeSenders(system, (mark) => senders.some(({ owner }) => owner === mark));
 }
 
 /** Removes the elements of an attachment at DEL. Succeeds if there are none. */
 export function removeOwnSender(request: CniRequest, plugin: GuardingPlugin): void {
-  const sender = previousSender(request, plugin);
-  if (sender !== undefined) removeSender(request.system, sender);
-  else removeSenders(request.system, [FAMILY[plugin]], (mark) => mark === ownerOf(request));
+  const senders = previousSenders(request, plugin);
+  if (senders !== undefined) removeEach(request.system, senders);
+  else removeSenders(request.system, (mark) => mark === ownerOf(request));
 }
 
 /** Removes the elements of all attachments that `isWanted` selects. Succeeds if there are none. */
-export function removeSenders(
-  system: System,
-  families: readonly SendersFamily[] = SENDERS_FAMILIES,
-  isWanted: (mark: string) => boolean,
-): void {
+export function removeSenders(system: System, isWanted: (mark: string) => boolean): void {
   try {
-    for (const family of families)
-      changeRuleset(system, sendersElementDumps(family), (dumped) => deleteSenders(family, dumped, isWanted));
+    changeRuleset(system, SENDERS_FAMILIES.flatMap(sendersElementDumps), (dumped) =>
+      SENDERS_FAMILIES.flatMap((family) => deleteSenders(family, dumped, isWanted)),
+    );
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
   }
@@ -144,11 +146,14 @@ export function removeSenders(
 
 /** Throws `CniError` if the attachment's port is not guarded. Reads only the rules and the port's own elements. */
 export function checkSender(request: CniRequest, plugin: GuardingPlugin): void {
-  const sender = previousSender(request, plugin);
-  if (sender === undefined) throw wrong("prevResult does not have the two ends of the veth pair, with their addresses");
-  if (senderTest(read(request.system, senderQuestions(sender)))(sender)) return;
+  const senders = previousSenders(request, plugin);
+  if (senders === undefined)
+    throw wrong("prevResult does not have the two ends of the veth pair, with their addresses");
+  const isHeld = senderTest(read(request.system, senders.flatMap(senderQuestions)));
+  const lacking = senders.find((sender) => !isHeld(sender));
+  if (lacking === undefined) return;
   throw wrong(
-    `packets of ${sender.port} are not restricted to the pod's own addresses (table ${sender.family} weft-senders)`,
+    `packets of ${lacking.port} are not restricted to the pod's own addresses (table ${lacking.family} weft-senders)`,
   );
 }
 
@@ -161,13 +166,13 @@ function read(system: System, questions: readonly Query[]): readonly Message[] {
   }
 }
 
-/** Reads the sender from `prevResult`: in the results of bridge and ptp, the pod's end follows the host's end. */
-function previousSender(request: CniRequest, plugin: GuardingPlugin): GuardedSender | undefined {
+/** Reads the senders from `prevResult`: in the results of bridge and ptp, the pod's end follows the host's end. */
+function previousSenders(request: CniRequest, plugin: GuardingPlugin): GuardedSender[] | undefined {
   const { prevResult: previous, ifName, config } = request;
   const at = previous?.interfaces.findIndex(({ name, sandbox }) => name === ifName && Boolean(sandbox)) ?? -1;
   const [host, pod] = [previous?.interfaces[at - 1], previous?.interfaces[at]];
   if (previous === undefined || host === undefined || !pod?.mac) return undefined;
   const addresses = ownAddresses(previous, ifName).map(({ address }) => address.address);
   const attachment = { plugin, config, owner: ownerOf(request) };
-  return guardedSender(attachment, { port: host.name, mac: pod.mac.toLowerCase(), addresses });
+  return guardedSenders(attachment, { port: host.name, mac: pod.mac.toLowerCase(), addresses });
 }

@@ -25,7 +25,7 @@ import { masqueradesOf } from "./masquerade.ts";
 import { macGuardOption, masqueradeOption, senderGuardOption } from "./options.ts";
 import { parsePortmapConfig } from "./portmap/config.ts";
 import { planPortMap, podAddresses } from "./portmap/plan.ts";
-import { guardedSender } from "./senders.ts";
+import { guardedSenders } from "./senders.ts";
 
 export interface WantedRules {
   readonly rules: PodRules;
@@ -93,7 +93,7 @@ function wantedSenders(
   const mac = podMac(result, ifName);
   if ((type !== "bridge" && type !== "ptp") || mac === undefined || !senderGuardOption(config)) return [];
   const addresses = ownAddresses(result, ifName).map(({ address }) => address.address);
-  return [guardedSender({ plugin: type, config, owner }, { port, mac, addresses })];
+  return guardedSenders({ plugin: type, config, owner }, { port, mac, addresses });
 }
 
 function podMac({ interfaces }: Result, ifName: string): string | undefined {

@@ -25,7 +25,6 @@ import {
   arpSenderAddress,
   destinationPort,
   destinationType,
-  etherDestination,
   etherProtocol,
   etherType,
   hopLimit,
@@ -81,19 +80,6 @@ export const matchArpRequest = matchEqual(arpOperation, bigEndian(1), "request")
 
 /** Matches an unspecified sender: the sender of an ARP probe (RFC 5227). */
 export const matchArpWithoutSender = matchEqual(arpSenderAddress, new Uint8Array(4), "0.0.0.0");
-
-/**
- * Matches frames to 01:80:c2:00:00:00 to 01:80:c2:00:00:0f (IEEE 802.1Q, reserved addresses), which bridges do not
- * forward.
- */
-export const matchReservedMulticast: Statement = {
-  text: "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00",
-  expressions: [
-    etherDestination.load(NFT_REG.r1),
-    bitwise(Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0xff, 0xf0)),
-    compare(NFT_CMP.eq, Uint8Array.of(0x01, 0x80, 0xc2, 0, 0, 0)),
-  ],
-};
 
 /** IPPROTO_ICMPV6 */
 const ICMPV6 = 58;

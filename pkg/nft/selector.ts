@@ -47,9 +47,6 @@ export const vxlanIdentifier = payload("@th,96,24", "transport", 12, 3);
 /** The source address of the Ethernet frame (IEEE 802.3: destination, source, type). */
 export const etherSource = payload("ether saddr", "link", 6, 6);
 
-/** The destination address of the Ethernet frame. */
-export const etherDestination = payload("ether daddr", "link", 0, 6);
-
 /** The EtherType, which is that of the VLAN tag (0x8100, 0x88a8) in a tagged frame. */
 export const etherType = payload("ether type", "link", 12, 2);
 

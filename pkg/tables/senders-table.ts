@@ -10,8 +10,9 @@
  * . iif`): the pod's host routes are the routes through its interface, and no other route, such as one of an
  * administrator, adds to the set.
  *
- * The kernel delivers frames to reserved multicast addresses (01:80:c2:00:00:00 to 0f) from the port itself, not through
- * `prerouting`. Protocols of bridges use these addresses; a guarded pod is an end station, so the hook `input` drops them.
+ * The kernel passes frames to reserved hardware addresses, such as LLDP's (01:80:c2:00:00:0e), from a bridge's port to IP
+ * without a hook of the bridge. So each bridged port is a port without addresses in the table of family inet, too. Frames
+ * that cross the bridge do not meet it there: their interface is the bridge, also if br_netfilter passes them to IP's hooks.
  */
 import { BRIDGE_DSTNAT_PRIORITY, RAW_PRIORITY, SENDERS_TABLE } from "../footprint.ts";
 import type { Address } from "../ip/address.ts";
@@ -33,7 +34,6 @@ import {
   matchIcmpv6Type,
   matchInSet,
   matchMayBeForwarded,
-  matchReservedMulticast,
   type Statement,
 } from "../nft/expressions.ts";
 import {
@@ -60,8 +60,8 @@ export interface GuardedSender {
   readonly owner: string;
   /** The host's end of the veth pair. */
   readonly port: string;
-  /** The hardware address of the pod's end. */
-  readonly mac: string;
+  /** The hardware address of the pod's end. Undefined if the port may not use neighbour discovery. */
+  readonly mac: string | undefined;
   readonly addresses: readonly Address[];
   /** True if the pod may ask for an address by DHCPv4. */
   readonly asksDhcp: boolean;
@@ -97,7 +97,10 @@ const ofFamily =
     addresses.filter((each) => each.family === family).map((each) => [each]);
 
 /** The addresses for which the pod answers neighbour solicitations. */
-const neighbours = (sender: GuardedSender) => [[linkLocalOf(sender.mac)], ...ofFamily(6)(sender)];
+const neighbours = (sender: GuardedSender) => [
+  ...(sender.mac === undefined ? [] : [[linkLocalOf(sender.mac)]]),
+  ...ofFamily(6)(sender),
+];
 
 const SETS: readonly SetKind[] = [
   { name: PORTS, comment: "guarded ports", fields: ["ifname"], values: () => [[]] },
@@ -132,7 +135,7 @@ const BRIDGE_SETS: readonly SetKind[] = [
     name: MACS,
     comment: "the hardware address of each port",
     fields: ["ifname", "ether_addr"],
-    values: ({ mac }) => [[mac]],
+    values: ({ mac }) => (mac === undefined ? [] : [[mac]]),
   },
   {
     name: CLIENTS,
@@ -272,13 +275,6 @@ function bridgeChains(): Chain[] {
       priority: BRIDGE_DSTNAT_PRIORITY,
       rules: [rule("guarded ports", matchInSet([input], PORTS), goto("guarded"))],
     },
-    {
-      name: "input",
-      type: "filter",
-      hook: "input",
-      priority: BRIDGE_DSTNAT_PRIORITY,
-      rules: [rule("protocols of bridges", matchReservedMulticast, matchInSet([input], PORTS), ...refused)],
-    },
   ];
 }
 
@@ -312,15 +308,19 @@ export function tableWith(
       ...{ kind: "tuples" as const, name, comment, fields },
       elements: elements({ name, fields }),
     })),
-    chains: family === "bridge" ? bridgeChains() : routedChains(),
+    // ADD and DEL change elements only: they do not pay for making the rules.
+    get chains() {
+      return family === "bridge" ? bridgeChains() : routedChains();
+    },
   };
 }
 
-/** Makes the family's table with the elements of these senders. */
+/** Makes the family's table with the elements of those senders that are of this family. */
 export function sendersTable(family: SendersFamily, senders: readonly GuardedSender[]): SendersTable {
   const kinds = new Map(setsOf(family).map((kind) => [kind.name, kind]));
+  const own = senders.filter((sender) => sender.family === family);
   return tableWith(family, ({ name }) =>
-    senders.flatMap((sender) =>
+    own.flatMap((sender) =>
       (kinds.get(name)?.values(sender) ?? []).map((values) => ({
         values: [sender.port, ...values],
         comment: sender.owner,

@@ -40,7 +40,7 @@ test("a dual-stack pod is one element for each thing that it may send", () => {
 test("addresses from DHCP are added to a port that was guarded without them", () => {
   const client = { ...first, addresses: [], asksDhcp: true };
   expect(texts(addSender(client)).at(-1)).toContain("dhcp-clients");
-  const whole = texts([...addSender(client), ...addSenderAddresses(client, first.addresses)]);
+  const whole = texts([...addSender(client), ...addSenderAddresses({ ...client, addresses: first.addresses })]);
   for (const text of ["addresses4", "addresses6", "neighbours6", "targets6"])
     expect(whole.filter((each) => each.includes(` ${text} `)).join(), text).toMatch(/fd00:1::2|10\.1\.0\.2/);
   // The kernel refuses an element that exists.

@@ -48,16 +48,12 @@ export function addSender(sender: GuardedSender): Request[] {
   return table.sets.flatMap((set) => addElements(table, set));
 }
 
-/** Like `addSender`, for addresses that a guarded port gets later. */
-export function addSenderAddresses(sender: GuardedSender, addresses: readonly Address[]): Request[] {
-  const isNew = ({ values }: TupleElement) =>
-    values.some((value) => addresses.some((each) => typeof value === "object" && isAddress(value, each)));
-  const table = sendersTable(sender.family, [{ ...sender, addresses }]);
-  return table.sets.flatMap((set) => addElements(table, { ...set, elements: set.elements.filter(isNew) }));
-}
-
-function isAddress(value: object, single: Address): boolean {
-  return "family" in value && isSameAddress(value as Address, single);
+/** Adds the elements of a sender's addresses only, for a port that got them after `addSender`. */
+export function addSenderAddresses(sender: GuardedSender): Request[] {
+  const isOfAddress = ({ values: [, value] }: TupleElement) =>
+    typeof value === "object" && "family" in value && sender.addresses.some((each) => isSameAddress(each, value));
+  const table = sendersTable(sender.family, [sender]);
+  return table.sets.flatMap((set) => addElements(table, { ...set, elements: set.elements.filter(isOfAddress) }));
 }
 
 /** Removes a sender's elements by their keys. ENOENT: one of them is missing. */

@@ -25,7 +25,7 @@ export function gc(request: CniRequest): void {
     legacy: ["masquerade"],
     remove(isGarbage) {
       removeGuards(request.system, isGarbage);
-      removeSenders(request.system, ["bridge"], isGarbage);
+      removeSenders(request.system, isGarbage);
     },
   });
 }

@@ -34,7 +34,7 @@ export const plugin: Plugin = {
   gc(request) {
     collect(request, {
       legacy: ["masquerade"],
-      remove: (isGarbage) => removeSenders(request.system, ["inet"], isGarbage),
+      remove: (isGarbage) => removeSenders(request.system, isGarbage),
     });
   },
 };

@@ -24,7 +24,7 @@ import {
   type SeenPodRules,
 } from "../../../pkg/tables/pod-rules.ts";
 import { portMapTable } from "../../../pkg/tables/port-map-table.ts";
-import { sendersTable } from "../../../pkg/tables/senders-table.ts";
+import { SENDERS_FAMILIES, sendersTable } from "../../../pkg/tables/senders-table.ts";
 import { type PodRulesKernel, RestoredPodRules } from "./pod-rules.ts";
 
 const [EPERM, ERESTART] = [1, 85];
@@ -117,14 +117,10 @@ class FakeKernel implements PodRulesKernel {
         );
       }),
       guards: ifThere("macspoofchk", () => dumpOf(macSpoofTable(of("macspoofchk").flatMap(({ guards }) => guards)))),
-      senders: ifThere("senders", () =>
-        dumpOf(
-          sendersTable(
-            "bridge",
-            of("senders").flatMap(({ senders }) => senders),
-          ),
-        ),
-      ),
+      senders: ifThere("senders", () => {
+        const senders = of("senders").flatMap((rules) => rules.senders);
+        return SENDERS_FAMILIES.flatMap((family) => dumpOf(sendersTable(family, senders)));
+      }),
       firewall: readFirewall(
         ifThere("firewall", () =>
           dumpOf(firewallTable({ pods: of("firewall").flatMap(({ firewall }) => firewall.pods), policies: new Map() })),
@@ -393,7 +389,7 @@ test("a port that another pod now has stays with that pod, and is reported until
   );
   await later(5000);
   expect(missing.at(-1)).toHaveLength(4);
-  expect(kernel.has("a")).toEqual(["macspoofchk", "senders"]);
+  expect(kernel.has("a")).toEqual(["macspoofchk"]);
 });
 
 test("rules that a DEL removes from an existing table do not count as missing, with or without a result", async () => {
