@@ -13,6 +13,7 @@ import { attach } from "./controllers/attach/index.ts";
 import { checksum } from "./controllers/checksum/checksum.ts";
 import { conntrackSettings } from "./controllers/conntrack-settings/index.ts";
 import type { ControllerFactory } from "./controllers/context.ts";
+import { formerFlows } from "./controllers/former-flows/index.ts";
 import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
 import { outside } from "./controllers/outside/index.ts";
 import { peers } from "./controllers/peers/index.ts";
@@ -57,7 +58,7 @@ const OF_SERVICES: readonly ControllerFactory[] = [
 /** One controller for each concern. To add one, create a folder below controllers/ and add a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
   // Policies are restored first after another program has removed all tables.
-  ...[policy, policyFlows, policyLog, peers, attach, nodeRules, firewall, podRules, checksum],
+  ...[policy, formerFlows, policyFlows, policyLog, peers, attach, nodeRules, firewall, podRules, checksum],
   ...OF_SERVICES,
 ];
 

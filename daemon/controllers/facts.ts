@@ -211,3 +211,22 @@ export interface ProgrammedPolicies {
 
 /** The last state. Each one is published, and subscribers receive each. */
 export const POLICY_PROGRAMMED = new FactKey<ProgrammedPolicies>("programmed NetworkPolicies", (a, b) => a === b);
+
+/** The addresses of one interface of a container. */
+export interface AttachedAddresses {
+  readonly containerId: string;
+  readonly ifName: string;
+  readonly addresses: readonly Address[];
+}
+
+/** Deletes tracked connections of earlier pods (`former-flows/`). */
+export interface FlowRemover {
+  /**
+   * Notes a new attachment. Resolves when no connection of an earlier pod has one of its addresses, or at once if the
+   * pod is not isolated. Rejects if the kernel refuses.
+   */
+  attached(attachment: AttachedAddresses, isIsolated: boolean): Promise<void>;
+}
+
+/** Published when weftd starts, if it serves NetworkPolicies. */
+export const FORMER_FLOWS = new FactKey<FlowRemover>("the remover of former flows", (a, b) => a === b);

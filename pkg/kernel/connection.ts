@@ -10,8 +10,10 @@ import {
   IPCTNL_MSG_CT_GET,
   IPS_SEEN_REPLY,
   originalProtocol,
+  RAW_CT_DELETE,
+  someAddress,
 } from "../netlink/conntrack.ts";
-import { decode, lateRequest, type Message, type Query, type Request } from "../netlink/message.ts";
+import { decode, dumpRequest, lateRequest, type Message, type Query, type Request } from "../netlink/message.ts";
 import { addressFamily } from "./address.ts";
 import { type ConnectionSelector, connectionDump, IPPROTO_UDP, protocolName } from "./connection-selector.ts";
 
@@ -107,15 +109,29 @@ export function deleteConnection({ family, protocol, destination, destinationPor
   );
 }
 
-/** Deletes the connection of an IPCTNL_MSG_CT_NEW, of any protocol. Undefined if the message has no IP address. */
-export function deleteTracked(message: Message): Request | undefined {
-  const { attributes } = decode(IPCTNL_MSG_CT_GET, message);
-  const { ip, protocol } = attributes.original ?? {};
-  const bytes = ip?.destination4 ?? ip?.destination6;
-  if (bytes === undefined) return undefined;
-  const destination = addressFromBytes(bytes);
-  return deleteConnection({
-    ...{ family: destination.family, destination, attributes },
-    ...{ protocol: protocol?.number, destinationPort: protocol?.destinationPort },
-  });
+/** Dumps the connections of a family, of all protocols. The kernel walks its entire table. */
+export function connectionsOfFamily(family: Family): Query {
+  return dumpRequest(IPCTNL_MSG_CT_GET, `conntrack -L -f ipv${family}`, { family: addressFamily(family) }, {});
+}
+
+/** The key of an address in a set for `hasAddressIn`. */
+export function bytesKey(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}
+
+/** True if one of the connection's four addresses is in `keys` (`bytesKey`). */
+export function hasAddressIn(keys: ReadonlySet<string>, { payload }: Message): boolean {
+  return someAddress(payload, (bytes) => keys.has(bytesKey(bytes)));
+}
+
+/** Deletes the connection of a dump's message, of any protocol. Fails with ENOENT if it has already ended. */
+export function deleteTracked(message: Message): Request {
+  const { header, attributes } = decode(RAW_CT_DELETE, message);
+  const { original, id, zone } = attributes;
+  return lateRequest(
+    RAW_CT_DELETE,
+    () => ({ kind: "connection", key: `id ${id ?? "none"} zone ${zone ?? 0}` }),
+    () => `conntrack -D --id ${id ?? "none"}`,
+    () => [{ family: header.family }, { original, id, zone }],
+  );
 }

@@ -6,7 +6,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Address, addressBits, type Family, formatAddress, parseAddress } from "../ip/address.ts";
 import { networkOf, type Prefix } from "../ip/prefix.ts";
-import { identityText, type Request } from "../netlink/message.ts";
+import { RAW_CT_DELETE } from "../netlink/conntrack.ts";
+import { identityText, query, type Request } from "../netlink/message.ts";
 import * as addresses from "./address.ts";
 import * as connections from "./connection.ts";
 import * as links from "./link.ts";
@@ -240,6 +241,15 @@ const ROWS: readonly AnyRow[] = [
         attributes: { id },
       }),
     }),
+  }),
+  row({
+    what: "connection of any protocol",
+    key: fc.integer({ min: 1, max: 9 }),
+    same: (id) => id,
+    changes: (id) => {
+      const { type, body } = query(RAW_CT_DELETE, "", { family: 2 }, { original: Uint8Array.of(8, 0, 0, 0), id });
+      return { deleteTracked: connections.deleteTracked({ type, flags: 0, sequence: 0, portId: 0, payload: body }) };
+    },
   }),
 ];
 

@@ -2,12 +2,29 @@
  * Tracked connections: IPCTNL_MSG_CT_GET and _DELETE (include/uapi/linux/netfilter/nfnetlink_conntrack.h). Numbers in
  * attributes are in network byte order, except the flags of filters.
  */
-import { attribute, attributes, be16, be32, bytes, NLA_TYPE_MASK, nest, u8, u32, type ValueOf } from "./codec.ts";
+import {
+  attribute,
+  attributes,
+  be16,
+  be32,
+  bytes,
+  type Codec,
+  NLA_TYPE_MASK,
+  nest,
+  u8,
+  u32,
+  type ValueOf,
+} from "./codec.ts";
 import type { MessageType } from "./message.ts";
 import { nfgenmsg } from "./nftables.ts";
 
 const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_REPLY = 2;
+const CTA_TUPLE_IP = 1;
 const CTA_TUPLE_PROTO = 2;
+
+/** CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC and CTA_IP_V6_DST. */
+const ADDRESS_FIELDS = [1, 2, 3, 4];
 
 const ip = attributes({
   source4: attribute(1, "CTA_IP_V4_SRC", bytes),
@@ -24,7 +41,7 @@ const protocol = attributes({
 
 /** One direction of a connection. */
 const tuple = attributes({
-  ip: attribute(1, "CTA_TUPLE_IP", nest(ip)),
+  ip: attribute(CTA_TUPLE_IP, "CTA_TUPLE_IP", nest(ip)),
   protocol: attribute(CTA_TUPLE_PROTO, "CTA_TUPLE_PROTO", nest(protocol)),
   zone: attribute(3, "CTA_TUPLE_ZONE", be16),
 });
@@ -50,7 +67,7 @@ const filter = attributes({
 const connection = attributes(
   {
     original: attribute(CTA_TUPLE_ORIG, "CTA_TUPLE_ORIG", nest(tuple)),
-    reply: attribute(2, "CTA_TUPLE_REPLY", nest(tuple)),
+    reply: attribute(CTA_TUPLE_REPLY, "CTA_TUPLE_REPLY", nest(tuple)),
     /** IPS_*; in requests, the values of the bits in `statusMask` (Linux 5.15). */
     status: attribute(3, "CTA_STATUS", be32),
     /** Distinguishes a connection from a later one with the same tuples. */
@@ -76,6 +93,23 @@ export function originalProtocol(payload: Uint8Array): ValueOf<typeof protocol> 
   return found && protocol.read(payload.subarray(found.start, found.end));
 }
 
+/**
+ * Calls `look` with each address of an IPCTNL_MSG_CT_NEW, of 4 or 16 bytes: source and destination of both directions.
+ * Stops when `look` returns true, and returns whether it did. Decodes nothing else, as `originalProtocol`.
+ */
+export function someAddress(payload: Uint8Array, look: (address: Uint8Array) => boolean): boolean {
+  for (const type of [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY]) {
+    const direction = findAttribute(payload, NFGENMSG_LENGTH, payload.length, type);
+    const found = direction && findAttribute(payload, direction.start, direction.end, CTA_TUPLE_IP);
+    if (found === undefined) continue;
+    for (const field of ADDRESS_FIELDS) {
+      const address = findAttribute(payload, found.start, found.end, field);
+      if (address !== undefined && look(payload.subarray(address.start, address.end))) return true;
+    }
+  }
+  return false;
+}
+
 /** Finds the start and end of the payload of the first attribute of this type. */
 function findAttribute(bytes: Uint8Array, from: number, to: number, type: number) {
   const u16At = (at: number) => (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
@@ -97,3 +131,21 @@ function message(identifier: string, number: number): MessageType<ValueOf<typeof
 export const IPCTNL_MSG_CT_NEW = message("IPCTNL_MSG_CT_NEW", 0);
 export const IPCTNL_MSG_CT_GET = message("IPCTNL_MSG_CT_GET", 1);
 export const IPCTNL_MSG_CT_DELETE = message("IPCTNL_MSG_CT_DELETE", 2);
+
+/** A direction as the kernel sent it. Requests repeat it, whatever the protocol (ICMP has no ports). */
+const rawTuple: Codec<Uint8Array> = { ...bytes, isNest: true };
+
+const rawConnection = attributes(
+  {
+    original: attribute(CTA_TUPLE_ORIG, "CTA_TUPLE_ORIG", rawTuple),
+    id: attribute(12, "CTA_ID", be32),
+    zone: attribute(18, "CTA_ZONE", be16),
+  },
+  { dropUnknown: true },
+);
+
+/** IPCTNL_MSG_CT_NEW and IPCTNL_MSG_CT_DELETE for connections of any protocol, with the tuple undecoded. */
+export const RAW_CT_DELETE: MessageType<ValueOf<typeof nfgenmsg>, ValueOf<typeof rawConnection>> = {
+  ...IPCTNL_MSG_CT_DELETE,
+  attributes: rawConnection,
+};

@@ -68,14 +68,19 @@ function withBridge(attach: () => Result): Result {
 }
 
 function attach(work: Work): Result {
-  const { request, sockets, undo } = work;
+  const { request, config, sockets, undo } = work;
   const ipam = ipamType(request.config);
   assertNameIsFree(sockets.pod, request.ifName);
   const addresses = ipam === undefined || ipam === "dhcp" ? undefined : reserveAddresses(request, ipam, undo);
+  const isolating = isolation(
+    request,
+    { plugin: "bridge", key: config.networkPolicy, addresses: addresses === undefined ? [] : addressesOf(addresses) },
+    undo,
+  );
   const found = makeBridge(work);
   const { bridge } = found;
   try {
-    return attachTo(found, work, addresses);
+    return attachTo(found, work, addresses, isolating);
   } catch (error) {
     if (findLink(sockets.host, bridge.index) !== undefined) throw error;
     throw new BridgeVanished(
@@ -86,14 +91,20 @@ function attach(work: Work): Result {
   }
 }
 
-function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined): Result {
+/** `isolating` is the last of the actions before the pod can send. */
+function attachTo(
+  found: FoundBridge,
+  work: Work,
+  reserved: Result | undefined,
+  isolating: readonly BeforeUp[],
+): Result {
   const { request, config, sockets, undo } = work;
   const { bridge } = found;
   const ipam = ipamType(request.config);
   const early = reserved === undefined ? undefined : prepare(work, found, reserved);
   const veth = plugPort(work, config, bridge);
   const addresses = reserved === undefined ? undefined : addressesOf(reserved);
-  bringUpHost(work, { veth, addresses }, beforeUp(config));
+  bringUpHost(work, { veth, addresses }, [...guards(config), ...isolating]);
   if (config.staysDown) return describe(work, [findLink(sockets.host, bridge.index) ?? bridge], veth, EMPTY_RESULT);
   const podLink = bringUp(work, reserved, config);
   const result = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
@@ -117,12 +128,11 @@ function addressesOf({ ips }: Result): Address[] {
   return ips.map(({ address }) => address.address);
 }
 
-/** The actions that the configuration requires before the pod can send. */
-function beforeUp(config: BridgeConfig): BeforeUp[] {
+/** The guards that the configuration requires before the pod can send. */
+function guards(config: BridgeConfig): BeforeUp[] {
   return [
     ...(config.guardsMac ? [guardMac] : []),
     ...(config.guardsSenders ? [(context: AttachContext, port: NewPort) => guardSender("bridge", context, port)] : []),
-    ...isolation("bridge", config.networkPolicy),
   ];
 }
 

@@ -43,10 +43,11 @@ function attach(context: AttachContext, { ipam, ipMasq, mtu, guardsSenders, netw
   assertNameIsFree(sockets.pod, request.ifName);
   const addresses = reserveAddresses(request, ipam, undo);
   const { ips, podRoutes, hostAddresses, podAddresses } = planAddressing(addresses);
+  const isolating = isolation(request, { plugin: "ptp", key: networkPolicy, addresses: podAddresses }, undo);
   const veth = createVethPair(context, { mtu, mac: undefined });
   const hasIpv6 = ips.some(({ address }) => address.address.family === 6);
   if (hasIpv6) skipDetection(request.system, veth.hostName);
-  const actions = [...(guardsSenders ? [guard] : []), ...isolation("ptp", networkPolicy)];
+  const actions = [...(guardsSenders ? [guard] : []), ...isolating];
   bringUpHost(context, { veth, addresses: podAddresses }, actions);
   const pod = bringUp(context, addresses);
   sockets.pod.run(

@@ -5,11 +5,16 @@
 import { execFile } from "node:child_process";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
+import { FormerFlows } from "../../daemon/controllers/former-flows/former-flows.ts";
 import { AttachServer } from "../../daemon/controllers/policy/attach-server.ts";
 import type { AttachedPod, PodInstaller } from "../../daemon/controllers/policy/pod-installer.ts";
 import { openLog } from "../../daemon/core/log.ts";
 import { SYSTEM_CLOCK, sleep } from "../../pkg/cluster/clock.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
+import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { EventedNetlink } from "../../pkg/netlink/evented.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
+import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
 
 export interface Settings {
   /** How the pods of the next requests become known. */
@@ -48,14 +53,27 @@ const installer: PodInstaller = {
   },
 };
 
-const server = new AttachServer({
-  ...{ path: process.argv[2] ?? "", installer, clock: SYSTEM_CLOCK, log: openLog("error", "node") },
-});
+const log = openLog("error", "node");
+const sockets = [NETLINK_NETFILTER, NETLINK_ROUTE].map(
+  (protocol) => new EventedNetlink(openEventNetlink(protocol), "the test's namespace", SYSTEM_CLOCK),
+);
+const [connections, route] = sockets as [EventedNetlink, EventedNetlink];
+const flows = new FormerFlows({ connections, clock: SYSTEM_CLOCK, log });
+const server = new AttachServer({ path: process.argv[2] ?? "", installer, flows, clock: SYSTEM_CLOCK, log });
+
+/** What the controller does after a link is gone. Returns false if an attachment is too young. */
+async function cleanEnded(): Promise<boolean> {
+  const marks = (await route.dump(linkDump())).flatMap((message) => parseLink(message).alias ?? []);
+  return flows.compare((containerId, ifName) => marks.some((mark) => mark.endsWith(`/${containerId}/${ifName}`)));
+}
 await server.start();
 console.log("ready");
 createInterface({ input: process.stdin })
   .on("line", (line) => {
-    settings = JSON.parse(line);
-    console.log("ok");
+    if (line === "clean") void cleanEnded().then((isAll) => console.log(isAll ? "cleaned" : "young"));
+    else {
+      settings = JSON.parse(line);
+      console.log("ok");
+    }
   })
   .on("close", () => void server.stop().then(() => process.exit(0)));

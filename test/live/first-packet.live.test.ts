@@ -86,6 +86,16 @@ class FakeWeftd {
     await eventually(() => expect(this.#lines.length).toBeGreaterThan(count), 10_000, 1);
   }
 
+  /** Cleans the addresses of ended pods, once no attachment is too young for it. */
+  async clean(): Promise<void> {
+    await eventually(async () => {
+      const count = this.#lines.length;
+      this.#child.stdin?.write("clean\n");
+      await eventually(() => expect(this.#lines.length).toBeGreaterThan(count), 10_000, 1);
+      expect(this.#lines.at(-1)).toBe("cleaned");
+    });
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }
@@ -338,5 +348,57 @@ describe.each(PLUGINS)("%s: weftd", (plugin) => {
     await weftd.stop();
     const { status } = await bed.call(OURS, plugin, "ADD", conf(plugin, policy()));
     expect(status).toBe(0);
+  });
+});
+
+describe.each(PLUGINS)("%s: the connections of an earlier pod with the same address", (plugin) => {
+  /** One address of each family, so that every pod gets the same. */
+  const REUSED = {
+    ipam: {
+      ...IPAM,
+      ranges: [
+        [{ subnet: "10.22.0.0/16", rangeStart: "10.22.0.9", rangeEnd: "10.22.0.9" }],
+        [{ subnet: "fd00:22::/64", rangeStart: "fd00:22::9", rangeEnd: "fd00:22::9" }],
+      ],
+    },
+  };
+  const [FOUR, SIX] = ["10.22.0.9", "fd00:22::9"];
+
+  /** The connections of the address, as `conntrack` lists them, without their numbers. */
+  async function connections(): Promise<string[]> {
+    const lists = ["ipv4", "ipv6"].map((family) => bed.node.succeed("conntrack", ["-L", "-f", family]));
+    const lines = (await Promise.all(lists)).join("").split("\n");
+    return lines
+      .filter((line) => line.includes(`=${FOUR} `) || line.includes(`=${SIX} `))
+      .map((line) => line.split(" ")[0] ?? "");
+  }
+
+  async function earlierPod() {
+    const pod = await attach(plugin, { ...REUSED, ...policy() });
+    expect(pod.addresses).toEqual([FOUR, SIX]);
+    await outside.listen(PORT);
+    for (const address of [OUTSIDE[4], OUTSIDE[6]]) {
+      expect(await bed.pod.pings(address)).toBe(true);
+      expect(await bed.pod.seenBy(address, PORT)).toMatch(/::9|0\.9/);
+    }
+    expect([...new Set(await connections())].sort()).toEqual(["icmp", "icmpv6", "tcp"]);
+    return pod;
+  }
+
+  test("are gone when ADD returns", async () => {
+    await weftd.set({ known: "at once", command: "add element inet first peersFAMILY { ADDRESS }" });
+    const first = await earlierPod();
+    await first.detach();
+    expect((await connections()).length).toBeGreaterThan(0);
+    await attach(plugin, { ...REUSED, ...policy() });
+    expect(await connections()).toEqual([]);
+  });
+
+  test("are gone two seconds after the earlier pod has ended", async () => {
+    await weftd.set({ known: "at once", command: "add element inet first peersFAMILY { ADDRESS }" });
+    const first = await earlierPod();
+    await first.detach();
+    await weftd.clean();
+    expect(await connections()).toEqual([]);
   });
 });

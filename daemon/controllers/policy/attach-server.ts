@@ -9,6 +9,7 @@ import { SILENCE_LIMIT_MS } from "../../../pkg/attachment/policy/protocol.ts";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import { messageOf } from "../../../pkg/cni/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import type { FlowRemover } from "../facts.ts";
 import { AttachConnection } from "./attach-connection.ts";
 import type { ParsedRequest } from "./attach-request.ts";
 import type { AttachedPod, PodInstaller } from "./pod-installer.ts";
@@ -27,12 +28,6 @@ const MOST_CONNECTIONS = 512;
 
 /** From a tenth of a millisecond (a known pod) to the time limit. */
 const BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5];
-
-/** Deletes tracked connections of earlier pods (`former-flows.ts`). */
-export interface FlowRemover {
-  /** Resolves when no connection of an earlier pod with these addresses is left. Rejects if the kernel refuses. */
-  attached(pod: AttachedPod & { readonly ifName: string }): Promise<void>;
-}
 
 export interface AttachServerParts {
   /** The socket's path, in a directory that only root may change. */
@@ -135,7 +130,7 @@ export class AttachServer {
       if (!installer.knows(request)) await this.#learn(connection, request);
       const { isIsolated } = await installer.install(request);
       // After the rules, so that packets to an isolated address create no entry meanwhile.
-      await flows?.attached(request);
+      await flows?.attached(request, isIsolated);
       connection.end({ is: "installed", isIsolated });
       done("installed");
       log.debug({ pod: request.key, addresses: request.addresses.length, isIsolated }, "installed a pod's policies");

@@ -3,6 +3,7 @@ import { POLICY_SOCKET_FILE } from "../../../pkg/footprint.ts";
 import { NftablesPolicies } from "../../../pkg/policy/nftables/nftables-policies.ts";
 import { PolicyMap } from "../../../pkg/policy/policy-map.ts";
 import type { ControllerFactory } from "../context.ts";
+import { FORMER_FLOWS } from "../facts.ts";
 import { AttachServer } from "./attach-server.ts";
 import { LogProbe } from "./log-probe.ts";
 import { PolicyController } from "./policy.ts";
@@ -38,6 +39,7 @@ export const policy: ControllerFactory = async (context) => {
   });
   const server = new AttachServer({
     ...{ path: `${runDir}/${POLICY_SOCKET_FILE}`, installer: controller.installer, clock, log, metrics },
+    flows: { attached: async (...attachment) => facts.of(FORMER_FLOWS).value?.attached(...attachment) },
   });
   await server.start();
   return controller;

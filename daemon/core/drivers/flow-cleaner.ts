@@ -97,7 +97,7 @@ export class FlowCleaner {
   async #delete(flows: readonly Message[]): Promise<number> {
     let deleted = 0;
     for (let at = 0; at < flows.length; at += PARSED) {
-      const requests = flows.slice(at, at + PARSED).flatMap((message) => deleteTracked(message) ?? []);
+      const requests = flows.slice(at, at + PARSED).map(deleteTracked);
       for (const { error } of await this.#netlink.exchange(requests)) {
         if (error === undefined) deleted++;
         else if (!isNetlinkError(error, "ENOENT")) throw error;

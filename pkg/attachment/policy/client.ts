@@ -21,28 +21,58 @@ export type FinalReply = Exclude<AttachReply, { readonly is: "waiting" }>;
 const LONGEST_REPLY = 16_384;
 const LINE_FEED = 0x0a;
 
-/** Throws `NoAnswer` if weftd does not answer within the limits of the protocol. */
-export function askForIsolation(system: System, path: string, request: AttachRequest): FinalReply {
-  const untilMs = system.now() + SILENCE_LIMIT_MS;
-  let socket: StreamSocket | undefined;
-  try {
-    socket = system.connectUnix(path, SILENCE_LIMIT_MS);
-    socket.send(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
-    return awaitReply(new Lines(system, socket), system, untilMs);
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    throw new NoAnswer(reasonOf(error.code) ?? messageOf(error), { cause: error });
-  } finally {
-    socket?.close();
+/** A request that weftd has received, or will receive, and has not answered. */
+export class Question {
+  readonly #system: System;
+  readonly #socket: StreamSocket;
+  readonly #untilMs: number;
+
+  private constructor(system: System, socket: StreamSocket, untilMs: number) {
+    this.#system = system;
+    this.#socket = socket;
+    this.#untilMs = untilMs;
+  }
+
+  /** Sends a request and does not wait for the reply: weftd works meanwhile. Throws `NoAnswer`. */
+  static send(system: System, path: string, request: AttachRequest): Question {
+    const untilMs = system.now() + SILENCE_LIMIT_MS;
+    return explained(() => {
+      const socket = system.connectUnix(path, SILENCE_LIMIT_MS);
+      try {
+        socket.send(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
+        return new Question(system, socket, untilMs);
+      } catch (error) {
+        socket.close();
+        throw error;
+      }
+    });
+  }
+
+  /** Waits for the reply. Throws `NoAnswer` if weftd does not answer within the limits of the protocol. */
+  answer(): FinalReply {
+    const lines = new Lines(this.#system, this.#socket);
+    return explained(() => {
+      const first = parseReply(lines.next(this.#untilMs, SILENCE_LIMIT_MS));
+      if (first.is !== "waiting") return first;
+      const second = parseReply(lines.next(this.#system.now() + WAITING_LIMIT_MS, WAITING_LIMIT_MS));
+      if (second.is === "waiting") throw new NoAnswer('weftd sent "waiting" twice');
+      return second;
+    });
+  }
+
+  close(): void {
+    this.#socket.close();
   }
 }
 
-function awaitReply(lines: Lines, system: System, untilMs: number): FinalReply {
-  const first = parseReply(lines.next(untilMs, SILENCE_LIMIT_MS));
-  if (first.is !== "waiting") return first;
-  const second = parseReply(lines.next(system.now() + WAITING_LIMIT_MS, WAITING_LIMIT_MS));
-  if (second.is === "waiting") throw new NoAnswer('weftd sent "waiting" twice');
-  return second;
+/** Throws `NoAnswer` instead of a `SystemError`. */
+function explained<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new NoAnswer(reasonOf(error.code) ?? messageOf(error), { cause: error });
+  }
 }
 
 /** Throws `NoAnswer` for anything but a reply. */

@@ -2,10 +2,13 @@ import { expect, test } from "vitest";
 import { runPlugin } from "../../cni/loop.ts";
 import type { Plugin } from "../../cni/plugin.ts";
 import { EMPTY_RESULT } from "../../cni/result.ts";
+import { undoing } from "../../cni/undo.ts";
 import { parseAddress } from "../../ip/address.ts";
 import { FakeSystem, type StreamScript } from "../../sys/fake.ts";
 import { FakeFiles } from "../../sys/fake-files.ts";
-import { isolate } from "./isolate.ts";
+import type { NewPort } from "../before-up.ts";
+import type { AttachContext } from "../interface-plugin.ts";
+import { isolation } from "./isolate.ts";
 import { networkPolicyOption } from "./option.ts";
 
 const SOCKET = "/run/weft/policy.sock";
@@ -20,9 +23,13 @@ const plugin: Plugin = {
   about: "isolates",
   usesNamespace: false,
   add(request) {
-    const addresses = ["10.244.1.7", "fd00:1::7"].map((address) => parseAddress(address));
+    const addresses = ["10.244.1.7", "fd00:1::7"].map(parseAddress);
     const key = networkPolicyOption(request.config);
-    if (key !== undefined) isolate(request, "bridge", key, addresses);
+    undoing((undo) => {
+      const actions = isolation(request, { plugin: "bridge", key, addresses }, undo);
+      if (request.config.value("failsMeanwhile") === true) throw new Error("another step failed");
+      for (const action of actions) action({} as AttachContext, {} as NewPort);
+    });
     return EMPTY_RESULT;
   },
   del: () => undefined,
@@ -33,13 +40,21 @@ interface Case {
   /** Null: the configuration does not have the key. */
   readonly key?: object | null;
   readonly ipam?: object;
+  readonly failsMeanwhile?: boolean;
   readonly server?: StreamScript;
   readonly options?: Partial<ConstructorParameters<typeof FakeSystem>[0]>;
 }
 
-function add({ args = POD, key = { socket: SOCKET, fail: "closed" }, ipam, server, options }: Case) {
+function add({ args = POD, key = { socket: SOCKET, fail: "closed" }, ipam, failsMeanwhile, server, options }: Case) {
   const system = new FakeSystem({
-    input: JSON.stringify({ cniVersion: "1.1.0", name: "cbr0", type: "bridge", networkPolicy: key ?? undefined, ipam }),
+    input: JSON.stringify({
+      cniVersion: "1.1.0",
+      name: "cbr0",
+      type: "bridge",
+      networkPolicy: key ?? undefined,
+      ipam,
+      failsMeanwhile,
+    }),
     environment: {
       ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: "/run/netns/c1", CNI_IFNAME: "eth0" },
       ...{ CNI_PATH: "/opt/cni/bin", CNI_ARGS: args },
@@ -92,6 +107,11 @@ test.each(NOT_KUBERNETES)("sends nothing if %s", (_name, bed) => {
   };
   expect(add({ ...bed, server })).toMatchObject({ status: 0, tookMs: 0 });
   expect(sent).toBe(0);
+});
+
+test("closes the connection if another step of ADD fails before the reply", () => {
+  const { status, answer } = add({ server: () => [], failsMeanwhile: true });
+  expect([status, answer.msg]).toEqual([1, expect.stringContaining("another step failed")]);
 });
 
 test("accepts a reply after `waiting`, in pieces and in one datagram", () => {

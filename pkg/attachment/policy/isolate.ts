@@ -2,57 +2,78 @@
 import { CniError, ErrorCode } from "../../cni/errors.ts";
 import { notice } from "../../cni/notice.ts";
 import type { CniRequest } from "../../cni/plugin.ts";
+import type { Undo } from "../../cni/undo.ts";
 import { type Address, formatAddress } from "../../ip/address.ts";
+import type { System } from "../../sys/system.ts";
 import type { BeforeUp } from "../before-up.ts";
-import { askForIsolation, type FinalReply, NoAnswer } from "./client.ts";
+import { NoAnswer, Question } from "./client.ts";
 import type { AttachRequest, NetworkPolicyKey } from "./protocol.ts";
 
-/** Returns the action of the configuration's key `networkPolicy`; none without it. `plugin` is the name for notices. */
-export function isolation(plugin: string, key: NetworkPolicyKey | undefined): BeforeUp[] {
-  if (key === undefined) return [];
-  return [({ request }, { addresses = [] }) => isolate(request, plugin, key, addresses)];
+/** What to isolate. `plugin` is the name for notices. */
+export interface Isolation {
+  readonly plugin: string;
+  /** The configuration's key. Nothing is installed without it. */
+  readonly key: NetworkPolicyKey | undefined;
+  /** For an interface without addresses there is nothing to install. */
+  readonly addresses: readonly Address[];
 }
 
 /**
- * Installs the isolation of the attachment's addresses. For a container without a Kubernetes pod (podman, cnitool), and
- * for an interface without addresses, there is nothing to install.
+ * Asks weftd to isolate the attachment's addresses, and returns the action that waits until the kernel has the rules.
+ * weftd works while ADD makes the devices. There is no action for a container without a Kubernetes pod (podman,
+ * cnitool).
  *
- * Throws `CniError` 11 if weftd refuses, and if it does not answer while `key.fail` is `closed`. With `open` the pod is
- * then attached without its policies, and a notice is printed.
+ * Both this function and the action throw `CniError` 11 if weftd refuses, and if it does not answer while `key.fail` is
+ * `closed`. With `open` the pod is then attached without its policies, and a notice is printed.
  *
- * ADD has nothing to undo: weftd removes elements of addresses that no pod has.
+ * `undo` only closes the connection: weftd removes elements of addresses that no pod has.
  */
-export function isolate(
-  request: CniRequest,
-  plugin: string,
-  key: NetworkPolicyKey,
-  addresses: readonly Address[],
-): void {
-  if (addresses.length === 0) return;
+export function isolation(request: CniRequest, { plugin, key, addresses }: Isolation, undo: Undo): BeforeUp[] {
   const attach = attachRequest(request, addresses);
-  if (attach === undefined) return;
-  let reply: FinalReply;
+  if (key === undefined || attach === undefined || addresses.length === 0) return [];
+  const { system } = request;
+  const about = { system, plugin, key, pod: attach.pod };
+  const question = answered(about, () => Question.send(system, key.socket, attach));
+  if (question === undefined) return [];
+  undo.push(() => question.close());
+  return [
+    () => {
+      const reply = answered(about, () => question.answer());
+      question.close();
+      if (reply?.is !== "failed") return;
+      throw new CniError(
+        ErrorCode.tryAgainLater,
+        `weftd cannot install the NetworkPolicies of pod ${attach.pod}: ${reply.reason}`,
+      );
+    },
+  ];
+}
+
+interface About {
+  readonly system: System;
+  readonly plugin: string;
+  readonly key: NetworkPolicyKey;
+  readonly pod: string;
+}
+
+/** Runs `ask`. If weftd does not answer, throws or returns undefined, as `key.fail` says. */
+function answered<T>({ system, plugin, key, pod }: About, ask: () => T): T | undefined {
   try {
-    reply = askForIsolation(request.system, key.socket, attach);
+    return ask();
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
     if (key.fail === "open") {
-      const consequence = `pod ${attach.pod} is attached without its NetworkPolicies (networkPolicy.fail is "open")`;
-      notice(request.system, plugin, `${consequence}: ${error.message} (${key.socket})`);
-      return;
+      const consequence = `pod ${pod} is attached without its NetworkPolicies (networkPolicy.fail is "open")`;
+      notice(system, plugin, `${consequence}: ${error.message} (${key.socket})`);
+      return undefined;
     }
     throw new CniError(
       ErrorCode.tryAgainLater,
-      `cannot install the NetworkPolicies of pod ${attach.pod} over ${key.socket}: ${error.message}; ` +
+      `cannot install the NetworkPolicies of pod ${pod} over ${key.socket}: ${error.message}; ` +
         "start weftd on this node, or run it with --policy-fail=open to attach pods without their policies meanwhile",
       { cause: error },
     );
   }
-  if (reply.is === "installed") return;
-  throw new CniError(
-    ErrorCode.tryAgainLater,
-    `weftd cannot install the NetworkPolicies of pod ${attach.pod}: ${reply.reason}`,
-  );
 }
 
 /** Undefined if the runtime passed no pod of Kubernetes. */
