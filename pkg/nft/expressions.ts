@@ -21,13 +21,8 @@ import {
 import { RTN_LOCAL } from "../netlink/route.ts";
 import {
   address,
-  arpOperation,
-  arpSenderAddress,
   destinationPort,
   destinationType,
-  etherProtocol,
-  etherType,
-  hopLimit,
   icmpv6Type,
   inputIndex,
   interfaceName,
@@ -37,7 +32,6 @@ import {
   registerAt,
   rowText,
   type Selector,
-  sourcePort,
   sourceType,
   tcpFlags,
   transportProtocol,
@@ -63,57 +57,15 @@ export function matchFamily(family: Family): Statement {
   return matchEqual(networkProtocol, Uint8Array.of(FAMILY_NUMBER[family]), `ipv${family}`);
 }
 
-const ETHER_TYPE = { ip: 0x0800, arp: 0x0806, ip6: 0x86dd } as const;
-
-/** Matches frames without a VLAN tag of one EtherType, for tables of family bridge. */
-export function matchEtherType(name: keyof typeof ETHER_TYPE): Statement {
-  return matchEqual(etherType, bigEndian(ETHER_TYPE[name]), name);
-}
-
-/** In tables of family bridge, a match on a header of the network layer requires this match before it. */
-export function matchEtherProtocol(name: keyof typeof ETHER_TYPE): Statement {
-  return matchEqual(etherProtocol, bigEndian(ETHER_TYPE[name]), name);
-}
-
-/** Matches ARP requests (ARPOP_REQUEST). */
-export const matchArpRequest = matchEqual(arpOperation, bigEndian(1), "request");
-
-/** Matches an unspecified sender: the sender of an ARP probe (RFC 5227). */
-export const matchArpWithoutSender = matchEqual(arpSenderAddress, new Uint8Array(4), "0.0.0.0");
-
-/** IPPROTO_ICMPV6 */
-const ICMPV6 = 58;
-
-export const matchIcmpv6 = matchEqual(transportProtocol, Uint8Array.of(ICMPV6), "ipv6-icmp");
-
-/** Matches ICMPv6 messages of one type. */
-export function matchIcmpv6Type(type: number): Statement {
-  return matchAll(matchIcmpv6, matchEqual(icmpv6Type, Uint8Array.of(type), String(type)));
-}
-
-/** Matches IPv6 packets that a router may have forwarded: their hop limit is not 255. */
-export const matchMayBeForwarded: Statement = {
-  text: "ip6 hoplimit != 255",
-  expressions: [hopLimit.load(NFT_REG.r1), compare(NFT_CMP.neq, Uint8Array.of(255))],
-};
-
-/** Matches a DHCPv4 client's packets to servers (RFC 2131 section 4.1). */
-export function matchDhcpClient(): Statement {
-  return matchAll(
-    matchProtocol(UDP),
-    matchEqual(sourcePort, bigEndian(68), "68"),
-    matchEqual(destinationPort, bigEndian(67), "67"),
-  );
-}
-
-function matchAll(...parts: readonly Statement[]): Statement {
+/** Matches if all `parts` match. */
+export function matchAll(...parts: readonly Statement[]): Statement {
   return {
     text: parts.map(({ text }) => text).join(" "),
     expressions: parts.flatMap(({ expressions }) => expressions),
   };
 }
 
-function bigEndian(value: number): Uint8Array {
+export function bigEndian(value: number): Uint8Array {
   return Uint8Array.of(value >> 8, value & 0xff);
 }
 
@@ -387,14 +339,14 @@ export const resetTcp: Statement = {
 /** Returns to the calling chain; in a base chain, the policy applies. */
 export const returnToCaller: Statement = { text: "return", expressions: [verdict(VERDICT.return)] };
 
-function matchEqual(selector: Selector, value: Uint8Array, valueText: string): Statement {
+export function matchEqual(selector: Selector, value: Uint8Array, valueText: string): Statement {
   return {
     text: `${selector.text} ${valueText}`,
     expressions: [selector.load(NFT_REG.r1), compare(NFT_CMP.eq, value)],
   };
 }
 
-function compare(op: number, value: Uint8Array): Expression {
+export function compare(op: number, value: Uint8Array): Expression {
   return { kind: "cmp", data: { sreg: NFT_REG.r1, op, data: { value } } };
 }
 

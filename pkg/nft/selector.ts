@@ -61,8 +61,6 @@ export const icmpv6Type = payload("icmpv6 type", "transport", 0, 1);
 /** The target of an ICMPv6 neighbour solicitation or advertisement (RFC 4861). nft 1.0.6 has no name for it. */
 export const neighbourTarget = payload("@th,64,128", "transport", 8, 16);
 
-export const sourcePort = payload("th sport", "transport", 0, 2);
-
 /** The protocol of the network layer. Inside a VLAN tag, it is that of the tagged packet. */
 export const etherProtocol = meta("meta protocol", "protocol", 2);
 

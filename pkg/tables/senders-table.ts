@@ -24,16 +24,8 @@ import {
   goto,
   jump,
   matchAddress,
-  matchArpRequest,
-  matchArpWithoutSender,
-  matchDhcpClient,
-  matchEtherProtocol,
-  matchEtherType,
   matchFamily,
-  matchIcmpv6,
-  matchIcmpv6Type,
   matchInSet,
-  matchMayBeForwarded,
   type Statement,
 } from "../nft/expressions.ts";
 import {
@@ -45,6 +37,16 @@ import {
   neighbourTarget,
   type Selector,
 } from "../nft/selector.ts";
+import {
+  matchArpRequest,
+  matchArpWithoutSender,
+  matchDhcpClient,
+  matchEtherProtocol,
+  matchEtherType,
+  matchIcmpv6,
+  matchIcmpv6Type,
+  matchMayBeForwarded,
+} from "../nft/sender-expressions.ts";
 import type { TupleElement, TupleSet } from "../nft/set.ts";
 import type { Chain, RegularChain, Rule, Table } from "../nft/table.ts";
 import type { Field } from "../nft/tuple.ts";
