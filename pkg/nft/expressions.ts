@@ -57,6 +57,11 @@ export function matchFamily(family: Family): Statement {
   return matchEqual(networkProtocol, Uint8Array.of(FAMILY_NUMBER[family]), `ipv${family}`);
 }
 
+/** IPPROTO_ICMPV6 */
+const ICMPV6 = 58;
+
+export const matchIcmpv6 = matchEqual(transportProtocol, Uint8Array.of(ICMPV6), "ipv6-icmp");
+
 /** Matches if all `parts` match. */
 export function matchAll(...parts: readonly Statement[]): Statement {
   return {

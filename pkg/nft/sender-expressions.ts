@@ -1,6 +1,6 @@
 /** Statements that recognise frames, ARP and neighbour discovery by their senders. */
 import { NFT_CMP, NFT_REG } from "../netlink/nftables.ts";
-import { bigEndian, compare, matchAll, matchEqual, matchProtocol, type Statement } from "./expressions.ts";
+import { bigEndian, compare, matchAll, matchEqual, matchIcmpv6, matchProtocol, type Statement } from "./expressions.ts";
 import {
   arpOperation,
   arpSenderAddress,
@@ -10,7 +10,6 @@ import {
   hopLimit,
   icmpv6Type,
   sourcePort,
-  transportProtocol,
 } from "./selector.ts";
 
 const ETHER_TYPE = { ip: 0x0800, arp: 0x0806, ip6: 0x86dd } as const;
@@ -30,11 +29,6 @@ export const matchArpRequest = matchEqual(arpOperation, bigEndian(1), "request")
 
 /** Matches an unspecified sender: the sender of an ARP probe (RFC 5227). */
 export const matchArpWithoutSender = matchEqual(arpSenderAddress, new Uint8Array(4), "0.0.0.0");
-
-/** IPPROTO_ICMPV6 */
-const ICMPV6 = 58;
-
-export const matchIcmpv6 = matchEqual(transportProtocol, Uint8Array.of(ICMPV6), "ipv6-icmp");
 
 /** Matches ICMPv6 messages of one type. */
 export function matchIcmpv6Type(type: number): Statement {

@@ -25,6 +25,7 @@ import {
   jump,
   matchAddress,
   matchFamily,
+  matchIcmpv6,
   matchInSet,
   type Statement,
 } from "../nft/expressions.ts";
@@ -43,7 +44,6 @@ import {
   matchDhcpClient,
   matchEtherProtocol,
   matchEtherType,
-  matchIcmpv6,
   matchIcmpv6Type,
   matchMayBeForwarded,
 } from "../nft/sender-expressions.ts";
