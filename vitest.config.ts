@@ -10,6 +10,7 @@ const patience = Number(process.env.WEFT_PATIENCE ?? 1);
 const LONGEST = [
   ...[
     "test/differential/differential.live",
+    "test/policy/truth-tables.live",
     "test/live/undo.live",
     "test/live/firewall.live",
     "test/live/doctor.live",

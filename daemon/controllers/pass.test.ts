@@ -104,7 +104,7 @@ const own = node("n1", "192.0.2.1", ["10.244.1.0/24"]);
 const peer = node("n2", "192.0.2.2", ["10.244.2.0/24"]);
 
 /** Runs the controllers of a node with a fake kernel, API server and run directory. A pass runs each of them once. */
-function bench() {
+function bench({ knowsPolicies = true } = {}) {
   const clock = new ManualClock();
   const view = new NodeView("n1");
   const health = new Health(clock);
@@ -139,7 +139,7 @@ function bench() {
   const newGate = () =>
     new RepairGate(clock, { onRepair: (_object, text) => repaired.push(text()), onContention: () => undefined });
   const facts = new Facts();
-  facts.of(POLICY_STATE).publish({ mode: "enforce", hasPolicies: true, fail: "closed" });
+  if (knowsPolicies) facts.of(POLICY_STATE).publish({ mode: "enforce", hasPolicies: true, fail: "closed" });
   const log = openLog("fatal", "n1");
   const events = { report: ({ reason }: { readonly reason: string }) => done.events.push(reason) };
   const settingChange = new Topic("setting");
@@ -271,7 +271,7 @@ function bench() {
     },
   };
   const hear = (...nodes: ClusterNode[]) => view.accept({ type: "sync", nodes }, clock.nowMs());
-  return { reconciler, clock, view, health, metrics, files, done, trouble, hear, repaired };
+  return { reconciler, clock, view, health, metrics, files, done, trouble, hear, repaired, facts };
 }
 
 const conflist = () => join(cniConfDir, CONFLIST_NAME);
@@ -434,6 +434,23 @@ test("a refusal for a single peer affects neither announcement nor conflist nor 
   expect(await metrics.text()).toContain("weft_programming_latency_seconds_count 0");
   // The event is still unprogrammed; the pass that succeeds counts it.
   expect(view.takeHeard()).toHaveLength(1);
+});
+
+test("the conflist is not written before it is known whether the cluster has policies, and follows the fact", async () => {
+  const { reconciler, hear, facts } = bench({ knowsPolicies: false });
+  const key = () => JSON.parse(readFileSync(conflist(), "utf8")).plugins[0].networkPolicy;
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  expect(existsSync(conflist())).toBe(false);
+  facts.of(POLICY_STATE).publish({ mode: "enforce", hasPolicies: true, fail: "closed" });
+  await reconciler.pass([POLICY_STATE.name]);
+  expect(key()).toEqual({ socket: "/run/weft/policy.sock", fail: "closed" });
+  facts.of(POLICY_STATE).publish({ mode: "enforce", hasPolicies: false, fail: "open" });
+  await reconciler.pass([POLICY_STATE.name]);
+  expect(key().fail).toBe("open");
+  facts.of(POLICY_STATE).publish({ mode: "off", hasPolicies: false, fail: "open" });
+  await reconciler.pass([POLICY_STATE.name]);
+  expect(key()).toBeUndefined();
 });
 
 test("the conflist is not written before the stamp says that the node can serve", async () => {

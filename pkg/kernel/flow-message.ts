@@ -18,11 +18,14 @@ export interface MadeFlow {
   readonly id?: number;
   /** Milliseconds since 1970. */
   readonly startedMs?: number;
+  /** True if the kernel has tracked the connection from its middle on. */
+  readonly isPickedUp?: boolean;
 }
 
 /** Returns the IPCTNL_MSG_CT_NEW of a flow. Ports of protocols without ports are omitted. */
 export function flowMessage(flow: MadeFlow): Message {
-  const { from, to, original = to, protocol = 6, fromPort = 40_000, port = 80, status, id, startedMs } = flow;
+  const { from, to, original = to, protocol = 6, fromPort = 40_000, port = 80, status, id } = flow;
+  const { startedMs, isPickedUp = false } = flow;
   const hasPorts = protocol !== 1 && protocol !== 58;
   const tuple = (source: Address, destination: Address, sourcePort: number, destinationPort: number) => ({
     ip:
@@ -37,11 +40,17 @@ export function flowMessage(flow: MadeFlow): Message {
     { family: addressFamily(from.family) },
     {
       ...{ original: tuple(from, original, fromPort, port), reply: tuple(to, from, port, fromPort), status, id },
-      ...(startedMs !== undefined && { unknown: [{ type: 20, bytes: timestamp(startedMs) }] }),
+      unknown: [
+        ...(startedMs === undefined ? [] : [{ type: 20, bytes: timestamp(startedMs) }]),
+        ...(isPickedUp ? [{ type: 4, bytes: IN_THE_MIDDLE }] : []),
+      ],
     },
   );
   return { type, flags: 0, sequence: 0, portId: 0, payload: body };
 }
+
+/** CTA_PROTOINFO: CTA_PROTOINFO_TCP with CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, as the kernel sets it for such connections. */
+const IN_THE_MIDDLE = Uint8Array.of(...[12, 0, 1, 0x80], ...[6, 0, 4, 0], ...[0x0a, 0, 0, 0]);
 
 /** CTA_TIMESTAMP: a nest of CTA_TIMESTAMP_START, in nanoseconds in network byte order. */
 function timestamp(startedMs: number): Uint8Array {

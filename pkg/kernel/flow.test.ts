@@ -37,3 +37,20 @@ test("a message that is cut off is not a flow", () => {
   for (const length of [0, 4, 20, 60])
     expect(Flow.read({ ...message, payload: message.payload.subarray(0, length) })).toBeUndefined();
 });
+
+test("a connection that is tracked from its middle on goes from the client to the server, by its ports", () => {
+  const ends = (change: object) => {
+    const flow = Flow.read(flowMessage({ from: A, to: B, ...change }));
+    return flow && [formatAddress(flow.from), flow.sourcePort, formatAddress(flow.to), flow.port];
+  };
+  const [client, server] = [
+    { fromPort: 40_000, port: 80 },
+    { fromPort: 80, port: 40_000 },
+  ];
+  expect(ends({ ...client, isPickedUp: true })).toEqual(["10.244.1.2", 40_000, "10.244.1.3", 80]);
+  expect(ends({ ...server, isPickedUp: true })).toEqual(["10.244.1.3", 40_000, "10.244.1.2", 80]);
+  // The kernel has seen the beginning of this one.
+  expect(ends(server)).toEqual(["10.244.1.2", 80, "10.244.1.3", 40_000]);
+  for (const port of [80, 40_000])
+    expect(ends({ fromPort: port, port, isPickedUp: true })).toEqual(["10.244.1.2", port, "10.244.1.3", port]);
+});

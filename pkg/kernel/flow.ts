@@ -11,11 +11,20 @@ import type { SysctlName } from "./sysctl.ts";
 export const FLOW_TIMES: SysctlName = ["net", "netfilter", "nf_conntrack_timestamp"];
 
 /** CTA_* (include/uapi/linux/netfilter/nfnetlink_conntrack.h) */
-const CTA = { original: 1, reply: 2, status: 3, timestamp: 20 } as const;
+const CTA = { original: 1, reply: 2, status: 3, protocolInfo: 4, timestamp: 20 } as const;
 const CTA_TUPLE = { ip: 1, protocol: 2 } as const;
 const CTA_IP_SOURCE = { 4: 1, 6: 3 } as const;
 const CTA_PROTO = { number: 1, sourcePort: 2 } as const;
 const CTA_TIMESTAMP_START = 1;
+const CTA_PROTOINFO_TCP = 1;
+/** struct nf_ct_tcp_flags: flags (u8) and mask (u8). */
+const CTA_PROTOINFO_TCP_FLAGS_ORIGINAL = 4;
+
+const IPPROTO_TCP = 6;
+/** IP_CT_TCP_FLAG_BE_LIBERAL (nf_conntrack_tcp.h): set if the first tracked packet was in the middle of a connection. */
+const BE_LIBERAL = 8;
+/** The kernel chooses clients' ports from here on (net.ipv4.ip_local_port_range). */
+const FIRST_EPHEMERAL_PORT = 32_768;
 
 /** IPS_EXPECTED (include/uapi/linux/netfilter/nf_conntrack_common.h) */
 const IPS_EXPECTED = 1;
@@ -23,7 +32,12 @@ const IPS_EXPECTED = 1;
 const NFGENMSG_LENGTH = 4;
 const NLA_HEADER = 4;
 
-/** The source of the connection before translation, and its destination after translation. */
+/**
+ * The source of the connection before translation, and its destination after translation.
+ *
+ * If the kernel begins to track a TCP connection in the middle, it takes the sender of the first tracked packet for the
+ * client. If the ports say that this was the server, source and destination are exchanged here.
+ */
 export class Flow {
   readonly #bytes: Uint8Array;
   readonly #from: Span;
@@ -34,6 +48,8 @@ export class Flow {
   readonly port: number;
   /** The source port before translation; 0 for protocols without ports. */
   readonly sourcePort: number;
+  /** True if the kernel has tracked a TCP connection from its middle on. */
+  readonly isPickedUp: boolean;
   /** True if another connection announced this one (`ct state related`). */
   readonly isExpected: boolean;
   /** Milliseconds since 1970; undefined if the kernel has not recorded the beginning (nf_conntrack_timestamp). */
@@ -46,6 +62,7 @@ export class Flow {
     this.protocol = parts.protocol;
     this.port = parts.port;
     this.sourcePort = parts.sourcePort;
+    this.isPickedUp = parts.isPickedUp;
     this.isExpected = parts.isExpected;
     this.startedMs = parts.startedMs;
   }
@@ -63,9 +80,14 @@ export class Flow {
     const status = find(payload, NFGENMSG_LENGTH, end, CTA.status);
     const times = find(payload, NFGENMSG_LENGTH, end, CTA.timestamp);
     const start = times && find(payload, times.start, times.end, CTA_TIMESTAMP_START);
+    const protocol = payload[number.start] ?? 0;
+    const isPickedUp = protocol === IPPROTO_TCP && hasBegunInTheMiddle(payload);
+    const client = { address: from, port: sourcePort(payload, original) };
+    const server = { address: to, port: sourcePort(payload, reply) };
+    const isReversed = isPickedUp && client.port < FIRST_EPHEMERAL_PORT && server.port >= FIRST_EPHEMERAL_PORT;
+    const [first, second] = isReversed ? [server, client] : [client, server];
     return new Flow(payload, {
-      ...{ from, to, protocol: payload[number.start] ?? 0 },
-      ...{ port: sourcePort(payload, reply), sourcePort: sourcePort(payload, original) },
+      ...{ from: first.address, to: second.address, protocol, port: second.port, sourcePort: first.port, isPickedUp },
       isExpected: status !== undefined && (be32(payload, status.start) & IPS_EXPECTED) !== 0,
       // Nanoseconds. Precision below a millisecond is lost.
       startedMs: start && (be32(payload, start.start) * 2 ** 32 + be32(payload, start.start + 4)) / 1e6,
@@ -106,7 +128,7 @@ interface Span {
   readonly end: number;
 }
 
-interface FlowParts extends Pick<Flow, "protocol" | "port" | "sourcePort" | "isExpected" | "startedMs"> {
+interface FlowParts extends Pick<Flow, "protocol" | "port" | "sourcePort" | "isPickedUp" | "isExpected" | "startedMs"> {
   readonly from: Span;
   readonly to: Span;
 }
@@ -116,6 +138,13 @@ function source(bytes: Uint8Array, tuple: Span | undefined): Span | undefined {
   const ip = tuple && find(bytes, tuple.start, tuple.end, CTA_TUPLE.ip);
   if (ip === undefined) return undefined;
   return find(bytes, ip.start, ip.end, CTA_IP_SOURCE[4]) ?? find(bytes, ip.start, ip.end, CTA_IP_SOURCE[6]);
+}
+
+function hasBegunInTheMiddle(bytes: Uint8Array): boolean {
+  const info = find(bytes, NFGENMSG_LENGTH, bytes.length, CTA.protocolInfo);
+  const tcp = info && find(bytes, info.start, info.end, CTA_PROTOINFO_TCP);
+  const flags = tcp && find(bytes, tcp.start, tcp.end, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL);
+  return flags !== undefined && ((bytes[flags.start] ?? 0) & BE_LIBERAL) !== 0;
 }
 
 /** The source port of a tuple. */

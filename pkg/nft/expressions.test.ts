@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import type { Expression } from "../netlink/nftables.ts";
+import { matchAnyPriority } from "./dynamic-statements.ts";
 import {
   accept,
   counter,
@@ -17,6 +18,7 @@ import {
   matchInterfacesInSet,
   matchLocalDestination,
   matchMark,
+  matchNeighbourDiscovery,
   matchNotFromLoopback,
   matchNotMulticast,
   matchPairInSet,
@@ -28,6 +30,7 @@ import {
   setMark,
   verdictByMap,
 } from "./expressions.ts";
+import { limitPerSecond, log } from "./log-statements.ts";
 import { address, destinationPort, transportProtocol } from "./selector.ts";
 
 /** Formats expressions as `nft --debug=netlink` does, for the kinds that weft uses. */
@@ -43,7 +46,7 @@ function bytecode(expression: Expression): string {
         return `meta set ${expression.data.key} with reg ${expression.data.sreg}`;
       return `meta load ${expression.data?.key} => reg ${expression.data?.dreg}`;
     case "cmp":
-      return `cmp ${expression.data?.op === 0 ? "eq" : "neq"} reg ${expression.data?.sreg} ${hex(expression.data?.data?.value)}`;
+      return `cmp ${["eq", "neq", "lt", "lte", "gt", "gte"][expression.data?.op ?? 0]} reg ${expression.data?.sreg} ${hex(expression.data?.data?.value)}`;
     case "bitwise":
       return `bitwise reg ${expression.data?.dreg} = reg ${expression.data?.sreg} & ${hex(expression.data?.mask?.value)}${/[^0x]/.test(hex(expression.data?.xor?.value)) ? ` ^ ${hex(expression.data?.xor?.value)}` : ""}`;
     case "lookup":
@@ -54,6 +57,10 @@ function bytecode(expression: Expression): string {
       return `fib result ${expression.data?.result} flags ${expression.data?.flags} => reg ${expression.data?.dreg}`;
     case "masq":
       return `masq flags ${expression.data?.flags ?? 0}`;
+    case "log":
+      return `log prefix ${expression.data?.prefix} group ${expression.data?.group} snaplen ${expression.data?.snapLength}`;
+    case "limit":
+      return `limit rate ${expression.data?.rate}/${expression.data?.unit}s burst ${expression.data?.burst} type ${expression.data?.type}`;
     case "immediate":
       return `immediate reg ${expression.data?.dreg} ${expression.data?.data?.verdict?.code} ${expression.data?.data?.verdict?.chain ?? ""}`.trim();
     case "ct":
@@ -150,6 +157,21 @@ test.each<[Statement, string, string[]]>([
       "nat 1 family 10 address 1 port 2",
     ],
   ],
+  [
+    matchNeighbourDiscovery,
+    "icmpv6 type 133-137",
+    [
+      ...["meta load 15 => reg 1", "cmp eq reg 1 0x0a", "meta load 16 => reg 1", "cmp eq reg 1 0x3a"],
+      ...["payload load 1b @ transport header + 0 => reg 1", "cmp gte reg 1 0x85", "cmp lte reg 1 0x89"],
+    ],
+  ],
+  [matchAnyPriority, "meta priority != none", ["meta load 2 => reg 1", "cmp neq reg 1 0x00000000"]],
+  [
+    log({ prefix: "weft deny 1", group: 119, snapLength: 128 }),
+    'log prefix "weft deny 1" group 119 snaplen 128',
+    ["log prefix weft deny 1 group 119 snaplen 128"],
+  ],
+  [limitPerSecond(10, 20), "limit rate 10/second burst 20 packets", ["limit rate 10/1s burst 20 type 0"]],
   [drop, "drop", ["immediate reg 0 0"]],
   [jump("c"), "jump c", [`immediate reg 0 ${-3 >>> 0} c`]],
   [matchSourceInSet(4, "s"), "ip saddr @s", ["payload load 4b @ network header + 12 => reg 1", "lookup reg 1 set s 0"]],

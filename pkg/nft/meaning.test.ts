@@ -7,8 +7,8 @@ const { value } = fc.letrec<{ value: unknown }>((tie) => ({
   value: fc.oneof(
     { depthSize: "small", withCrossShrink: true },
     fc.constantFrom(undefined, 0, 0n, 1, 1n, "0", "1", ""),
-    fc.uint8Array({ maxLength: 2 }),
-    fc.array(tie("value"), { maxLength: 2 }),
+    fc.uint8Array({ minLength: 1, maxLength: 2 }),
+    fc.array(fc.dictionary(fc.constantFrom("a", "b"), tie("value"), { noNullPrototype: true }), { maxLength: 2 }),
     fc.dictionary(fc.constantFrom("a", "b", "unknown"), tie("value"), { maxKeys: 3, noNullPrototype: true }),
   ),
 }));

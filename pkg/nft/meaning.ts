@@ -40,7 +40,7 @@ export function canonical(value: unknown): string {
   return `{${fields.join(",")}}`;
 }
 
-/** True if and only if `canonical` formats both equally; faster. */
+/** True for values of equal meaning: those that `canonical` formats equally. Faster than `canonical`. */
 export function isSameMeaning(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (a instanceof Uint8Array || Array.isArray(a)) return isSameList(a, b);

@@ -16,14 +16,14 @@ export class BlockGroups {
     this.#groups.release(group);
   }
 
-  /** `before`: groups that profiles need. `after`: groups that no profile uses any more. */
-  changes(): { readonly before: PolicyChange[]; readonly after: PolicyChange[] } {
-    const added = this.#groups.takeAdded();
-    const gone = this.#groups.sweep();
-    return {
-      before: added.map(({ number, value }) => ({ kind: "blocks", number, group: groupOf(value) })),
-      after: gone.map(({ number }) => ({ kind: "blocks", number, group: undefined })),
-    };
+  /** Returns the groups that were added since the last call: profiles need them. */
+  takeAdded(): PolicyChange[] {
+    return this.#groups.takeAdded().map(({ number, value }) => ({ kind: "blocks", number, group: groupOf(value) }));
+  }
+
+  /** Removes the groups that no profile uses. */
+  sweep(): PolicyChange[] {
+    return this.#groups.sweep().map(({ number }) => ({ kind: "blocks", number, group: undefined }));
   }
 }
 

@@ -14,6 +14,13 @@ export interface KnownPod {
   readonly addresses: readonly Address[];
 }
 
+export interface TouchedAddress {
+  readonly address: Address;
+  /** Its `addressKey`. */
+  readonly text: string;
+  readonly owner: KnownPod | undefined;
+}
+
 export class PodIndex {
   readonly #namespaces = new Map<string, Namespace>();
   readonly #pods = new Map<string, KnownPod>();
@@ -98,11 +105,13 @@ export class PodIndex {
     for (const address of addresses) this.#touched.set(addressKey(address), address);
   }
 
-  /** Returns the addresses marked since the last call, with their owners. */
-  takeTouched(): { readonly text: string; readonly address: Address; readonly owner: KnownPod | undefined }[] {
-    const touched = [...this.#touched].map(([text, address]) => ({ text, address, owner: this.#ownerAt(text) }));
+  /** Returns the marked addresses, with their owners. */
+  touched(): readonly TouchedAddress[] {
+    return [...this.#touched].map(([text, address]) => ({ text, address, owner: this.#ownerAt(text) }));
+  }
+
+  clearTouched(): void {
     this.#touched.clear();
-    return touched;
   }
 
   #ownerAt(address: string): KnownPod | undefined {

@@ -8,12 +8,12 @@ import { type Labels, NO_LABELS } from "../cluster/policy/labels.ts";
 import type { Namespace } from "../cluster/policy/namespace.ts";
 import type { NetworkPolicy } from "../cluster/policy/network-policy.ts";
 import type { Pod } from "../cluster/policy/pod.ts";
-import type { Address } from "../ip/address.ts";
+import { type Address, addressKey } from "../ip/address.ts";
 import { isPod } from "./attachments.ts";
 import { BlockGroups } from "./block-groups.ts";
 import { judge } from "./judge.ts";
 import type { Judgement, Question } from "./judgement.ts";
-import { PeerClasses } from "./peer-classes.ts";
+import { PeerClasses, type Refinement } from "./peer-classes.ts";
 import { PodIndex } from "./pod-index.ts";
 import { Policies, selects, selectsInCluster } from "./policies.ts";
 import { type ListedPolicy, listPolicies } from "./policy-list.ts";
@@ -21,6 +21,7 @@ import { PortNumbers } from "./port-numbers.ts";
 import { Profiles } from "./profiles.ts";
 import type { Direction, Identity, PolicyChange, Subject } from "./state.ts";
 import { DIRECTIONS, Subjects } from "./subjects.ts";
+import type { PortNameTerm } from "./term.ts";
 
 export interface PolicyCounts {
   readonly policies: number;
@@ -150,33 +151,58 @@ export class PolicyMap {
   }
 
   /**
-   * Returns the changes since the last call. After each of them, every connection is judged as before all of them or as
-   * after all of them: groups come before peers and profiles that need them, profiles before subjects, and removals
-   * last.
+   * Returns the changes since the last call. After each of them, the tables judge a connection as they would if only some
+   * of the objects had changed: as before, as after, or, if several objects changed, as between.
+   *
+   * First, identities distinguish pods by old and new rules alike, and profiles ports by old and new numbers of named
+   * ports. Then isolated pods of this node get their new profiles, changed pods their new identities, and newly isolated
+   * pods of this node their profiles. At last, everything that no profile uses any more is removed.
    */
   changes(): PolicyChange[] {
-    this.#subjects.markUsersOf(this.#numbers.takeChanged());
+    const changes = this.#advance(this.#numbers.takeAdded());
+    changes.push(...this.#peers.move(), ...this.#peerChanges(), ...this.#subjectChanges("all"));
+    changes.push(...this.#advance(this.#numbers.sweep()));
+    this.#index.clearTouched();
+    changes.push(...this.#profiles.sweep());
+    const { before, peers, after } = this.#peers.coarsen();
+    changes.push(...before, ...this.#refinements(peers), ...after, ...this.#blocks.sweep());
+    return changes;
+  }
+
+  /** Gives isolated pods their new profiles. `ports`: names of ports of which pods of the cluster have other numbers now. */
+  #advance(ports: readonly PortNameTerm[]): PolicyChange[] {
+    this.#subjects.markUsersOf(ports);
     this.#subjects.update();
-    const profiles = this.#profiles.changes();
-    const blocks = this.#blocks.changes();
-    const groups = this.#peers.changes();
-    const { peers, subjects } = this.#entryChanges();
+    const { groups, peers } = this.#peers.refine();
     return [
-      ...[...groups.before, ...blocks.before, ...peers, ...profiles.before, ...subjects],
-      ...[...profiles.after, ...groups.after, ...blocks.after],
+      ...[...groups, ...this.#refinements(peers), ...this.#blocks.takeAdded(), ...this.#profiles.takeAdded()],
+      ...this.#subjectChanges("isolated"),
     ];
   }
 
-  #entryChanges(): { readonly peers: PolicyChange[]; readonly subjects: PolicyChange[] } {
-    const peers: PolicyChange[] = [];
-    const subjects: PolicyChange[] = [];
-    for (const { text, address, owner } of this.#index.takeTouched()) {
+  #refinements(all: readonly Refinement[]): PolicyChange[] {
+    return all.flatMap(({ address, from, to }): PolicyChange[] => {
+      const text = addressKey(address);
+      // The address may be that of another pod by now.
+      const isOwn = this.#identities.get(text) === from;
+      return isOwn && put(this.#identities, text, to, Object.is) ? [{ kind: "peer", address, identity: to }] : [];
+    });
+  }
+
+  #peerChanges(): PolicyChange[] {
+    return this.#index.touched().flatMap(({ text, address, owner }): PolicyChange[] => {
       const identity = owner && this.#peers.identityOf(owner, address);
-      if (put(this.#identities, text, identity, Object.is)) peers.push({ kind: "peer", address, identity });
-      const subject = owner && this.#subjects.subjectOf(owner);
-      if (put(this.#entries, text, subject, isSameSubject)) subjects.push({ kind: "subject", address, subject });
-    }
-    return { peers, subjects };
+      return put(this.#identities, text, identity, Object.is) ? [{ kind: "peer", address, identity }] : [];
+    });
+  }
+
+  /** `isolated`: only directions that had a profile before. */
+  #subjectChanges(which: "isolated" | "all"): PolicyChange[] {
+    return this.#index.touched().flatMap(({ text, address, owner }): PolicyChange[] => {
+      const after = owner && this.#subjects.subjectOf(owner);
+      const subject = which === "all" ? after : ifIsolated(this.#entries.get(text), after);
+      return put(this.#entries, text, subject, isSameSubject) ? [{ kind: "subject", address, subject }] : [];
+    });
   }
 
   #labelsOf({ namespace }: Pod): Labels {
@@ -191,6 +217,12 @@ function put<K, V>(map: Map<K, V>, key: K, value: V | undefined, isSame: (a: V, 
   if (before !== undefined && isSame(before, value)) return false;
   map.set(key, value);
   return true;
+}
+
+function ifIsolated(before: Subject | undefined, after: Subject | undefined): Subject | undefined {
+  const ingress = before?.ingress === undefined ? undefined : after?.ingress;
+  const egress = before?.egress === undefined ? undefined : after?.egress;
+  return ingress === undefined && egress === undefined ? undefined : { ingress, egress };
 }
 
 function isSameSubject(a: Subject, b: Subject): boolean {

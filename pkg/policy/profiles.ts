@@ -40,15 +40,18 @@ export class Profiles {
     this.#profiles.release(profile);
   }
 
-  /** `before`: profiles that subjects need. `after`: profiles that no subject uses any more. */
-  changes(): { readonly before: PolicyChange[]; readonly after: PolicyChange[] } {
-    const added = this.#profiles.takeAdded();
+  /** Returns the profiles that were added since the last call: subjects need them. */
+  takeAdded(): PolicyChange[] {
+    return this.#profiles
+      .takeAdded()
+      .map(({ number, value }) => ({ kind: "profile", number, profile: profileOf(value) }));
+  }
+
+  /** Removes the profiles that no subject uses, and releases their groups. */
+  sweep(): PolicyChange[] {
     const gone = this.#profiles.sweep();
     for (const { value } of gone) this.#releaseGroups(value.groups);
-    return {
-      before: added.map(({ number, value }) => ({ kind: "profile", number, profile: profileOf(value) })),
-      after: gone.map(({ number }) => ({ kind: "profile", number, profile: undefined })),
-    };
+    return gone.map(({ number }) => ({ kind: "profile", number, profile: undefined }));
   }
 
   #acquireGroups({ ports, others }: ProfileDraft): Groups {

@@ -22,6 +22,10 @@ export class Registry<T> {
     return this.#entries.size;
   }
 
+  entries(): Iterable<Entry<T>> {
+    return this.#entries.values();
+  }
+
   /** Adds a user. Calls `make` if the key is new. */
   acquire(key: string, make: (number: number) => T): Entry<T> {
     const known = this.#entries.get(key);

@@ -14,8 +14,10 @@ export class Terms<T extends Term> {
       known.uses++;
       return;
     }
-    this.#terms.set(term.key, { term, uses: 1 });
-    this.#added.add(term);
+    const kept = [...this.#removed].find(({ key }) => key === term.key);
+    this.#terms.set(term.key, { term: kept ?? term, uses: 1 });
+    if (kept === undefined) this.#added.add(term);
+    else this.#removed.delete(kept);
   }
 
   release({ key }: T): void {
@@ -25,21 +27,25 @@ export class Terms<T extends Term> {
     if (!this.#added.delete(known.term)) this.#removed.add(known.term);
   }
 
-  /** Returns the terms that were added and removed since the last call. */
-  take(): { readonly added: readonly T[]; readonly removed: readonly T[] } {
-    const taken = { added: [...this.#added], removed: [...this.#removed] };
-    this.#added.clear();
-    this.#removed.clear();
-    return taken;
+  /** Returns the terms that were added since the last call. */
+  takeAdded(): readonly T[] {
+    return take(this.#added);
   }
 
-  get size(): number {
-    return this.#terms.size;
+  /** Returns the terms that were removed since the last call, and had been returned by `takeAdded`. */
+  takeRemoved(): readonly T[] {
+    return take(this.#removed);
   }
 
   *all(): Generator<T> {
     for (const { term } of this.#terms.values()) yield term;
   }
+}
+
+function take<T>(set: Set<T>): readonly T[] {
+  const taken = [...set];
+  set.clear();
+  return taken;
 }
 
 /** The pod terms that select a namespace, whatever they require of its pods. */

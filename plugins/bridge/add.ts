@@ -5,7 +5,7 @@
  */
 
 import { type BeforeUp, bringUpHost, type NewPort } from "../../pkg/attachment/before-up.ts";
-import { waitForDetection } from "../../pkg/attachment/duplicates.ts";
+import { waitForCompletion, waitForDetection } from "../../pkg/attachment/duplicates.ts";
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
@@ -184,6 +184,10 @@ function configure(work: Work, { bridge, veth, podLink }: Links, prepared: Prepa
   if (config.ipMasq) masqueradeAttachment(request, ips, work.undo);
   if (config.isGateway) enableForwarding(request.system, ips);
   applyGateways(sockets.host, gatewayRequests);
+  if (prefixes.some(({ address }) => address.family === 6) && !config.detectsDuplicates) {
+    if (gatewayRequests.length > 0) waitForCompletion(sockets.host, request.system, gateway.index);
+    waitForCompletion(sockets.pod, request.system, podLink.index);
+  }
   return gateway === bridge ? undefined : gateway;
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { type BeforeUp, bringUpHost } from "../../pkg/attachment/before-up.ts";
+import { waitForCompletion } from "../../pkg/attachment/duplicates.ts";
 import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree } from "../../pkg/attachment/links.ts";
@@ -43,7 +44,8 @@ function attach(context: AttachContext, { ipam, ipMasq, mtu, guardsSenders, netw
   const addresses = reserveAddresses(request, ipam, undo);
   const { ips, podRoutes, hostAddresses, podAddresses } = planAddressing(addresses);
   const veth = createVethPair(context, { mtu, mac: undefined });
-  if (ips.some(({ address }) => address.address.family === 6)) skipDetection(request.system, veth.hostName);
+  const hasIpv6 = ips.some(({ address }) => address.address.family === 6);
+  if (hasIpv6) skipDetection(request.system, veth.hostName);
   const actions = [...(guardsSenders ? [guard] : []), ...isolation("ptp", networkPolicy)];
   bringUpHost(context, { veth, addresses: podAddresses }, actions);
   const pod = bringUp(context, addresses);
@@ -61,6 +63,10 @@ function attach(context: AttachContext, { ipam, ipMasq, mtu, guardsSenders, netw
   // Last: weftd treats a host's end with an address as complete, and may add another address before this does.
   const gateways = hostAddresses.map((prefix) => addAddress({ index: host.index, prefix, skipDetection: true }));
   for (const { error } of sockets.host.exchange(gateways)) if (error !== undefined && !isExists(error)) throw error;
+  if (hasIpv6) {
+    waitForCompletion(sockets.host, request.system, host.index);
+    waitForCompletion(sockets.pod, request.system, pod.index);
+  }
   return {
     interfaces: [
       { name: veth.hostName, mac: veth.hostMac },

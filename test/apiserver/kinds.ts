@@ -160,6 +160,12 @@ export function customKind(names: Pick<Kind, "group" | "version" | "plural" | "k
   return { ...names, hasStatus, hasGeneration: true, selectableFields: {}, zero: {}, complete: (object) => object };
 }
 
+/** Served only where its CustomResourceDefinition is installed. */
+export const CLUSTER_NETWORK_POLICIES: Kind = customKind({
+  ...{ group: "policy.networking.k8s.io", version: "v1alpha2", plural: "clusternetworkpolicies" },
+  ...{ kind: "ClusterNetworkPolicy", isNamespaced: false },
+});
+
 /** "v1", "discovery.k8s.io/v1". */
 export function apiVersionOf({ group, version }: Pick<Kind, "group" | "version">): string {
   return group === "" ? version : `${group}/${version}`;

@@ -14,8 +14,10 @@ import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
 import { formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
 import { KubernetesSource } from "../../pkg/cluster/node/kubernetes-source.ts";
 import { NodeApi } from "../../pkg/cluster/node/node-api.ts";
+import type { StorePhase } from "../../pkg/cluster/store.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { admitBy } from "../apiserver/admission.ts";
+import { CLUSTER_NETWORK_POLICIES } from "../apiserver/kinds.ts";
 import { type Permits, permitsOf, type RbacObject } from "../apiserver/rbac.ts";
 import { type ApiServer, startApiServer } from "../apiserver/server.ts";
 import { kustomizeObjects } from "./tools.ts";
@@ -48,7 +50,8 @@ async function open(folder: string, keeps: (rule: Rule) => boolean = () => true)
     admit: admitBy(objects),
     permits: (verb, resource, namespace, group, name) => {
       const isNamed = !permits(verb, resource, namespace, group);
-      asked.add(rightText(verb, resource, namespace, group, isNamed ? name : undefined));
+      const scope = permits(verb, resource, undefined, group) ? undefined : namespace;
+      asked.add(rightText(verb, resource, scope, group, isNamed ? name : undefined));
       return permits(verb, resource, namespace, group, name);
     },
   });
@@ -103,7 +106,7 @@ function rightsOf(permits: Permits): string[] {
 }
 
 test.each(["base", "overlays/service-proxy"])("%s grants exactly the rights that weftd uses", async (folder) => {
-  const { connection, api, permits, asked } = await open(folder);
+  const { connection, server, api, permits, asked } = await open(folder);
   const log = openLog("fatal", "n1");
   await new Promise<void>((resolve, reject) => {
     const source = new KubernetesSource(api, {});
@@ -129,7 +132,9 @@ test.each(["base", "overlays/service-proxy"])("%s grants exactly the rights that
   lookup.start();
   await vi.waitFor(() => expect([...asked].join()).toContain("endpointslices"), { timeout: 30_000 });
   await lookup.stop();
-  await followPolicies(kubernetesPolicies({ connection, clock: SYSTEM_CLOCK, log }));
+  await followPolicies(kubernetesPolicies({ connection, clock: SYSTEM_CLOCK, log }), "absent");
+  server.cluster.define(CLUSTER_NETWORK_POLICIES);
+  await followPolicies(kubernetesPolicies({ connection, clock: SYSTEM_CLOCK, log }), "watching");
   if (folder !== "base") {
     const stores = kubernetesServices({ connection, clock: SYSTEM_CLOCK, log });
     stores.start();
@@ -142,13 +147,15 @@ test.each(["base", "overlays/service-proxy"])("%s grants exactly the rights that
   expect(rightsOf(permits)).toEqual([...asked].sort());
 });
 
-/** Lists everything that policies need, in a cluster without the CRD of ClusterNetworkPolicies. */
-async function followPolicies(source: PolicySource): Promise<void> {
+/** Lists everything that policies need. `clusterPhase` is that of ClusterNetworkPolicies. */
+async function followPolicies(source: PolicySource, clusterPhase: StorePhase): Promise<void> {
   source.start();
   source.startPods();
   const { policies, clusterPolicies, namespaces, pods } = source;
   const phases = () => [policies, clusterPolicies, namespaces, pods].map(({ status }) => status.phase);
-  await vi.waitFor(() => expect(phases()).toEqual(["watching", "absent", "watching", "watching"]), { timeout: 30_000 });
+  await vi.waitFor(() => expect(phases()).toEqual(["watching", clusterPhase, "watching", "watching"]), {
+    timeout: 30_000,
+  });
   expect(await source.getPod("default/none", AbortSignal.timeout(10_000))).toBeUndefined();
   await source.stop();
 }

@@ -2,6 +2,7 @@
  * A cluster of two nodes in which pods and nodes probe each other: the stand-in API server, a weftd on each node, pods
  * attached by the runtime's calls, and one prober with sockets in all of their namespaces.
  */
+import type { PoliciesPage } from "../../command/node/policies-page.ts";
 import { settle } from "../demo/episode.ts";
 import type { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, type Node } from "../live/harness/cluster.ts";
@@ -124,6 +125,25 @@ export class PolicyBed {
     const node = this.#cluster.nodes.find((one) => one.name === name);
     if (node === undefined) throw new Error(`no node ${name}`);
     return node;
+  }
+
+  /** A node's report of its policies. */
+  async page(name: NodeName): Promise<PoliciesPage> {
+    const { status, body } = await this.#cluster.status(this.node(name), "/debug/policies");
+    if (status !== 200) throw new Error(`/debug/policies of ${name}: ${status}: ${body}`);
+    return JSON.parse(body) as PoliciesPage;
+  }
+
+  /** Kills a node's weftd. `startWeftd` starts it again. */
+  async killWeftd(name: NodeName): Promise<void> {
+    await this.node(name).weftd.stop("SIGKILL");
+  }
+
+  /** Starts a node's weftd again, and waits until it is ready. */
+  async startWeftd(name: NodeName): Promise<void> {
+    const node = this.node(name);
+    this.#cluster.restartWeftd(node);
+    await this.#cluster.ready(node);
   }
 
   /** Runs all steps of a case. Throws at the first table that differs from the specification. */

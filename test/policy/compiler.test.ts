@@ -124,27 +124,24 @@ test("the tables and the judge agree with the specification after each change", 
 });
 
 describe("changes", () => {
-  test("after each one, a connection is judged as before or as after all of them", { timeout: 3_600_000 }, () => {
+  test("after each one, a connection is judged as if some of the objects had changed", { timeout: 3_600_000 }, () => {
     fc.assert(
-      fc.property(steps, fc.integer({ min: 1, max: 5 }), (all, batch) => {
+      fc.property(steps, fc.integer({ min: 1, max: 3 }), (all, size) => {
         const [cluster, map, tables] = [new Cluster(), new PolicyMap(NODE), new PolicyTables()];
-        for (const [at, each] of all.entries()) {
-          const sides = [...sidesOf(cluster.world)].filter((_, index) => index % 11 === at % 11);
-          cluster.change(each);
-          cluster.tell(map, each);
-          if (at % batch !== batch - 1) continue;
-          const before = sides.map(({ side, question }) => verdictOf(tables, side, question));
-          const changes = map.changes();
-          const after = new PolicyTables();
-          copy(tables, after);
-          apply(after, changes);
-          const expected = sides.map(({ side, question }) => verdictOf(after, side, question));
-          for (const change of changes) {
+        for (let at = 0; at < all.length; at += size) {
+          const batch = all.slice(at, at + size);
+          const worlds = worldsBetween(cluster, batch);
+          const sides = [...sidesOf(cluster.world)].filter((_, index) => index % 37 === at % 37);
+          for (const each of batch) {
+            cluster.change(each);
+            cluster.tell(map, each);
+          }
+          for (const change of map.changes()) {
             tables.apply(change);
-            for (const [index, { side, question }] of sides.entries()) {
-              const verdict = verdictOf(tables, side, question);
-              if (verdict !== before[index] && verdict !== expected[index]) {
-                expect.fail(`${side} ${JSON.stringify(question)} is ${verdict} after ${JSON.stringify(change, text)}`);
+            for (const { side, question } of sides) {
+              const allowed = verdictOf(tables, side, question) === "allow";
+              if (worlds.length > 0 && worlds.every((world) => isAllowedBySide(world, side, question) !== allowed)) {
+                expect.fail(`${side} ${JSON.stringify({ ...question, allowed, change }, text)}`);
               }
             }
           }
@@ -207,10 +204,15 @@ describe("changes", () => {
 const text = (_: string, value: unknown) =>
   typeof value === "bigint" ? String(value) : value instanceof Set ? [...value] : value;
 
-function copy(from: PolicyTables, to: PolicyTables): void {
-  for (const [key, value] of from.peers) to.peers.set(key, value);
-  for (const [key, value] of from.pods) to.pods.set(key, value);
-  for (const [key, value] of from.blocks) to.blocks.set(key, value);
-  for (const [key, value] of from.profiles) to.profiles.set(key, value);
-  for (const [key, value] of from.subjects) to.subjects.set(key, value);
+/** The worlds in which some of the changes have happened. None if two pods share an address in one of them. */
+function worldsBetween(before: Cluster, changes: readonly Step[]): World[] {
+  const subsets = Array.from({ length: 2 ** changes.length }, (_, bits) =>
+    changes.filter((_change, at) => (bits >> at) % 2 === 1),
+  );
+  const clusters = subsets.map((subset) => {
+    const cluster = before.copy();
+    for (const change of subset) cluster.change(change);
+    return cluster;
+  });
+  return clusters.every(({ isSound }) => isSound) ? clusters.map(({ world }) => world) : [];
 }

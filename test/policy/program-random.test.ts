@@ -4,6 +4,7 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { parseAddress } from "../../pkg/ip/address.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_SET_ELEM_INTERVAL_END } from "../../pkg/netlink/nftables.ts";
 import { RTN_UNICAST } from "../../pkg/netlink/route.ts";
@@ -25,9 +26,12 @@ import { isStopped, type Ruleset, walk } from "../../pkg/packet-walk/ruleset.ts"
 import { rulesQuestion } from "../../pkg/policy/nftables/counts.ts";
 import { BASE, policyTable } from "../../pkg/policy/nftables/layout.ts";
 import { NftablesPolicies } from "../../pkg/policy/nftables/nftables-policies.ts";
+import { LARGEST_TRANSACTION } from "../../pkg/policy/nftables/packer.ts";
 import { Kernel, SETTINGS, words } from "../../pkg/policy/nftables/policies-bench.ts";
-import type { PolicyTables } from "../../pkg/policy/tables.ts";
+import { PolicyMap } from "../../pkg/policy/policy-map.ts";
+import { PolicyTables } from "../../pkg/policy/tables.ts";
 import { runs } from "../fuzz/samples.ts";
+import { Cluster, NODE, step } from "./random-cluster.ts";
 import {
   type Probe,
   type Random,
@@ -36,7 +40,12 @@ import {
   SMALL_WORLD,
   seeded,
   verdictFor,
+  type World,
 } from "./random-tables.ts";
+
+/** Some programs split their changes into transactions of a few elements. */
+const SIZES = [1, 7, LARGEST_TRANSACTION] as const;
+const sizeOf = (random: Random) => SIZES[random(SIZES.length)];
 
 const CHANGES = 40;
 const PROBES = 60;
@@ -45,7 +54,11 @@ const PROBES = 60;
 function rulesetOf(kernel: Kernel, table: Table): Ruleset {
   const seen = readRuleset(kernel.netlink, [chainsDump(NFPROTO.inet), rulesQuestion(), ...elementDumps(table)]);
   const rules = new Map<string, NftRule[]>();
-  for (const rule of readRules(seen)) rules.set(rule.chain, [...(rules.get(rule.chain) ?? []), rule]);
+  for (const rule of readRules(seen)) {
+    const known = rules.get(rule.chain);
+    if (known === undefined) rules.set(rule.chain, [rule]);
+    else known.push(rule);
+  }
   const elements = new Map(readElements(table, seen));
   // Without an end, which a range up to the last address lacks, the walk does not recognise a set of ranges.
   for (const set of table.sets) {
@@ -90,7 +103,7 @@ test("changes make the same table as a comparison, and the table decides as the 
     (random) => {
       const state = new RandomTables(random, SMALL_WORLD);
       state.changes(CHANGES);
-      const { kernel, program } = Kernel.with(state.tables);
+      const { kernel, program } = Kernel.with(state.tables, sizeOf(random));
       expectVerdicts(kernel, state.tables, probesOf(random));
       for (let batch = 0; batch < 3; batch++) {
         kernel.carryOut(program.change(state.changes(1 + random(CHANGES))));
@@ -98,7 +111,7 @@ test("changes make the same table as a comparison, and the table decides as the 
       }
       expectVerdicts(kernel, state.tables, probesOf(random));
     },
-    runs(40, 3000),
+    runs(10, 3000),
   );
 });
 
@@ -113,7 +126,7 @@ test("a comparison turns any tables into any others, and no packet that both tre
         (probe) => verdictFor(before.tables, probe) === verdictFor(after.tables, probe),
       );
       const sets = [before.tables, after.tables].flatMap((tables) => policyTable(tables, SETTINGS).sets);
-      const steps = kernel.compare(new NftablesPolicies(), after.tables);
+      const steps = kernel.compare(new NftablesPolicies(sizeOf(random)), after.tables);
       kernel.carryOut(steps, () => {
         const ruleset = rulesetOf(kernel, { ...BASE, sets });
         for (const probe of probes) expect(kernelVerdict(ruleset, probe)).toBe(verdictFor(after.tables, probe));
@@ -121,7 +134,43 @@ test("a comparison turns any tables into any others, and no packet that both tre
       expect(words(kernel.compare(new NftablesPolicies(), after.tables))).toEqual([]);
       expectVerdicts(kernel, after.tables, probesOf(random));
     },
-    runs(30, 2000),
+    runs(6, 2000),
+  );
+});
+
+/** The addresses of pods in random clusters, and of others. */
+const CLUSTER_WORLD: World = {
+  local: [1, 2, 3, 4, 5, 6, 7].flatMap((n) => [parseAddress(`10.0.0.${n}`), parseAddress(`fd00::${n}`)]),
+  others: ["192.0.2.1", "192.0.2.200", "2001:db8::1"].map(parseAddress),
+  bounds: [],
+};
+
+test("the changes of the compiler make the table of a restarted weftd, which decides as the compiler's tables do", () => {
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 1, maxLength: 30, size: "max" }), fc.integer({ min: 0 }), (steps, seed) => {
+      const random = seeded(seed);
+      const [cluster, map, tables] = [new Cluster(), new PolicyMap(NODE), new PolicyTables()];
+      const { kernel, program } = Kernel.with(tables, sizeOf(random));
+      for (const each of steps) {
+        cluster.change(each);
+        cluster.tell(map, each);
+        if (random(3) === 0) continue;
+        const changes = map.changes();
+        for (const change of changes) tables.apply(change);
+        kernel.carryOut(program.change(changes));
+      }
+      expect(words(kernel.compare(new NftablesPolicies(), tables))).toEqual([]);
+      const probes = Array.from({ length: PROBES }, () => randomProbe(random, CLUSTER_WORLD));
+      expectVerdicts(kernel, tables, probes);
+      const restarted = new PolicyTables();
+      const again = new PolicyMap(NODE);
+      cluster.tellAll(again, (key) => (key.length * 7919 + seed) % 31);
+      for (const change of again.changes()) restarted.apply(change);
+      for (const change of map.changes()) tables.apply(change);
+      kernel.carryOut(kernel.compare(program, tables));
+      expect(words(kernel.compare(new NftablesPolicies(), restarted))).toEqual([]);
+    }),
+    { numRuns: runs(30, 2000) },
   );
 });
 
@@ -157,7 +206,7 @@ test("a comparison repairs damage", () => {
     (random) => {
       const state = new RandomTables(random, SMALL_WORLD);
       state.changes(CHANGES);
-      const { kernel, program } = Kernel.with(state.tables);
+      const { kernel, program } = Kernel.with(state.tables, sizeOf(random));
       const whole = kernel.nftables.list();
       kernel.nftables.do(...damage(state.tables, random));
       const isDamaged = kernel.nftables.list().join("\n") !== whole.join("\n");
@@ -169,6 +218,6 @@ test("a comparison repairs damage", () => {
       kernel.carryOut([...program.change(state.changes(CHANGES))]);
       expect(words(kernel.compare(new NftablesPolicies(), state.tables))).toEqual([]);
     },
-    runs(60, 4000),
+    runs(15, 4000),
   );
 });

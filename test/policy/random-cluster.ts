@@ -198,6 +198,14 @@ export class Cluster {
     pod: new Map<string, Json>(),
   };
 
+  copy(): Cluster {
+    const copy = new Cluster();
+    for (const kind of ["policy", "clusterPolicy", "namespace", "pod"] as const) {
+      for (const [key, object] of this.objects[kind]) copy.objects[kind].set(key, object);
+    }
+    return copy;
+  }
+
   change(change: Step): void {
     const { kind } = change;
     const key = keyOf(change);

@@ -74,6 +74,15 @@ test("with ptp there is no bridge, and the conflist has a default route", () => 
   });
 });
 
+test.each(["bridge", "ptp"] as const)(
+  "%s asks weftd for policies and guards senders, if the settings say so",
+  (attach) => {
+    const networkPolicy = { socket: "/run/weft/policy.sock", fail: "closed" } as const;
+    const { plugins } = JSON.parse(formatConflist({ ...settings, attach, networkPolicy, guardSenders: true }));
+    expect(plugins[0]).toMatchObject({ type: attach, networkPolicy, guardSenders: true });
+  },
+);
+
 test("equal settings always yield the same text", () => {
   expect(formatConflist({ ...settings })).toBe(formatConflist(settings));
 });

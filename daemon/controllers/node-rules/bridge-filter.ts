@@ -1,7 +1,7 @@
 /**
  * br_netfilter passes packets between two ports of a bridge through the IP rules. Without it, if a pod calls a Service
  * and the chosen endpoint is on the same bridge, the reply arrives from the endpoint's address, which the pod never
- * called.
+ * called, and NetworkPolicies do not judge packets between pods on the same bridge.
  */
 import { BRIDGE_CALLS } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
@@ -13,8 +13,9 @@ import type { Setting } from "../../core/drivers/settings.ts";
 export class BridgeFilterError extends Error {
   constructor() {
     super(
-      "the kernel module br_netfilter is not loaded: a pod cannot reach a Service whose endpoint is on the same bridge; on the " +
-        "host run modprobe br_netfilter, and write its name into a file of /etc/modules-load.d; or attach pods by ptp (--attach ptp)",
+      "the kernel module br_netfilter is not loaded: a pod cannot reach a Service whose endpoint is on the same bridge, and " +
+        "NetworkPolicies do not apply between pods on the same bridge; on the host run modprobe br_netfilter, and write its " +
+        "name into a file of /etc/modules-load.d; or attach pods by ptp (--attach ptp)",
     );
     this.name = "BridgeFilterError";
   }

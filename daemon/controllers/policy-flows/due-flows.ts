@@ -5,20 +5,15 @@ import type { PolicyChange } from "../../../pkg/policy/state.ts";
 /** With more changed addresses, one dump of all flows costs less than a walk of the kernel's table for each. */
 const MAX_ADDRESSES = 1000;
 
-export interface DueWork {
-  /** Judge the flows of these addresses, whenever they began; "all": of all addresses. */
-  readonly addresses: readonly Address[] | "all";
-  /** Judge all flows that began at or after this time, in milliseconds of the clock. */
-  readonly windowMs: number | undefined;
-}
+/** Addresses of which all flows must be judged, whenever they began; "all": all addresses. */
+export type DueAddresses = readonly Address[] | "all";
 
 export class DueFlows {
   #all = false;
   readonly #addresses = new Map<string, Address>();
-  #windowMs: number | undefined;
 
   get isEmpty(): boolean {
-    return !this.#all && this.#addresses.size === 0 && this.#windowMs === undefined;
+    return !this.#all && this.#addresses.size === 0;
   }
 
   /**
@@ -39,26 +34,17 @@ export class DueFlows {
     this.#addresses.clear();
   }
 
-  addWindow(fromMs: number): void {
-    this.#windowMs = Math.min(this.#windowMs ?? fromMs, fromMs);
-  }
-
-  /** Returns the work, which is no longer due. */
-  take(): DueWork {
-    const work: DueWork = {
-      addresses: this.#all ? "all" : [...this.#addresses.values()],
-      windowMs: this.#windowMs,
-    };
+  /** Returns the addresses, which are no longer due. */
+  take(): DueAddresses {
+    const addresses = this.#all ? "all" : [...this.#addresses.values()];
     this.#all = false;
     this.#addresses.clear();
-    this.#windowMs = undefined;
-    return work;
+    return addresses;
   }
 
-  /** Adds work that failed. */
-  restore({ addresses, windowMs }: DueWork): void {
+  /** Adds addresses for which a pass failed. */
+  restore(addresses: DueAddresses): void {
     if (addresses === "all") this.addAll();
     else if (!this.#all) for (const address of addresses) this.#addresses.set(addressKey(address), address);
-    if (windowMs !== undefined) this.addWindow(windowMs);
   }
 }

@@ -3,7 +3,7 @@ import { type Address, addressToBytes, type Family } from "../../../pkg/ip/addre
 import type { ConnectionSelector } from "../../../pkg/kernel/connection-selector.ts";
 import { addressBytesKey, Flow } from "../../../pkg/kernel/flow.ts";
 import type { FlowSearch } from "../../../pkg/kernel/flow-search.ts";
-import type { DueWork } from "./due-flows.ts";
+import type { DueAddresses } from "./due-flows.ts";
 
 /**
  * The kernel walks its entire table for each dump (30 ms for 100,000 flows), and returns each selected flow in 2.4 us.
@@ -13,9 +13,9 @@ const MAX_SELECTED = 4;
 
 export interface FlowSearchParts {
   readonly family: Family;
-  readonly work: DueWork;
-  /** True if the flow's beginning may be in the window of `work`. */
-  beganInWindow(flow: Flow): boolean;
+  readonly addresses: DueAddresses;
+  /** True if the flow may have begun while the table was missing. Undefined if it was not. */
+  readonly beganInWindow: ((flow: Flow) => boolean) | undefined;
   /** True if policies do not allow the flow. */
   isDenied(flow: Flow): boolean;
   /** Called with each flow that matches, then `beforeDeletion` is called, then they are deleted. */
@@ -25,15 +25,12 @@ export interface FlowSearchParts {
 
 /** Returns the searches for the flows of a family that must be deleted. */
 export function flowSearches(parts: FlowSearchParts): FlowSearch[] {
-  const { family, work, beganInWindow, isDenied, onMatch, beforeDeletion } = parts;
-  const addresses = work.addresses === "all" ? "all" : work.addresses.filter((address) => address.family === family);
-  if (addresses !== "all" && addresses.length === 0 && work.windowMs === undefined) return [];
+  const { family, beganInWindow, isDenied, onMatch, beforeDeletion } = parts;
+  const addresses = parts.addresses === "all" ? "all" : parts.addresses.filter((address) => address.family === family);
+  if (addresses !== "all" && addresses.length === 0 && beganInWindow === undefined) return [];
   const keys = new Set(addresses === "all" ? [] : addresses.map((each) => addressBytesKey(addressToBytes(each))));
   const isDue = (flow: Flow) =>
-    addresses === "all" ||
-    keys.has(flow.fromKey) ||
-    keys.has(flow.toKey) ||
-    (work.windowMs !== undefined && beganInWindow(flow));
+    addresses === "all" || keys.has(flow.fromKey) || keys.has(flow.toKey) || beganInWindow?.(flow) === true;
   const search = (selector: ConnectionSelector): FlowSearch => ({
     selector,
     exact: undefined,
@@ -45,7 +42,7 @@ export function flowSearches(parts: FlowSearchParts): FlowSearch[] {
       return isMatch;
     },
   });
-  const selectors = work.windowMs === undefined && addresses !== "all" ? selectorsOf(family, addresses) : undefined;
+  const selectors = beganInWindow === undefined && addresses !== "all" ? selectorsOf(family, addresses) : undefined;
   return (selectors ?? [{ family }]).map(search);
 }
 

@@ -214,6 +214,30 @@ test("the window begins a second earlier, because weftd learns of the damage lat
   expect(left()).toEqual([]);
 });
 
+test("a connection that the kernel tracks only after the repair, from its server's packets on, is cut within seconds", async () => {
+  const { clock, flows, left, say, advance } = bench({ cutsEstablished: false });
+  say({});
+  await advance(5000);
+  say({ damagedSinceMs: clock.nowMs() });
+  await advance(4000);
+  const startedMs = DAY_MS + clock.nowMs();
+  const fromServer = { from: POD, fromPort: 80, to: PEER, port: 40_000, startedMs };
+  flows.set("of its server", { ...fromServer, isPickedUp: true });
+  flows.set("of its server, allowed", { ...fromServer, fromPort: 443, isPickedUp: true });
+  flows.set("begun after the repair", { from: PEER, to: POD, startedMs });
+  await advance(2100);
+  expect(left()).toEqual(["of its server, allowed", "begun after the repair"]);
+});
+
+test("looks for such connections for half a minute", async () => {
+  const { clock, dumps, say, advance } = bench({ cutsEstablished: false });
+  say({});
+  say({ damagedSinceMs: clock.nowMs() });
+  await advance(60_000);
+  expect(dumps.length / 2).toBeGreaterThanOrEqual(15);
+  expect(dumps.length / 2).toBeLessThanOrEqual(17);
+});
+
 test("a flow without a time is cut if the kernel did not record times when the window began", async () => {
   const { clock, flows, left, say, advance, record } = bench({ cutsEstablished: false, hasTimes: false });
   say({});
@@ -222,6 +246,7 @@ test("a flow without a time is cut if the kernel did not record times when the w
   say({ damagedSinceMs: clock.nowMs() });
   await advance(600);
   expect(left()).toEqual(["allowed"]);
+  await advance(40_000);
   record(1);
   say({});
   await advance(5000);

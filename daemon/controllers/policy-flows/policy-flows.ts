@@ -9,15 +9,16 @@
  */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
+import type { Flow } from "../../../pkg/kernel/flow.ts";
 import { FlowJudge } from "../../../pkg/policy/flow-judge.ts";
 import { Attempts } from "../../core/attempts.ts";
-import type { Runnable } from "../../core/controller.ts";
+import type { Pass, Runnable } from "../../core/controller.ts";
 import type { FlowCleaner } from "../../core/drivers/flow-cleaner.ts";
 import type { Logger } from "../../core/log.ts";
 import { type Fact, Topic } from "../../core/topic.ts";
 import type { PolicyState, ProgrammedPolicies } from "../facts.ts";
 import type { CutConnections } from "./cut-connections.ts";
-import { DueFlows, type DueWork } from "./due-flows.ts";
+import { type DueAddresses, DueFlows } from "./due-flows.ts";
 import { flowSearches } from "./flow-searches.ts";
 import type { StartTimes } from "./start-times.ts";
 
@@ -27,6 +28,14 @@ const SETTLING_MS = 10;
 /** The time from the beginning of a pass to the beginning of the next. */
 const PACE_MS = 500;
 
+/**
+ * Without the table, the kernel may not track connections at all (no rule needs it). It then tracks them from the first
+ * packet after the repair on, which may come late. For this time, weftd looks for such connections every
+ * `FOLLOW_EVERY_MS`.
+ */
+const FOLLOWED_MS = 30_000;
+const FOLLOW_EVERY_MS = 2000;
+
 /** weftd learns of a removed table from the kernel's announcement, and may be busy when that arrives. */
 const WINDOW_MARGIN_MS = 1000;
 
@@ -35,7 +44,7 @@ export interface PolicyFlowsParts {
   readonly log: Pick<Logger, "info">;
   readonly cleaner: Pick<FlowCleaner, "clean">;
   readonly cutConnections: Pick<CutConnections, "add" | "enter">;
-  readonly startTimes: Pick<StartTimes, "look" | "beganAfter">;
+  readonly startTimes: Pick<StartTimes, "look" | "beganBetween">;
   /** --policy-cut-established */
   readonly cutsEstablished: boolean;
   readonly state: Fact<PolicyState>;
@@ -47,6 +56,12 @@ export interface PolicyFlowsParts {
   readonly asyncPages?: Runnable["asyncPages"];
 }
 
+/** A time without the table, in milliseconds of the clock. */
+interface Window {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
 export function policyFlowsController(parts: PolicyFlowsParts): Runnable {
   const { clock, log, cleaner, cutConnections, startTimes, cutsEstablished, state, programmed, ownAddresses, count } =
     parts;
@@ -54,6 +69,7 @@ export function policyFlowsController(parts: PolicyFlowsParts): Runnable {
   const due = new Topic("policies");
   let beganMs = Number.NEGATIVE_INFINITY;
   let isFirst = true;
+  let window: Window | undefined;
 
   const unsubscribe = programmed.subscribe(() => {
     const said = programmed.value;
@@ -63,17 +79,32 @@ export function policyFlowsController(parts: PolicyFlowsParts): Runnable {
     if (cutsEstablished && changes !== undefined) flows.addChanges(changes);
     // An earlier weftd may have programmed other policies, or have ended before it deleted flows.
     if (cutsEstablished && changes === undefined && (hasWritten || isFirst)) flows.addAll();
-    if (damagedSinceMs !== undefined) flows.addWindow(damagedSinceMs - WINDOW_MARGIN_MS);
+    if (damagedSinceMs !== undefined) {
+      const fromMs = Math.min(damagedSinceMs - WINDOW_MARGIN_MS, window?.fromMs ?? Number.POSITIVE_INFINITY);
+      window = { fromMs, toMs: clock.nowMs() };
+    }
     isFirst = false;
-    if (!flows.isEmpty) due.notify({ delayMs: Math.max(SETTLING_MS, beganMs + PACE_MS - clock.nowMs()) });
+    if (!flows.isEmpty || damagedSinceMs !== undefined)
+      due.notify({ delayMs: Math.max(SETTLING_MS, beganMs + PACE_MS - clock.nowMs()) });
   });
 
-  const clean = async (family: Family, work: DueWork, judge: FlowJudge<true>) => {
-    const beganInWindow = work.windowMs === undefined ? () => false : startTimes.beganAfter(work.windowMs);
+  /** Returns a function that says whether a flow is one of a connection that may have begun without the table. */
+  const inWindow = ({ fromMs, toMs }: Window) => {
+    const beganWithout = startTimes.beganBetween(fromMs, toMs);
+    const trackedLater = startTimes.beganBetween(fromMs, toMs + FOLLOWED_MS);
+    return (flow: Flow) => beganWithout(flow) || (flow.isPickedUp && trackedLater(flow));
+  };
+
+  const clean = async (
+    family: Family,
+    addresses: DueAddresses,
+    beganInWindow: ((flow: Flow) => boolean) | undefined,
+    judge: FlowJudge<true>,
+  ) => {
     let deleted = 0;
     try {
       const searches = flowSearches({
-        ...{ family, work, beganInWindow },
+        ...{ family, addresses, beganInWindow },
         isDenied: (flow) => judge.denial(flow) !== undefined,
         onMatch: (flow) => cutConnections.add(flow),
         beforeDeletion: () => cutConnections.enter(),
@@ -85,21 +116,26 @@ export function policyFlowsController(parts: PolicyFlowsParts): Runnable {
     }
   };
 
-  const run = async () => {
+  const run = async ({ later }: Pass) => {
     const policies = programmed.value;
     if (policies === undefined) return;
     beganMs = clock.nowMs();
-    const work = flows.take();
+    const addresses = flows.take();
+    const looked = window;
     const attempts = new Attempts();
     try {
       const own = await ownAddresses();
       const judge = new FlowJudge<true>((question) => (policies.isAllowed(question) ? undefined : true), own);
-      for (const family of [4, 6] as const) await attempts.try(() => clean(family, work, judge));
+      const beganInWindow = looked && inWindow(looked);
+      for (const family of [4, 6] as const) await attempts.try(() => clean(family, addresses, beganInWindow, judge));
       attempts.end();
     } catch (error) {
-      flows.restore(work);
+      flows.restore(addresses);
       throw error;
     }
+    if (looked === undefined || looked !== window) return;
+    if (beganMs < looked.toMs + FOLLOWED_MS) later("connections that began without the table", FOLLOW_EVERY_MS);
+    else window = undefined;
   };
 
   return {

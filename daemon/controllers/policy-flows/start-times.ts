@@ -26,13 +26,14 @@ export class StartTimes {
   }
 
   /**
-   * Returns a function that says whether a flow may have begun at or after `sinceMs` of the clock. A flow without a
-   * time began before the kernel recorded times. If it did not record them by `sinceMs`, the flow may be a later one.
+   * Returns a function that says whether a flow may have begun between two times of the clock. A flow without a time
+   * began before the kernel recorded times. If it did not record them by `fromMs`, the flow may be a later one.
    */
-  beganAfter(sinceMs: number): (flow: Pick<Flow, "startedMs">) => boolean {
+  beganBetween(fromMs: number, toMs: number): (flow: Pick<Flow, "startedMs">) => boolean {
     const { clock, timeOfDayMs } = this.#parts;
-    const earliestMs = timeOfDayMs() - (clock.nowMs() - sinceMs);
-    const mayBeUnknown = this.#recordedSinceMs === undefined || this.#recordedSinceMs > sinceMs;
-    return ({ startedMs }) => (startedMs === undefined ? mayBeUnknown : startedMs >= earliestMs);
+    const offsetMs = timeOfDayMs() - clock.nowMs();
+    const mayBeUnknown = this.#recordedSinceMs === undefined || this.#recordedSinceMs > fromMs;
+    return ({ startedMs }) =>
+      startedMs === undefined ? mayBeUnknown : fromMs + offsetMs <= startedMs && startedMs <= toMs + offsetMs;
   }
 }

@@ -4,7 +4,7 @@ import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import { addressOfKey, formatAddress, parseAddress } from "../../../pkg/ip/address.ts";
 import { PolicyMap } from "../../../pkg/policy/policy-map.ts";
 import type { PolicySettings, ProfileCounts } from "../../../pkg/policy/program.ts";
-import type { PolicyChange } from "../../../pkg/policy/state.ts";
+import type { PolicyChange, Profile } from "../../../pkg/policy/state.ts";
 import type { PolicyTables } from "../../../pkg/policy/tables.ts";
 import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { Repairs, SentTransactions } from "../../core/drivers/table-programmer.ts";
@@ -72,9 +72,11 @@ export function bench({ flags = {}, own = nodeOf("n1"), peers = [], cached = [] 
       kernel.isBusy = false;
     }
   };
+  let programmed: PolicyTables | undefined;
   const programmer = {
     compare: (tables: PolicyTables, wanted: PolicySettings, repairs: Repairs) => {
       settings.push(wanted);
+      programmed = tables;
       const subjects = [...tables.subjects.keys()].map((key) => formatAddress(addressOfKey(key)));
       return answer(`compare ${repairs}: ${subjects.sort().join(" ")}`.trim());
     },
@@ -122,10 +124,11 @@ export function bench({ flags = {}, own = nodeOf("n1"), peers = [], cached = [] 
     return taken();
   };
   const damage = () => runner.tableChanged(POLICY_PLACE);
+  const profiles = () => programmed?.profiles ?? new Map<number, Profile>();
   const readiness = () => health.readiness().text.match(/\[.\] policies: .*/g);
   return {
     ...{ clock, source, facts, metrics, nodes, view, recorded, settings, kernel, map, controller, runner },
-    ...{ settle, taken, start, damage, readiness },
+    ...{ settle, taken, start, damage, readiness, profiles },
   };
 }
 

@@ -129,7 +129,7 @@ export class PolicySync {
     const isContended = this.#dueMs.has("contention");
     const repairs: Repairs = isRepair && !hasChanges ? "objects" : isRepair || isContended ? "table" : "none";
     try {
-      const { durationMs, sent } = await this.#timed("full", undefined, async () =>
+      const { damagedMs, durationMs, sent } = await this.#timed("full", undefined, async () =>
         programmer.compare(this.tables, await settings(), repairs),
       );
       this.#hasTable = true;
@@ -137,7 +137,7 @@ export class PolicySync {
       if (sent.resting === 0) this.#dueMs.delete("contention");
       const { subjects, peers, profiles } = this.tables;
       const sizes = { subjects: subjects.size, peers: peers.size, profiles: profiles.size };
-      const line = { reasons, doubts, ...sizes, ...sent, durationMs: Math.round(durationMs * 10) / 10 };
+      const line = { reasons, doubts, ...sizes, ...sent, durationMs, damagedMs };
       if (sent.requests > 0 && isRepair)
         log.warn(line, "restored policies that another program had removed or changed");
       else log.info(line, "policies compared with the kernel");
@@ -172,13 +172,17 @@ export class PolicySync {
     this.#damagedSinceMs = undefined;
     const ended = (sent: SentTransactions | undefined, error: string | undefined) => {
       const endedMs = clock.nowMs();
-      const durationMs = endedMs - beganMs;
-      onSync({ kind, endedMs, durationMs, sent, error, changes, damagedSinceMs });
-      return durationMs;
+      onSync({ kind, endedMs, durationMs: endedMs - beganMs, sent, error, changes, damagedSinceMs });
+      // For the log: the durations, in tenths of a millisecond.
+      const since = (ms: number) => Math.round((endedMs - ms) * 10) / 10;
+      return {
+        durationMs: since(beganMs),
+        damagedMs: damagedSinceMs === undefined ? undefined : since(damagedSinceMs),
+      };
     };
     try {
       const sent = await send();
-      return { sent, durationMs: ended(sent, undefined) };
+      return { sent, ...ended(sent, undefined) };
     } catch (error) {
       this.#damagedSinceMs = damagedSinceMs ?? this.#damagedSinceMs;
       ended(undefined, error instanceof Error ? error.message : String(error));

@@ -32,7 +32,7 @@ const NANOSECONDS = 1_000_000_000n;
 const LARGEST = (1n << 64n) - 1n;
 
 export function parseLimit({ type = PACKETS, flags = 0 }: Data<"limit">): void {
-  if ((flags & ~INVERTED) !== 0) throw new Refusal("EINVAL");
+  if ((flags & ~INVERTED) !== 0) throw new Refusal("EOPNOTSUPP");
   if (type > BYTES) throw new Refusal("EOPNOTSUPP");
   if (type === BYTES) throw new Error("the fake nftables limits only packets");
 }

@@ -12,7 +12,7 @@ import { PolicyTables } from "../tables.ts";
 import { Changing } from "./changing.ts";
 import { readCounts, rulesQuestion } from "./counts.ts";
 import { BASE } from "./layout.ts";
-import { Packer } from "./packer.ts";
+import { LARGEST_TRANSACTION, Packer } from "./packer.ts";
 import { compareTable } from "./repair.ts";
 import { copyOf } from "./table-copy.ts";
 
@@ -20,15 +20,21 @@ export class NftablesPolicies implements PolicyProgram {
   /** The desired state after the last `compare` or `change`. */
   #tables = new PolicyTables();
   #settings: PolicySettings = { isAudit: false, hasLog: false };
+  readonly #largest: number;
+
+  /** `largest` is about the maximum number of elements and objects in a transaction, if it can be split. */
+  constructor(largest = LARGEST_TRANSACTION) {
+    this.#largest = largest;
+  }
 
   *compare(tables: PolicyTables, settings: PolicySettings): Look<readonly Transaction[]> {
     this.#tables = copyOf(tables);
     this.#settings = settings;
-    return yield* compareTable(this.#tables, settings);
+    return yield* compareTable(this.#tables, settings, this.#largest);
   }
 
   change(changes: readonly PolicyChange[]): readonly Transaction[] {
-    const packer = new Packer();
+    const packer = new Packer(this.#largest);
     const changing = new Changing(this.#tables, this.#settings, packer);
     for (const change of changes) changing.carryOut(change);
     return packer.finish();

@@ -27,7 +27,7 @@ export class Packer {
   #size = 0;
 
   /** `largest` is the size at which `mayEnd` ends a transaction. */
-  constructor(largest = LARGEST_TRANSACTION) {
+  constructor(largest: number) {
     this.#largest = largest;
   }
 

@@ -38,9 +38,9 @@ export class Kernel {
   }
 
   /** A kernel with `tables`, and the program that made it. */
-  static with(tables: PolicyTables, settings = SETTINGS): { kernel: Kernel; program: NftablesPolicies } {
-    const [kernel, program] = [new Kernel(), new NftablesPolicies()];
-    kernel.carryOut(kernel.compare(program, tables, settings));
+  static with(tables: PolicyTables, largest?: number): { kernel: Kernel; program: NftablesPolicies } {
+    const [kernel, program] = [new Kernel(), new NftablesPolicies(largest)];
+    kernel.carryOut(kernel.compare(program, tables));
     return { kernel, program };
   }
 }

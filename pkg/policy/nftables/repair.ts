@@ -31,16 +31,20 @@ import { type ElementState, lookAtElements, lookAtPolicies } from "./observed.ts
 import { Packer } from "./packer.ts";
 
 /** Returns the transactions that make the kernel's table equal to the wanted one. */
-export function* compareTable(tables: PolicyTables, settings: PolicySettings): Look<readonly Transaction[]> {
+export function* compareTable(
+  tables: PolicyTables,
+  settings: PolicySettings,
+  largest: number,
+): Look<readonly Transaction[]> {
   const wanted = policyTable(tables, settings);
   const forms = [...CHANGING_SETS, ...[...tables.pods.keys()].map((number) => ({ name: podsSet(number) }))];
   const observed = yield* lookAtPolicies(wanted, new Set(forms.map(({ name }) => name)));
-  if (observed === undefined) return created(tables, settings, new Packer());
+  if (observed === undefined) return created(tables, settings, new Packer(largest));
   const differences = partDifferences(wanted, observed);
   // One transaction, because packets must not pass an incomplete table.
   if (differences === undefined) return created(tables, settings, new Packer(Number.POSITIVE_INFINITY));
   const held = yield* lookAtElements(wanted, forms);
-  return new Repair(wanted, observed, differences, forms).plan(held, elementsOf(tables, forms));
+  return new Repair(wanted, observed, differences, forms, new Packer(largest)).plan(held, elementsOf(tables, forms));
 }
 
 /** Creates the table, and deletes any existing one. Subjects come last. */
@@ -69,13 +73,20 @@ function elementsOf(tables: PolicyTables, forms: readonly ElementForm[]): Elemen
 }
 
 class Repair {
-  readonly #packer = new Packer();
+  readonly #packer: Packer;
   readonly #wanted: Table;
   readonly #observed: ObservedTable;
   readonly #differences: PartDifferences;
   readonly #forms: readonly ElementForm[];
 
-  constructor(wanted: Table, observed: ObservedTable, differences: PartDifferences, forms: readonly ElementForm[]) {
+  constructor(
+    wanted: Table,
+    observed: ObservedTable,
+    differences: PartDifferences,
+    forms: readonly ElementForm[],
+    packer: Packer,
+  ) {
+    this.#packer = packer;
     this.#wanted = wanted;
     this.#observed = observed;
     this.#differences = differences;

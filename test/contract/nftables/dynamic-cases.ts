@@ -69,6 +69,8 @@ const hash = (data: object): Expression => ({
   data: { sreg: r1, dreg: r2, length: 4, modulus: 3, seed: 7, type: 0, ...data },
 });
 const reject = (data: object): Expression => ({ kind: "reject", data });
+const log = (data: object): Expression => ({ kind: "log", data: { group: 7, ...data } });
+const limit = (data: object): Expression => ({ kind: "limit", data: { rate: 10n, unit: 1n, ...data } });
 const dynset = (set: string, op: number, more: object = {}): Expression => ({
   kind: "dynset",
   data: { set, op, sregKey: r1, ...more },
@@ -126,6 +128,45 @@ export const dynamicCases: Cases = {
         [reject({ code: 0 })],
       ),
     expected: ["done", "EINVAL", "EINVAL", "done", "done", "EINVAL", "EINVAL"],
+  },
+  "a log entry has a short prefix, and goes to a group or has a level, not both": {
+    run: (side) =>
+      taken(
+        side,
+        [log({})],
+        [log({ prefix: "x".repeat(127), snapLength: 128, queueThreshold: 1 })],
+        [log({ prefix: "x".repeat(128) })],
+        [log({ level: 4 })],
+      ),
+    expected: ["done", "done", "ERANGE", "EINVAL"],
+  },
+  "a limit needs a rate and a unit without overflow, and a known type": {
+    run: (side) =>
+      taken(
+        side,
+        [limit({})],
+        [limit({ burst: 20, type: 0, flags: 1 })],
+        [limit({ rate: undefined })],
+        [limit({ unit: undefined })],
+        [limit({ rate: 0n })],
+        [limit({ unit: 1n << 40n })],
+        [limit({ type: 2 })],
+        [limit({ flags: 2 })],
+      ),
+    expected: ["done", "done", "EINVAL", "EINVAL", "EINVAL", "EOVERFLOW", "EOPNOTSUPP", "EOPNOTSUPP"],
+  },
+  "dumps state a limit's default burst, and a log's attributes as they were given": {
+    run: async (side) => {
+      const rules = [limit({}), limit({ burst: 20 }), log({}), log({ prefix: "p", snapLength: 128 })];
+      await taken(side, ...rules.map((each) => [each]));
+      return dumped(side);
+    },
+    expected: [
+      "limit burst=5 flags=0 rate=10 type=0 unit=1",
+      "limit burst=20 flags=0 rate=10 type=0 unit=1",
+      "log group=7",
+      "log group=7 prefix=p snapLength=128",
+    ],
   },
   "a rule can change sets that are neither constant nor intervals; maps need data": {
     run: (side) =>
