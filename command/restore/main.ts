@@ -36,7 +36,7 @@ export const restore = declareSubcommand({
   group: "Change this node",
   summary: "restore rules of running pods that another program removed",
   description: [
-    "Restores host ports (portmap), masquerading (ipMasq), the check of pods' hardware addresses (macspoofchk) and the rules of firewall. Restarting Debian's nftables.service, or `nft flush ruleset`, removes these rules of all running pods. A running weftd restores them itself, so use this command on nodes without weftd.",
+    "Restores host ports (portmap), masquerading (ipMasq), the check of pods' hardware addresses (macspoofchk), the guards of pods' senders (guardSenders) and the rules of firewall. Restarting Debian's nftables.service, or `nft flush ruleset`, removes these rules of all running pods. A running weftd restores them itself, so use this command on nodes without weftd.",
     "Reads each pod's rules from the runtime's cached result of its ADD, in /var/lib/cni/results, for pods whose links on this node have weft's mark. Changes no existing rules, and takes no address or port from another pod. After a change, waits two seconds, and removes the restored rules of pods whose link is gone by then.",
     "Rules of a pod without a cached result cannot be restored: restart the pod. Rules of a plugin in --cni-bin-dir that is another program's are left to that program.",
   ],

@@ -13,6 +13,7 @@ import { firewallTable } from "../../pkg/tables/firewall.ts";
 import { macSpoofTable } from "../../pkg/tables/mac-spoof.ts";
 import { nodeMasquerade } from "../../pkg/tables/masquerade.ts";
 import { podMasquerade } from "../../pkg/tables/pod-masquerade.ts";
+import { SENDERS_FAMILIES, sendersTable } from "../../pkg/tables/senders-table.ts";
 import { describeWhere, isKernelFrom } from "../live/harness/kernel.ts";
 import { OWN_PREFIX } from "../live/harness/leftovers.ts";
 import { fakeSide } from "./nftables/fake-side.ts";
@@ -35,6 +36,14 @@ const TABLES: readonly Table[] = [
   }),
   podMasquerade(addresses.map((prefix) => ({ owner, address: prefix.address, subnet: networkOf(prefix) }))),
   macSpoofTable([{ owner, port: "veth1", mac: "02:00:00:00:00:01" }]),
+  ...SENDERS_FAMILIES.map((family) =>
+    sendersTable(family, [
+      {
+        ...{ family, owner, port: "veth1", mac: "02:00:00:00:00:01", asksDhcp: true },
+        addresses: addresses.map(({ address }) => address),
+      },
+    ]),
+  ),
   firewallTable({
     pods: addresses.map((prefix) => ({ owner, bridge: "cni0", address: prefix.address })),
     policies: new Map([["cni0", "isolated"]]),

@@ -25,7 +25,7 @@ export const GOOD_CONFIGURATIONS: readonly Readonly<Record<string, Json>>[] = [
   },
   {
     ...{ master: "eth0", mode: "bridge", vlanId: 4, linkInContainer: false, bcqueuelen: 100 },
-    ...{ device: "eth1", owner: 1, group: 2, multiQueue: true },
+    ...{ device: "eth1", owner: 1, group: 2, multiQueue: true, guardSenders: true },
     ipam: {
       type: "static",
       addresses: [{ address: "10.1.0.2/24", gateway: "10.1.0.1" }],

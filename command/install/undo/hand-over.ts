@@ -5,7 +5,7 @@
  */
 
 import { changeSaved, run } from "../../../pkg/attachment/legacy-xtables.ts";
-import { POD_TABLE } from "../../../pkg/footprint.ts";
+import { POD_TABLE, SENDERS_TABLE } from "../../../pkg/footprint.ts";
 import { xtablesIsolatedBridges } from "../../../pkg/foreign/legacy-xtables.ts";
 import { filterAddition, natAddition } from "../../../pkg/foreign/reference-iptables.ts";
 import { nftScript } from "../../../pkg/foreign/reference-nftables.ts";
@@ -200,5 +200,7 @@ function removalRequests(
       ...removeFromFirewall(tables.seenFirewall, goes("firewall"), isolated).requests,
       ...records,
     ]),
+    // The reference plugins have no counterpart, and their DEL would leave these elements.
+    ...tables.places.filter(({ table }) => table === SENDERS_TABLE).map((place) => deleteTable(place)),
   ];
 }

@@ -4,7 +4,7 @@ import type { CachedAttachment } from "../../../pkg/attachment/cached.ts";
 import { readCachedAttachment } from "../../../pkg/attachment/cached-attachments.ts";
 import { findHostTools, findProgram, type Tools } from "../../../pkg/attachment/legacy-xtables.ts";
 import { Bus } from "../../../pkg/dbus/bus.ts";
-import { CACHE_DIRECTORIES, INGRESS_IFB_START, MARK_START, POD_TABLE } from "../../../pkg/footprint.ts";
+import { CACHE_DIRECTORIES, INGRESS_IFB_START, MARK_START, POD_TABLE, SENDERS_TABLE } from "../../../pkg/footprint.ts";
 import { FORWARD_OPTIONS } from "../../../pkg/foreign/foreign-forward.ts";
 import { lookAtForwarding } from "../../../pkg/foreign/forward-look.ts";
 import { lookAtReferenceTables } from "../../../pkg/foreign/reference-nftables.ts";
@@ -38,7 +38,7 @@ export interface SeenTables extends OwnTables {
 }
 
 /** Tables for attachments: executables write them, and do not repair them. */
-const OWN_TABLES: readonly string[] = Object.values(POD_TABLE);
+const OWN_TABLES: readonly string[] = [...Object.values(POD_TABLE), SENDERS_TABLE];
 
 export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
   const generation = readGeneration(netfilter);
