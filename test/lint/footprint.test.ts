@@ -17,6 +17,7 @@ const EXCEPTIONS: readonly (readonly [file: string, value: RegExp, reason: strin
   ["daemon/controllers/service-health/connection-counters.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/services/service-metrics.ts", /^weft_/, "names of metrics"],
   ["pkg/cluster/node/annotations.ts", /^weft\//, "an annotation of Nodes"],
+  ["pkg/cluster/policy/namespace.ts", /^weft\//, "an annotation of Namespaces"],
   ["pkg/dbus/bus.ts", /^\/run\/dbus\//, "D-Bus's socket"],
   ["command/doctor/checks/others.ts", /^\/etc\/(systemd|NetworkManager)\//, "a path in doctor's advice"],
   ["command/doctor/gather/other-programs.ts", /^\/(etc|run)\/(systemd|NetworkManager)/, "other programs'"],
