@@ -1,0 +1,388 @@
+/**
+ * Policies beside other programs' rules: other firewalls' chains, weft's Services, and kube-proxy's rules as recorded.
+ * Foreign rules neither open an isolated pod nor close an allowed one, and no side changes the other's rules.
+ */
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Cleanup } from "./harness/cleanup.ts";
+import { Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
+import { inOrder } from "./harness/in-order.ts";
+import type { Inside } from "./harness/inside.ts";
+import { PolicyObjects } from "./harness/policies.ts";
+import { eventually, PATIENCE } from "./harness/process.ts";
+import { ServiceObjects } from "./harness/services.ts";
+
+/** A connection that takes longer counts as dropped. TCP repeats a dropped SYN only after a second. */
+const DROPPED_AFTER_MS = 300 * PATIENCE;
+const SERVICE_PORT = 80;
+const NODE_PORT = 30080;
+const FAR_NODE_PORT = 30081;
+/** Addresses of weft's Services, by what they lead to. */
+const SERVICES = {
+  web: ["10.96.1.1", "fd00:10:96::1:1"],
+  far: ["10.96.1.2", "fd00:10:96::1:2"],
+  empty: ["10.96.1.3", "fd00:10:96::1:3"],
+} as const;
+
+type Outcome = "passes" | "dropped" | "rejected";
+
+async function outcome(from: Inside, to: string, port: number): Promise<Outcome> {
+  try {
+    await from.seenBy(to, port, { timeoutMs: DROPPED_AFTER_MS });
+    return "passes";
+  } catch (error) {
+    const text = String(error);
+    if (text.includes("no answer")) return "dropped";
+    if (text.includes("ECONNREFUSED")) return "rejected";
+    throw error;
+  }
+}
+
+/** The outcome of connections to addresses of both families, or of one. Throws if they differ. */
+async function outcomes(from: Inside, addresses: readonly string[], port: number): Promise<Outcome> {
+  const all = await Promise.all(addresses.map((address) => outcome(from, address, port)));
+  if (all[0] === undefined || new Set(all).size !== 1) throw new Error(`${addresses.join(", ")}: ${all.join(", ")}`);
+  return all[0];
+}
+
+/** Two nodes. `web` (node 1) and `far` (node 2) are isolated and allow pods with the label app=good. */
+class Bed {
+  readonly cluster: Cluster;
+  readonly objects: PolicyObjects;
+  readonly services: ServiceObjects;
+  readonly node: Node;
+  readonly other: Node;
+  readonly pods: Readonly<Record<"web" | "good" | "bad" | "far" | "farGood" | "farBad", Pod>>;
+
+  private constructor(cluster: Cluster, objects: PolicyObjects, nodes: readonly [Node, Node], pods: Bed["pods"]) {
+    this.cluster = cluster;
+    this.objects = objects;
+    this.services = new ServiceObjects(cluster);
+    [this.node, this.other] = nodes;
+    this.pods = pods;
+  }
+
+  static async start(
+    cleanup: Cleanup,
+    backend: string,
+    attach: "bridge" | "ptp",
+    environment: Readonly<Record<string, string>>,
+  ): Promise<Bed> {
+    const cluster = await Cluster.start(backend, cleanup, { families: "dual", attach });
+    cluster.weftdEnvironment = { WEFTD_NETWORK_POLICY: "enforce", ...environment };
+    const objects = new PolicyObjects(cluster);
+    const node = await cluster.addNode(1);
+    const other = await cluster.addNode(2);
+    // A node routes packets to Services before their destinations are translated.
+    for (const { inside } of [node, other])
+      for (const family of ["-4", "-6"]) await inside.succeed("ip", [family, "route", "add", "default", "dev", "eth0"]);
+    for (const one of [node, other])
+      await eventually(async () => expect((await cluster.peerRoutes(one)).size).toBeGreaterThan(0));
+    const pods = {
+      web: await objects.start(node, "web"),
+      good: await objects.start(node, "good"),
+      bad: await objects.start(node, "bad"),
+      far: await objects.start(other, "far"),
+      farGood: await objects.start(other, "far-good", { app: "good" }),
+      farBad: await objects.start(other, "far-bad", { app: "bad" }),
+    };
+    const bed = new Bed(cluster, objects, [node, other], pods);
+    await objects.isolate("web", "web", ["good"]);
+    await objects.isolate("far", "far", ["good"]);
+    await eventually(() => bed.expectJudged(pods.web.addresses, ECHO_PORT));
+    await eventually(() => bed.expectJudged(pods.far.addresses, ECHO_PORT));
+    return bed;
+  }
+
+  /** Expects that only allowed pods reach the addresses, on the same node and from the other. */
+  async expectJudged(addresses: readonly string[], port: number): Promise<void> {
+    const { good, bad, farGood, farBad } = this.pods;
+    const [g, b, fg, fb] = await Promise.all(
+      [good, bad, farGood, farBad].map(({ inside }) => outcomes(inside, addresses, port)),
+    );
+    expect({ good: g, bad: b, farGood: fg, farBad: fb }).toEqual({
+      ...{ good: "passes", bad: "dropped", farGood: "passes", farBad: "dropped" },
+    });
+  }
+
+  /** A node's rules of policies without counters. */
+  policies(node = this.node): Promise<string> {
+    return node.inside.succeed("nft", ["-s", "list", "table", "inet", "weft-policy"]);
+  }
+
+  shell(script: string): Promise<string> {
+    return this.node.inside.succeed("sh", ["-c", script]);
+  }
+
+  /** Allows addresses to the pods with a label `app`. */
+  async allowBlocks(name: string, app: string, cidrs: readonly string[]): Promise<void> {
+    await this.cluster.api("POST", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies", {
+      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name, namespace: "default" } },
+      spec: {
+        ...{ podSelector: { matchLabels: { app } }, policyTypes: ["Ingress"] },
+        ingress: [{ from: cidrs.map((cidr) => ({ ipBlock: { cidr } })) }],
+      },
+    });
+  }
+
+  /** Isolates the pods with a label `app` for egress. */
+  async isolateEgress(name: string, app: string): Promise<void> {
+    await this.cluster.api("POST", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies", {
+      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name, namespace: "default" } },
+      spec: { podSelector: { matchLabels: { app } }, policyTypes: ["Egress"], egress: [] },
+    });
+  }
+}
+
+/** Firewalls that drop or reject what no rule of theirs accepts. `ours` is weftd's rule in the foreign chain. */
+const FIREWALLS: readonly (readonly [name: string, on: string, off: string, table: string])[] = [
+  [
+    "docker",
+    `iptables-nft-restore <<'END'
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-USER - [0:0]
+:DOCKER-ISOLATION-STAGE-1 - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -o docker0 -j DOCKER
+-A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+-A DOCKER-USER -j RETURN
+-A DOCKER-ISOLATION-STAGE-1 -j RETURN
+COMMIT
+END`,
+    "nft delete table ip filter",
+    "ip filter",
+  ],
+  [
+    "ufw",
+    `iptables-nft-restore <<'END'
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:ufw-before-forward - [0:0]
+:ufw-user-forward - [0:0]
+:ufw-reject-forward - [0:0]
+-A FORWARD -j ufw-before-forward
+-A FORWARD -j ufw-reject-forward
+-A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-forward -p icmp -m icmp --icmp-type 8 -j ACCEPT
+-A ufw-before-forward -j ufw-user-forward
+COMMIT
+END`,
+    "nft delete table ip filter",
+    "ip filter",
+  ],
+  [
+    "firewalld",
+    `nft 'table inet firewalld { chain filter_FORWARD { type filter hook forward priority filter + 10; policy accept; ct state established,related accept; ct state invalid drop; reject with icmpx admin-prohibited; }; }'`,
+    "nft delete table inet firewalld",
+    "inet firewalld",
+  ],
+];
+
+/** A foreign table without weftd's own additions: its chains CNI-*, the jump, and rules with its comments. */
+const foreign = (text: string) =>
+  text
+    .replaceAll(/\tchain CNI-[A-Z]+ \{[^}]*\}\n\n?/g, "")
+    .split("\n")
+    .filter((line) => !line.includes('comment "weft:') && !line.includes("jump CNI-FORWARD"))
+    .map((line) => line.trim())
+    .filter((line) => line !== "")
+    .sort();
+
+describe("weft's Services and other firewalls, with bridges and vxlan", () => {
+  inOrder();
+  const cleanup = new Cleanup();
+  let bed: Bed;
+
+  beforeAll(async () => {
+    bed = await Bed.start(cleanup, "vxlan", "bridge", { WEFTD_SERVICE_PROXY: "nftables" });
+    const create = async (name: keyof typeof SERVICES, pod: Pod | undefined, nodePort?: number) => {
+      const [four, six] = SERVICES[name];
+      await bed.services.create(name, {
+        ...{ clusterIP: four, clusterIPs: [four, six], ipFamilies: ["IPv4", "IPv6"] },
+        ...(nodePort !== undefined && { type: "NodePort" }),
+        ports: [{ name: "http", protocol: "TCP", port: SERVICE_PORT, ...(nodePort !== undefined && { nodePort }) }],
+      });
+      for (const address of pod?.addresses ?? [])
+        await bed.services.createSlice(name, ECHO_PORT, [{ address, node: pod?.node.name ?? "" }]);
+    };
+    await create("web", bed.pods.web, NODE_PORT);
+    await create("far", bed.pods.far, FAR_NODE_PORT);
+    await create("empty", undefined);
+    await eventually(async () => expect(await outcomes(bed.pods.good.inside, SERVICES.web, 80)).toBe("passes"));
+    await eventually(async () => expect(await outcomes(bed.pods.good.inside, SERVICES.far, 80)).toBe("passes"));
+  });
+  afterAll(() => cleanup.run());
+
+  test("a ClusterIP leads only allowed pods to an isolated pod, on the same node and on another", async () => {
+    await eventually(() => bed.expectJudged(SERVICES.web, SERVICE_PORT));
+    await eventually(() => bed.expectJudged(SERVICES.far, SERVICE_PORT));
+  });
+
+  test("an isolated pod reaches itself by its Service", async () => {
+    expect(await outcomes(bed.pods.web.inside, SERVICES.web, SERVICE_PORT)).toBe("passes");
+    expect(await outcomes(bed.pods.far.inside, SERVICES.far, SERVICE_PORT)).toBe("passes");
+  });
+
+  test("a pod's own node reaches it, also by its Service; another node does not", async () => {
+    const { web, far } = bed.pods;
+    expect(await outcomes(bed.node.inside, web.addresses, ECHO_PORT)).toBe("passes");
+    expect(await outcomes(bed.other.inside, far.addresses, ECHO_PORT)).toBe("passes");
+    expect(await outcomes(bed.node.inside, SERVICES.web, SERVICE_PORT)).toBe("passes");
+    expect(await outcomes(bed.other.inside, web.addresses, ECHO_PORT)).toBe("dropped");
+    expect(await outcomes(bed.node.inside, far.addresses, ECHO_PORT)).toBe("dropped");
+    expect(await outcomes(bed.other.inside, SERVICES.web, SERVICE_PORT)).toBe("dropped");
+  });
+
+  test("a NodePort is judged by the client before source NAT, and by the forwarding node if the endpoint is remote", async () => {
+    const byOwn = () => outcome(bed.other.inside, bed.node.address, NODE_PORT);
+    const byForwarding = () => outcome(bed.other.inside, bed.node.address, FAR_NODE_PORT);
+    expect([await byOwn(), await byForwarding()]).toEqual(["dropped", "dropped"]);
+    await bed.allowBlocks("client", "web", [`${bed.other.address}/32`]);
+    await eventually(async () => expect(await byOwn()).toBe("passes"));
+    // Node 2's pod sees node 1's address on the overlay.
+    await bed.allowBlocks("client-far", "far", [`${bed.other.address}/32`]);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(await byForwarding()).toBe("dropped");
+    await bed.allowBlocks("node-far", "far", ["10.244.1.0/32"]);
+    await eventually(async () => expect(await byForwarding()).toBe("passes"));
+    for (const name of ["client", "client-far", "node-far"]) await bed.objects.removePolicy(name);
+    await eventually(async () => expect([await byOwn(), await byForwarding()]).toEqual(["dropped", "dropped"]));
+  });
+
+  test("a Service without endpoints rejects a pod that is isolated for egress", async () => {
+    await bed.isolateEgress("no-egress", "bad");
+    const { good, bad } = bed.pods;
+    await eventually(async () => expect(await outcomes(bad.inside, good.addresses, ECHO_PORT)).toBe("dropped"));
+    expect(await outcome(bad.inside, SERVICES.empty[0], SERVICE_PORT)).toBe("rejected");
+    await bed.objects.removePolicy("no-egress");
+    await eventually(async () => expect(await outcomes(bad.inside, good.addresses, ECHO_PORT)).toBe("passes"));
+  });
+
+  test("link-local addresses lead no pod to another pod on its bridge, in TCP and UDP", async () => {
+    const { web, good, bad } = bed.pods;
+    const [link] = await web.inside.json<{ addr_info: { family: string; scope: string; local: string }[] }[]>("ip", [
+      ...["-j", "address", "show", "dev", "eth0"],
+    ]);
+    const local = link?.addr_info.find(({ family, scope }) => family === "inet6" && scope === "link")?.local ?? "";
+    const refused = async () =>
+      [...(await bed.shell("nft list table bridge weft-senders")).matchAll(/packets (\d+) .*"forged IPv6 sources"/g)]
+        .map(([, packets]) => Number(packets))
+        .reduce((sum, packets) => sum + packets, 0);
+    await web.inside.listen(ECHO_PORT, "udp");
+    for (const transport of ["tcp", "udp"] as const) {
+      const reach = { transport, timeoutMs: DROPPED_AFTER_MS };
+      // The pod itself reaches the address, so it serves it.
+      expect(await web.inside.seenBy(`${local}%eth0`, ECHO_PORT, reach)).toMatch(/^fe80:/);
+      for (const { inside } of [good, bad]) {
+        const before = await refused();
+        await expect(inside.seenBy(`${local}%eth0`, ECHO_PORT, reach)).rejects.toThrow(/no answer/);
+        expect(await refused()).toBeGreaterThan(before);
+      }
+    }
+  });
+
+  test.each(FIREWALLS)("%s's chains open and close no pod, and no side changes the other's rules", async (...row) => {
+    const [, on, off, table] = row;
+    const before = await bed.policies();
+    const list = async () => foreign(await bed.shell(`nft -s list table ${table}`));
+    await bed.shell(on);
+    try {
+      const theirs = await list();
+      await eventually(async () => expect(await bed.shell(`nft list table ${table}`)).toContain('comment "weft:pods'));
+      await eventually(() => bed.expectJudged(bed.pods.web.addresses, ECHO_PORT));
+      await bed.expectJudged(bed.pods.far.addresses, ECHO_PORT);
+      await bed.expectJudged(SERVICES.web, SERVICE_PORT);
+      expect(await list()).toEqual(theirs);
+      expect(await bed.policies()).toEqual(before);
+    } finally {
+      await bed.shell(off);
+    }
+  });
+});
+
+/** kube-proxy's recorded rules. rec/web has endpoints, which the test replaces by its pod `web`; rec/empty has none. */
+const RECORDED = { web: "10.250.10.1", empty: "10.250.10.4" } as const;
+const read = (name: string) => readFileSync(`test/vectors/kube-proxy/${name}`, "utf8");
+
+const PROXIES: readonly (readonly [mode: string, file: string, args: readonly string[], rules: () => string])[] = [
+  ["nftables", "nft", ["-f", "-"], () => read("n1-ip.nft") + read("n1-ip6.nft")],
+  [
+    "iptables-nft",
+    "iptables-nft-restore",
+    [],
+    // kube-proxy makes the counter of dropped packets with a tool that this machine lacks.
+    () =>
+      `${read("iptables-mode-n1.txt")
+        .split("\n")
+        .filter((line) => !line.includes("-m nfacct "))
+        .join("\n")}\n`,
+  ],
+];
+
+describe("kube-proxy's rules, with routed pods and host-gw", () => {
+  inOrder();
+  const cleanup = new Cleanup();
+  let bed: Bed;
+
+  beforeAll(async () => {
+    bed = await Bed.start(cleanup, "host-gw", "ptp", {});
+  });
+  afterAll(() => cleanup.run());
+
+  test("a pod's own node reaches it; another node does not, unless a block allows its address", async () => {
+    const { web } = bed.pods;
+    expect(await outcomes(bed.node.inside, web.addresses, ECHO_PORT)).toBe("passes");
+    expect(await outcomes(bed.other.inside, web.addresses, ECHO_PORT)).toBe("dropped");
+    await bed.allowBlocks("node", "web", [`${bed.other.address}/32`]);
+    await eventually(async () => expect(await outcome(bed.other.inside, web.address, ECHO_PORT)).toBe("passes"));
+    await bed.objects.removePolicy("node");
+    await eventually(async () => expect(await outcome(bed.other.inside, web.address, ECHO_PORT)).toBe("dropped"));
+  });
+
+  test.each(PROXIES)("%s mode: policies judge the pod behind the Service", async (mode, file, args, rules) => {
+    const { web, good, bad } = bed.pods;
+    const before = await bed.policies();
+    // The endpoints of rec/web.
+    const text = rules()
+      .replaceAll(/10\.244\.1\.201|10\.244\.2\.201/g, web.address)
+      .replaceAll(/\b8080\b/g, `${ECHO_PORT}`);
+    const { status, stderr } = await bed.node.inside.run(file, args, text);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const isIptables = mode !== "nftables";
+    const list = () =>
+      isIptables
+        ? bed.shell("iptables-nft-save -t nat")
+        : bed.shell("nft -s list table ip kube-proxy; nft -s list table ip6 kube-proxy");
+    const stable = (rulesText: string) => rulesText.replaceAll(/\[\d+:\d+\]|^#.*$/gm, "");
+    const theirs = stable(await list());
+    try {
+      expect(await outcome(good.inside, RECORDED.web, 80)).toBe("passes");
+      expect(await outcome(bad.inside, RECORDED.web, 80)).toBe("dropped");
+      expect(await outcome(web.inside, RECORDED.web, 80)).toBe("passes");
+      expect(await outcome(bed.node.inside, RECORDED.web, 80)).toBe("passes");
+      expect(await outcome(bad.inside, RECORDED.empty, 80)).toBe("rejected");
+      await bed.isolateEgress("no-egress", "bad");
+      await eventually(async () => expect(await outcomes(bad.inside, good.addresses, ECHO_PORT)).toBe("dropped"));
+      expect(await outcome(bad.inside, RECORDED.empty, 80)).toBe("rejected");
+      await bed.objects.removePolicy("no-egress");
+      await eventually(async () => expect(await outcomes(bad.inside, good.addresses, ECHO_PORT)).toBe("passes"));
+      await bed.expectJudged(web.addresses, ECHO_PORT);
+      expect(stable(await list())).toBe(theirs);
+      await eventually(async () => expect(await bed.policies()).toEqual(before));
+    } finally {
+      await bed.shell(
+        isIptables
+          ? "nft delete table ip nat; nft delete table ip filter; nft delete table ip mangle"
+          : "nft delete table ip kube-proxy; nft delete table ip6 kube-proxy",
+      );
+    }
+  });
+});
