@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
-import { Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
+import { BIN, Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
 import { inOrder } from "./harness/in-order.ts";
 import type { Inside } from "./harness/inside.ts";
 import { PolicyObjects } from "./harness/policies.ts";
@@ -14,7 +14,10 @@ import { ServiceObjects } from "./harness/services.ts";
 
 /** A connection that takes longer counts as dropped. TCP repeats a dropped SYN only after a second. */
 const DROPPED_AFTER_MS = 300 * PATIENCE;
+/** Over IPv6, a rejected TCP connection fails at its second SYN, a second later. */
+const REJECTED_WITHIN_MS = 2500 * PATIENCE;
 const SERVICE_PORT = 80;
+const HOST_PORT = 8081;
 const NODE_PORT = 30080;
 const FAR_NODE_PORT = 30081;
 /** Addresses of weft's Services, by what they lead to. */
@@ -26,9 +29,9 @@ const SERVICES = {
 
 type Outcome = "passes" | "dropped" | "rejected";
 
-async function outcome(from: Inside, to: string, port: number): Promise<Outcome> {
+async function outcome(from: Inside, to: string, port: number, timeoutMs = DROPPED_AFTER_MS): Promise<Outcome> {
   try {
-    await from.seenBy(to, port, { timeoutMs: DROPPED_AFTER_MS });
+    await from.seenBy(to, port, { timeoutMs });
     return "passes";
   } catch (error) {
     const text = String(error);
@@ -134,7 +137,7 @@ class Bed {
   }
 }
 
-/** Firewalls that drop or reject what no rule of theirs accepts. `ours` is weftd's rule in the foreign chain. */
+/** Firewalls that drop or reject what no rule of theirs accepts. */
 const FIREWALLS: readonly (readonly [name: string, on: string, off: string, table: string])[] = [
   [
     "docker",
@@ -261,9 +264,49 @@ describe("weft's Services and other firewalls, with bridges and vxlan", () => {
     await bed.isolateEgress("no-egress", "bad");
     const { good, bad } = bed.pods;
     await eventually(async () => expect(await outcomes(bad.inside, good.addresses, ECHO_PORT)).toBe("dropped"));
-    expect(await outcome(bad.inside, SERVICES.empty[0], SERVICE_PORT)).toBe("rejected");
+    for (const address of SERVICES.empty)
+      expect(await outcome(bad.inside, address, SERVICE_PORT, REJECTED_WITHIN_MS)).toBe("rejected");
     await bed.objects.removePolicy("no-egress");
     await eventually(async () => expect(await outcomes(bad.inside, good.addresses, ECHO_PORT)).toBe("passes"));
+  });
+
+  test("a hostPort leads only allowed clients to an isolated pod", async () => {
+    const { web, good, bad } = bed.pods;
+    const portmap = async (verb: "ADD" | "DEL") => {
+      const configuration = {
+        ...{ cniVersion: "1.0.0", name: "ports", type: "portmap", capabilities: { portMappings: true } },
+        runtimeConfig: { portMappings: [{ hostPort: HOST_PORT, containerPort: ECHO_PORT, protocol: "tcp" }] },
+        prevResult: {
+          cniVersion: "1.0.0",
+          interfaces: [{ name: "eth0", sandbox: web.namespace.path }],
+          ips: web.addresses.map((ip) => ({ address: `${ip}/${ip.includes(":") ? 64 : 24}`, interface: 0 })),
+        },
+      };
+      const environment = { CNI_COMMAND: verb, CNI_CONTAINERID: web.name, CNI_NETNS: web.namespace.path };
+      const { status, stdout, stderr } = await bed.node.inside.run(
+        `${BIN}/portmap`,
+        [],
+        JSON.stringify(configuration),
+        {
+          ...environment,
+          ...{ CNI_IFNAME: "eth0", CNI_PATH: BIN },
+        },
+      );
+      expect(status, stdout + stderr).toBe(0);
+    };
+    const reaches = (from: Inside) => outcome(from, bed.node.address, HOST_PORT);
+    await portmap("ADD");
+    try {
+      expect(await reaches(good.inside)).toBe("passes");
+      expect(await reaches(bad.inside)).toBe("dropped");
+      expect(await reaches(web.inside)).toBe("passes");
+      expect(await reaches(bed.other.inside)).toBe("dropped");
+      await bed.allowBlocks("host-port", "web", [`${bed.other.address}/32`]);
+      await eventually(async () => expect(await reaches(bed.other.inside)).toBe("passes"));
+    } finally {
+      await bed.objects.removePolicy("host-port").catch(() => undefined);
+      await portmap("DEL");
+    }
   });
 
   test("link-local addresses lead no pod to another pod on its bridge, in TCP and UDP", async () => {
