@@ -5,15 +5,12 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
-import { BIN, Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
+import { BIN, ECHO_PORT, type Pod } from "./harness/cluster.ts";
 import { inOrder } from "./harness/in-order.ts";
 import type { Inside } from "./harness/inside.ts";
-import { PolicyObjects } from "./harness/policies.ts";
+import { DROPPED_AFTER_MS, InterplayBed, outcome, outcomes } from "./harness/interplay.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
-import { ServiceObjects } from "./harness/services.ts";
 
-/** A connection that takes longer counts as dropped. TCP repeats a dropped SYN only after a second. */
-const DROPPED_AFTER_MS = 300 * PATIENCE;
 /** Over IPv6, a rejected TCP connection fails at its second SYN, a second later. */
 const REJECTED_WITHIN_MS = 2500 * PATIENCE;
 const SERVICE_PORT = 80;
@@ -26,116 +23,6 @@ const SERVICES = {
   far: ["10.96.1.2", "fd00:10:96::1:2"],
   empty: ["10.96.1.3", "fd00:10:96::1:3"],
 } as const;
-
-type Outcome = "passes" | "dropped" | "rejected";
-
-async function outcome(from: Inside, to: string, port: number, timeoutMs = DROPPED_AFTER_MS): Promise<Outcome> {
-  try {
-    await from.seenBy(to, port, { timeoutMs });
-    return "passes";
-  } catch (error) {
-    const text = String(error);
-    if (text.includes("no answer")) return "dropped";
-    if (text.includes("ECONNREFUSED")) return "rejected";
-    throw error;
-  }
-}
-
-/** The outcome of connections to addresses of both families, or of one. Throws if they differ. */
-async function outcomes(from: Inside, addresses: readonly string[], port: number): Promise<Outcome> {
-  const all = await Promise.all(addresses.map((address) => outcome(from, address, port)));
-  if (all[0] === undefined || new Set(all).size !== 1) throw new Error(`${addresses.join(", ")}: ${all.join(", ")}`);
-  return all[0];
-}
-
-/** Two nodes. `web` (node 1) and `far` (node 2) are isolated and allow pods with the label app=good. */
-class Bed {
-  readonly cluster: Cluster;
-  readonly objects: PolicyObjects;
-  readonly services: ServiceObjects;
-  readonly node: Node;
-  readonly other: Node;
-  readonly pods: Readonly<Record<"web" | "good" | "bad" | "far" | "farGood" | "farBad", Pod>>;
-
-  private constructor(cluster: Cluster, objects: PolicyObjects, nodes: readonly [Node, Node], pods: Bed["pods"]) {
-    this.cluster = cluster;
-    this.objects = objects;
-    this.services = new ServiceObjects(cluster);
-    [this.node, this.other] = nodes;
-    this.pods = pods;
-  }
-
-  static async start(
-    cleanup: Cleanup,
-    backend: string,
-    attach: "bridge" | "ptp",
-    environment: Readonly<Record<string, string>>,
-  ): Promise<Bed> {
-    const cluster = await Cluster.start(backend, cleanup, { families: "dual", attach });
-    cluster.weftdEnvironment = { WEFTD_NETWORK_POLICY: "enforce", ...environment };
-    const objects = new PolicyObjects(cluster);
-    const node = await cluster.addNode(1);
-    const other = await cluster.addNode(2);
-    // A node routes packets to Services before their destinations are translated.
-    for (const { inside } of [node, other])
-      for (const family of ["-4", "-6"]) await inside.succeed("ip", [family, "route", "add", "default", "dev", "eth0"]);
-    for (const one of [node, other])
-      await eventually(async () => expect((await cluster.peerRoutes(one)).size).toBeGreaterThan(0));
-    const pods = {
-      web: await objects.start(node, "web"),
-      good: await objects.start(node, "good"),
-      bad: await objects.start(node, "bad"),
-      far: await objects.start(other, "far"),
-      farGood: await objects.start(other, "far-good", { app: "good" }),
-      farBad: await objects.start(other, "far-bad", { app: "bad" }),
-    };
-    const bed = new Bed(cluster, objects, [node, other], pods);
-    await objects.isolate("web", "web", ["good"]);
-    await objects.isolate("far", "far", ["good"]);
-    await eventually(() => bed.expectJudged(pods.web.addresses, ECHO_PORT));
-    await eventually(() => bed.expectJudged(pods.far.addresses, ECHO_PORT));
-    return bed;
-  }
-
-  /** Expects that only allowed pods reach the addresses, on the same node and from the other. */
-  async expectJudged(addresses: readonly string[], port: number): Promise<void> {
-    const { good, bad, farGood, farBad } = this.pods;
-    const [g, b, fg, fb] = await Promise.all(
-      [good, bad, farGood, farBad].map(({ inside }) => outcomes(inside, addresses, port)),
-    );
-    expect({ good: g, bad: b, farGood: fg, farBad: fb }).toEqual({
-      ...{ good: "passes", bad: "dropped", farGood: "passes", farBad: "dropped" },
-    });
-  }
-
-  /** A node's rules of policies without counters. */
-  policies(node = this.node): Promise<string> {
-    return node.inside.succeed("nft", ["-s", "list", "table", "inet", "weft-policy"]);
-  }
-
-  shell(script: string): Promise<string> {
-    return this.node.inside.succeed("sh", ["-c", script]);
-  }
-
-  /** Allows addresses to the pods with a label `app`. */
-  async allowBlocks(name: string, app: string, cidrs: readonly string[]): Promise<void> {
-    await this.cluster.api("POST", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies", {
-      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name, namespace: "default" } },
-      spec: {
-        ...{ podSelector: { matchLabels: { app } }, policyTypes: ["Ingress"] },
-        ingress: [{ from: cidrs.map((cidr) => ({ ipBlock: { cidr } })) }],
-      },
-    });
-  }
-
-  /** Isolates the pods with a label `app` for egress. */
-  async isolateEgress(name: string, app: string): Promise<void> {
-    await this.cluster.api("POST", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies", {
-      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name, namespace: "default" } },
-      spec: { podSelector: { matchLabels: { app } }, policyTypes: ["Egress"], egress: [] },
-    });
-  }
-}
 
 /** Firewalls that drop or reject what no rule of theirs accepts. */
 const FIREWALLS: readonly (readonly [name: string, on: string, off: string, table: string])[] = [
@@ -202,10 +89,10 @@ const foreign = (text: string) =>
 describe("weft's Services and other firewalls, with bridges and vxlan", () => {
   inOrder();
   const cleanup = new Cleanup();
-  let bed: Bed;
+  let bed: InterplayBed;
 
   beforeAll(async () => {
-    bed = await Bed.start(cleanup, "vxlan", "bridge", { WEFTD_SERVICE_PROXY: "nftables" });
+    bed = await InterplayBed.start(cleanup, "vxlan", "bridge", { WEFTD_SERVICE_PROXY: "nftables" });
     const create = async (name: keyof typeof SERVICES, pod: Pod | undefined, nodePort?: number) => {
       const [four, six] = SERVICES[name];
       await bed.services.create(name, {
@@ -373,10 +260,10 @@ const PROXIES: readonly (readonly [mode: string, file: string, args: readonly st
 describe("kube-proxy's rules, with routed pods and host-gw", () => {
   inOrder();
   const cleanup = new Cleanup();
-  let bed: Bed;
+  let bed: InterplayBed;
 
   beforeAll(async () => {
-    bed = await Bed.start(cleanup, "host-gw", "ptp", {});
+    bed = await InterplayBed.start(cleanup, "host-gw", "ptp", {});
   });
   afterAll(() => cleanup.run());
 
