@@ -1,0 +1,107 @@
+import { describe, expect, test } from "vitest";
+import { ALL, API, type Bed, bedWith, FAR, WEB } from "./map-bed.ts";
+
+describe("a reused address", () => {
+  const isolated = { podSelector: { matchLabels: { app: "web" } } };
+
+  test("stays with the new pod if the old pod ends later", () => {
+    const bed = bedWith(isolated);
+    bed.pod("x/new", { ips: [WEB], labels: { app: "other" } });
+    expect(bed.ingress(API, WEB)).toBe("allow");
+    bed.pod("x/web", undefined);
+    bed.pod("x/other", { ips: ["10.0.0.7"], labels: { app: "web" } });
+    bed.pod("x/later", { ips: ["10.0.0.7"], labels: { app: "web" }, phase: "Pending" });
+    bed.pod("x/other", undefined);
+    expect([bed.ingress(API, WEB), bed.ingress(API, "10.0.0.7")]).toEqual(["allow", "deny"]);
+  });
+
+  test("returns to the older pod if the newer one is removed", () => {
+    const bed = bedWith(isolated);
+    bed.pod("x/new", { ips: [WEB] });
+    bed.pod("x/new", undefined);
+    expect(bed.ingress(API, WEB)).toBe("deny");
+  });
+});
+
+describe("attach", () => {
+  /** x/new has no address yet; x/web has 10.0.0.1. */
+  function bed(): Bed {
+    const bed = bedWith({ podSelector: ALL, ingress: [{ from: [{ podSelector: { matchLabels: { app: "api" } } }] }] });
+    bed.pod("x/new", { labels: { app: "api" }, uid: "1" });
+    return bed;
+  }
+
+  test("isolates the pod and makes it a peer before its status has addresses", () => {
+    const it = bed();
+    it.attach("x/new", "1", "10.0.0.8");
+    expect([it.ingress("10.0.0.8", WEB), it.ingress(FAR, "10.0.0.8")]).toEqual(["allow", "deny"]);
+    it.pod("x/new", { labels: { app: "api" }, uid: "1", ips: ["10.0.0.8"] });
+    expect(it.ingress("10.0.0.8", WEB)).toBe("allow");
+  });
+
+  test("yields to a status with other addresses", () => {
+    const it = bed();
+    it.attach("x/new", "1", "10.0.0.8");
+    it.pod("x/new", { labels: { app: "api" }, uid: "1", ips: ["10.0.0.9"] });
+    expect([it.ingress("10.0.0.8", WEB), it.ingress("10.0.0.9", WEB)]).toEqual(["deny", "allow"]);
+  });
+
+  test("of a new sandbox counts beside the addresses of the old one", () => {
+    const it = bed();
+    it.pod("x/new", { labels: { app: "api" }, uid: "1", ips: ["10.0.0.8"] });
+    it.attach("x/new", "1", "10.0.0.9");
+    it.pod("x/new", { labels: { app: "api", more: "labels" }, uid: "1", ips: ["10.0.0.8"] });
+    expect([it.ingress("10.0.0.8", WEB), it.ingress("10.0.0.9", WEB)]).toEqual(["allow", "allow"]);
+    it.pod("x/new", { labels: { app: "api" }, uid: "1", ips: ["10.0.0.9"] });
+    expect([it.ingress("10.0.0.8", WEB), it.ingress("10.0.0.9", WEB)]).toEqual(["deny", "allow"]);
+  });
+
+  test("takes an address over, and the end of the older pod leaves it", () => {
+    const it = bed();
+    it.attach("x/new", "1", API);
+    it.pod("x/api", { node: "n2", labels: { app: "api", more: "labels" }, ips: [API] });
+    expect(it.ingress(FAR, API)).toBe("deny");
+    it.pod("x/api", undefined);
+    expect([it.ingress(FAR, API), it.ingress(API, WEB)]).toEqual(["deny", "allow"]);
+  });
+
+  test.each([
+    ["ends", { labels: { app: "api" }, uid: "1", phase: "Failed" }],
+    ["is removed", undefined],
+    ["is replaced", { labels: { app: "api" }, uid: "2" }],
+  ])("ends when the pod %s", (_, pod) => {
+    const it = bed();
+    it.attach("x/new", "1", "10.0.0.8");
+    it.pod("x/new", pod);
+    it.pod("x/new", { labels: { app: "api" }, uid: "1" });
+    expect([it.ingress("10.0.0.8", WEB), it.ingress(FAR, "10.0.0.8")]).toEqual(["deny", "allow"]);
+  });
+
+  test("waits for a pod that is unknown under its UID", () => {
+    const it = bed();
+    expect([it.map.hasPod("x/new", "1"), it.map.hasPod("x/new", "2")]).toEqual([true, false]);
+    it.attach("x/new", "2", "10.0.0.8");
+    expect(it.ingress("10.0.0.8", WEB)).toBe("deny");
+    it.pod("x/new", undefined);
+    it.pod("x/new", { labels: { app: "api" }, uid: "2" });
+    expect(it.ingress("10.0.0.8", WEB)).toBe("allow");
+  });
+
+  test("finds a static pod by the hash of its configuration", () => {
+    const it = bed();
+    it.pod("x/new", { labels: { app: "api" }, uid: "1", configHash: "abc" });
+    expect(it.map.hasPod("x/new", "abc")).toBe(true);
+    it.attach("x/new", "abc", "10.0.0.8");
+    expect(it.ingress("10.0.0.8", WEB)).toBe("allow");
+  });
+
+  test("keeps addresses of several networks of a pod, and detach removes them", () => {
+    const it = bed();
+    it.attach("x/new", "1", "10.0.0.8");
+    it.attach("x/new", "1", "10.0.0.9");
+    expect([it.ingress("10.0.0.8", WEB), it.ingress("10.0.0.9", WEB)]).toEqual(["allow", "allow"]);
+    it.map.detach("x/new");
+    it.apply();
+    expect([it.ingress("10.0.0.8", WEB), it.ingress("10.0.0.9", WEB)]).toEqual(["deny", "deny"]);
+  });
+});
