@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { FakeSystem, type StreamScript } from "../sys/fake.ts";
+import { FakeSystem } from "../sys/fake.ts";
+import type { StreamScript } from "../sys/fake-sockets.ts";
 import { Bus, busPath } from "./bus.ts";
 
 const BUS = "/run/dbus/system_bus_socket";

@@ -6,6 +6,13 @@
 import { DEFAULT_CNI_BIN_DIR, EXECUTABLE } from "../footprint.ts";
 import { SystemError } from "./errors.ts";
 import { FakeFiles } from "./fake-files.ts";
+import {
+  type NetlinkPeer,
+  type NetlinkScript,
+  type StreamScript,
+  scriptedNetlink,
+  scriptedStream,
+} from "./fake-sockets.ts";
 import type {
   ExecuteOptions,
   ExecuteResult,
@@ -31,18 +38,6 @@ const EBUSY = 16;
 const LONGEST_DEVICE_NAME = 15;
 const ETIMEDOUT = 110;
 const ECONNREFUSED = 111;
-
-/** The peer of a netlink socket; `namespace` is the identity of the socket's namespace. */
-export interface NetlinkPeer {
-  readonly protocol: number;
-  readonly namespace: string;
-}
-
-/** A scripted kernel: returns the datagrams that answer a sent one. */
-export type NetlinkScript = (datagram: Uint8Array, peer: NetlinkPeer) => readonly Uint8Array[];
-
-/** A conversation with a scripted server: returns the answers to sent data; an empty answer ends it. */
-export type StreamScript = (data: Uint8Array) => readonly Uint8Array[];
 
 /** A scripted executable. Omitted parts of the result are 0 or empty. */
 export type Program = (options: ExecuteOptions) => Partial<ExecuteResult>;
@@ -262,27 +257,7 @@ export class FakeSystem implements System {
 
   #conversation(path: string, answer: StreamScript): StreamSocket {
     this.openCount++;
-    const waiting: Uint8Array[] = [];
-    let isOpen = true;
-    const assertOpen = (call: string): void => {
-      if (!isOpen) throw new SystemError(call, path, EBADF);
-    };
-    return {
-      send: (data) => {
-        assertOpen("send");
-        waiting.push(...answer(data.slice()));
-      },
-      receive: (timeoutMs) => {
-        assertOpen("receive");
-        const next = waiting.shift();
-        if (next !== undefined) return next;
-        this.files.nowMs += timeoutMs;
-        throw new SystemError("receive", "a Unix socket", ETIMEDOUT);
-      },
-      close: this.#once(() => {
-        isOpen = false;
-      }),
-    };
+    return scriptedStream(path, { answer, elapse: (ms) => this.sleep(ms), close: () => this.openCount-- });
   }
 
   openNamespace(path?: string): NetworkNamespace {
@@ -309,28 +284,12 @@ export class FakeSystem implements System {
 
   openNetlink(protocol: number, namespace?: NetworkNamespace): NetlinkSocket {
     if (namespace !== undefined) assertIsOpen(namespace);
-    this.openCount++;
     const peer: NetlinkPeer = { protocol, namespace: namespace?.identity ?? this.#current };
-    const waiting: Uint8Array[] = [];
-    let isOpen = true;
-    const assertOpen = (call: string): void => {
-      if (!isOpen) throw new SystemError(call, "netlink socket", EBADF);
-    };
-    return {
-      send: (datagram) => {
-        assertOpen("sendto");
-        waiting.push(...this.#netlink(datagram.slice(), peer));
-      },
-      receive: () => {
-        assertOpen("recvmsg");
-        const next = waiting.shift();
-        if (next === undefined) throw new SystemError("recvmsg", "netlink socket", ETIMEDOUT);
-        return next;
-      },
-      close: this.#once(() => {
-        isOpen = false;
-      }),
-    };
+    this.openCount++;
+    return scriptedNetlink(
+      (datagram) => this.#netlink(datagram, peer),
+      () => this.openCount--,
+    );
   }
 
   inNamespace<T>(namespace: NetworkNamespace, work: () => T): T {

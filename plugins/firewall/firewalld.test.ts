@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../pkg/ip/address.ts";
-import { FakeSystem, type StreamScript } from "../../pkg/sys/fake.ts";
+import { FakeSystem } from "../../pkg/sys/fake.ts";
+import type { StreamScript } from "../../pkg/sys/fake-sockets.ts";
 import { Firewalld } from "./firewalld.ts";
 
 const ADDRESS = parseAddress("10.22.0.2");

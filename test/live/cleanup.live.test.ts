@@ -143,11 +143,12 @@ describe.concurrent.each<[Mode, Families]>([
     expect(dry.stdout).toMatch(/\n {2}nft delete rule ip filter CNI-FORWARD handle \d+/);
     expect(dry.stdout).toMatch(/\n {2}nft delete rule inet stranger forward handle \d+/);
     expect(dry.stdout).toMatch(/\nLeft in place:\n(?: {2}.*\n)* {2}kernel settings .*net\.ipv4\.ip_forward=1/);
-    const sockless = (seen: unknown) => JSON.parse(JSON.stringify(seen).replace("weftd.sock\\n", ""));
+    const sockless = (seen: unknown) => JSON.parse(JSON.stringify(seen).replace(/(weftd|policy)\.sock\\n/g, ""));
     expect(sockless(await dump(node))).toEqual(sockless(whole));
   });
 
   test("cleanup restores the state that the node had before weft", async () => {
+    await shell(node, "nft add table inet weft-policy; nft add table inet weft-policy-cut");
     const { status, stdout, stderr } = await weft("--pods", "-o", "json");
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(JSON.parse(stdout)).toMatchObject({ changed: true, failures: [], weftdLives: false });

@@ -3,20 +3,15 @@
  * ADD, and the server of the policy socket with an installer that isolates pods by nft. Receivers count by their own
  * rules.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { Settings } from "./attach-server-child.ts";
+import { AttachServerProcess } from "./attach-server-process.ts";
 import { Cleanup } from "./harness/cleanup.ts";
 import { compiled } from "./harness/compiled.ts";
-import { makeFolder } from "./harness/folder.ts";
 import type { Inside } from "./harness/inside.ts";
 import type { Namespace } from "./harness/namespace.ts";
 import { OURS, PluginBed } from "./harness/plugin-bed.ts";
 import { eventually, PATIENCE, Running } from "./harness/process.ts";
 
-const CHILD = fileURLToPath(new URL("./attach-server-child.ts", import.meta.url));
 const FIRST_PACKET = new URL("./harness/first-packet.c", import.meta.url);
 const POD = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-1;K8S_POD_UID=";
 const PORT = 4000;
@@ -56,71 +51,16 @@ table inet first {
 
 let cleanup: Cleanup;
 let bed: PluginBed;
-let weftd: FakeWeftd;
+let weftd: AttachServerProcess;
 let outside: Inside;
 let program: string;
-
-/** The server of the policy socket in the node's namespace. */
-class FakeWeftd {
-  readonly socket: string;
-  readonly #child: ChildProcess;
-  readonly #lines: string[] = [];
-
-  constructor(node: Inside) {
-    this.socket = `${makeFolder("weftd", cleanup)}/policy.sock`;
-    const namespace = `--net=/proc/${node.pid}/ns/net`;
-    const args = [namespace, process.execPath, CHILD, this.socket];
-    this.#child = spawn("nsenter", args, { stdio: ["pipe", "pipe", "inherit"] });
-    if (this.#child.stdout === null) throw new Error("no output");
-    createInterface({ input: this.#child.stdout }).on("line", (line) => this.#lines.push(line));
-    cleanup.push(() => this.stop());
-  }
-
-  async ready(): Promise<void> {
-    await eventually(() => expect(this.#lines).toContain("ready"));
-  }
-
-  async set(settings: Settings): Promise<void> {
-    const count = this.#lines.length;
-    this.#child.stdin?.write(`${JSON.stringify(settings)}\n`);
-    await eventually(() => expect(this.#lines.length).toBeGreaterThan(count), 10_000, 1);
-  }
-
-  /** Cleans the addresses of ended pods, once no attachment is too young for it. */
-  async clean(): Promise<void> {
-    await eventually(async () => {
-      const count = this.#lines.length;
-      this.#child.stdin?.write("clean\n");
-      await eventually(() => expect(this.#lines.length).toBeGreaterThan(count), 10_000, 1);
-      expect(this.#lines.at(-1)).toBe("cleaned");
-    });
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill("SIGCONT");
-    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
-    this.#child.stdin?.end();
-    await ended;
-  }
-
-  async kill(): Promise<void> {
-    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
-    this.#child.kill("SIGKILL");
-    await ended;
-  }
-}
 
 beforeEach(async () => {
   cleanup = new Cleanup();
   program = await compiled(FIRST_PACKET, cleanup);
   bed = await PluginBed.make();
   cleanup.push(() => bed.close());
-  weftd = new FakeWeftd(bed.node);
+  weftd = new AttachServerProcess(bed.node, cleanup);
   const receiver = await bed.anotherPod("outside");
   outside = receiver.inside;
   const { name } = receiver.namespace;

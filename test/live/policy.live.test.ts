@@ -249,7 +249,9 @@ describe("a pod that is attached", () => {
     await objects.removePod("late");
     await cluster.removePod(pod);
     const beganMs = performance.now();
-    const failure = await cluster.addPod(node, "never", { namespace: "default", name: "never" }).catch((error) => error);
+    const failure = await cluster
+      .addPod(node, "never", { namespace: "default", name: "never" })
+      .catch((error) => error);
     expect(failure).toMatchObject({ code: 11, message: expect.stringMatching(/no pod default\/never/) });
     expect(performance.now() - beganMs).toBeLessThan(5000);
   });

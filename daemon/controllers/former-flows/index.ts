@@ -1,4 +1,5 @@
 /** The controller for tracked connections of ended pods. */
+import { MARK_START } from "../../../pkg/footprint.ts";
 import { isOfContainer, parseOwner } from "../../../pkg/kernel/owner.ts";
 import { RTM_DELLINK } from "../../../pkg/netlink/link.ts";
 import type { Runnable } from "../../core/controller.ts";
@@ -42,5 +43,5 @@ export function formerFlowsController(flows: Pick<FormerFlows, "hasAttachments" 
 function isMarkOf(mark: string, containerId: string, ifName: string): boolean {
   const owner = parseOwner(mark);
   if (owner !== undefined) return owner.containerId === containerId && owner.ifName === ifName;
-  return mark.startsWith("cni:") && isOfContainer(mark, { containerId }, "") !== false;
+  return mark.startsWith(MARK_START) && isOfContainer(mark, { containerId }, "") !== false;
 }

@@ -4,6 +4,8 @@ import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Request } from "../../../pkg/netlink/message.ts";
 import { FakeNftables } from "../../../pkg/nft/fake-nftables.ts";
 import { FakeNftablesSocket } from "../../../pkg/nft/fake-nftables-socket.ts";
+import { createTable } from "../../../pkg/nft/table.ts";
+import { cutTable } from "../../../pkg/policy/cut-table.ts";
 import { NftablesPolicies } from "../../../pkg/policy/nftables/nftables-policies.ts";
 import { PolicyTables } from "../../../pkg/policy/tables.ts";
 import { OPEN_GATE } from "../../../pkg/reconcile/repair-gate.ts";
@@ -34,15 +36,16 @@ function bench() {
   });
   const run = () =>
     controller.run({ reasons: [], kernel: { snapshot: () => Promise.reject(new Error()) }, later: () => undefined });
-  return { nftables, programmer, committed, facts, recorded, controller, run };
+  return { nftables, netlink, programmer, committed, facts, recorded, controller, run };
 }
 
-test("the table of an earlier weftd is removed, and nothing is committed without one", async () => {
-  const { nftables, programmer, committed, run } = bench();
+test("the tables of an earlier weftd are removed, and nothing is committed without one", async () => {
+  const { nftables, netlink, programmer, committed, run } = bench();
   await run();
   expect(committed).toEqual([]);
   await programmer.compare(new PolicyTables(), { isAudit: false, hasLog: false }, "none");
-  expect(nftables.list().join("\n")).toContain("weft-policy");
+  await netlink.commit(createTable(cutTable([])));
+  expect(nftables.list().join("\n")).toMatch(/^inet weft-policy .*^inet weft-policy-cut /ms);
   await run();
   expect(nftables.list().join("\n")).not.toContain("weft-policy");
   await programmer.compare(new PolicyTables(), { isAudit: false, hasLog: false }, "none");

@@ -24,7 +24,7 @@ export function policyOff({ reason, programmer, announcer, facts, log }: PolicyO
     subscriptions: { atStart: true },
     run: async () => {
       const { requests } = await programmer.remove();
-      if (requests > 0) log.info({ reason }, "policies are off; removed their table");
+      if (requests > 0) log.info({ reason }, "policies are off; removed their tables");
     },
     pages: { policies: () => [`${JSON.stringify(offPage(reason))}\n`] },
   };

@@ -1,8 +1,10 @@
 /** Carries out a program's results: its queries, then its transactions. */
-import { POLICY_TABLE } from "../../../pkg/footprint.ts";
+import { POLICY_CUT_TABLE, POLICY_TABLE } from "../../../pkg/footprint.ts";
 import type { Look } from "../../../pkg/netlink/look.ts";
 import { NFPROTO } from "../../../pkg/netlink/nftables.ts";
 import { readTables, type TablePlace, tablePlaceText, tablesDump } from "../../../pkg/nft/ruleset.ts";
+import { removeTable } from "../../../pkg/nft/table.ts";
+import { cutTable } from "../../../pkg/policy/cut-table.ts";
 import type { PolicyProgram, PolicySettings, ProfileCounts } from "../../../pkg/policy/program.ts";
 import type { PolicyChange } from "../../../pkg/policy/state.ts";
 import type { PolicyTables } from "../../../pkg/policy/tables.ts";
@@ -14,6 +16,7 @@ import {
 } from "../../core/drivers/table-programmer.ts";
 
 export const POLICY_PLACE: TablePlace = { family: NFPROTO.inet, table: POLICY_TABLE };
+const CUT_PLACE: TablePlace = { family: NFPROTO.inet, table: POLICY_CUT_TABLE };
 
 export interface PolicyProgrammerParts extends Omit<TableProgrammerParts, "place" | "purpose"> {
   readonly program: PolicyProgram;
@@ -40,11 +43,13 @@ export class PolicyProgrammer {
     return this.#table.commit(this.#program.change(changes));
   }
 
-  /** Removes the table if it exists. Afterwards only `compare` may be called. */
+  /** Removes the table, and that of cut connections, if they exist. Afterwards only `compare` may be called. */
   async remove(): Promise<SentTransactions> {
-    const tables = await this.#table.read(presentTables());
-    const isPresent = tables.some((place) => tablePlaceText(place) === tablePlaceText(POLICY_PLACE));
-    return this.#table.commit(isPresent ? [this.#program.removal()] : []);
+    const present = new Set((await this.#table.read(presentTables())).map(tablePlaceText));
+    return this.#table.commit([
+      ...(present.has(tablePlaceText(POLICY_PLACE)) ? [this.#program.removal()] : []),
+      ...(present.has(tablePlaceText(CUT_PLACE)) ? [removeTable(cutTable([]))] : []),
+    ]);
   }
 
   counts(): Promise<readonly ProfileCounts[]> {
