@@ -1,7 +1,7 @@
 /** The complete path from events to the kernel in one process: ServiceMap, NftablesMode and an nf_tables in memory. */
-import { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { answered, type Look } from "../../pkg/netlink/look.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
+import { fakeBlockingNetlink } from "../../pkg/nft/fake-blocking-netlink.ts";
 import { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
 import type { NodeSettings } from "../../pkg/services/frontend.ts";
 import type { Transaction } from "../../pkg/services/mode.ts";
@@ -16,15 +16,7 @@ export class WholeBed {
   readonly map = new ServiceMap();
   mode = new NftablesMode();
   settings: NodeSettings;
-  readonly #answers: Uint8Array[] = [];
-  readonly netlink = new BlockingNetlink(
-    {
-      send: (datagram) => this.#answers.push(...this.nftables.answer(datagram, 1)),
-      receive: () => this.#answers.shift() ?? new Uint8Array(),
-      close: () => undefined,
-    },
-    "the fake",
-  );
+  readonly netlink = fakeBlockingNetlink(this.nftables);
 
   constructor(settings: NodeSettings) {
     this.settings = settings;

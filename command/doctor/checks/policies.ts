@@ -4,6 +4,7 @@ import { BRIDGE_CALLS, POLICY_TABLE } from "../../../pkg/footprint.ts";
 import type { Facts } from "../facts.ts";
 import type { Check } from "../finding.ts";
 import { wrong } from "./kernel.ts";
+import { syncFindings } from "./sync.ts";
 
 const TABLE = `inet ${POLICY_TABLE}`;
 /** The number of objects that one finding lists. */
@@ -18,37 +19,17 @@ export const policySync: Check = {
   judge({ policies }) {
     const page = active(policies);
     if (page === undefined) return [];
-    const { isSynced, lastSync, warnings, counts } = page;
-    const why = "pods may be reachable that policies isolate, and the reverse";
-    const told = warnings.map((warning): Finding => {
-      return {
-        severity: "warning",
-        seen: `weftd warns about policies: ${warning}`,
-        why,
-        advice: "fix the cause that weftd names",
-      };
+    const { findings, isComplete } = syncFindings(page, {
+      subject: "policies",
+      why: "pods may be reachable that policies isolate, and the reverse",
+      waiting: {
+        seen: "weftd is waiting for the lists of policies, Namespaces and Pods",
+        why: "weftd has programmed no policies since it started; those of an earlier weftd stay in force",
+        advice: "check that weftd can reach the API server, and that it may list these objects",
+      },
     });
-    if (lastSync?.error !== undefined)
-      return [
-        {
-          severity: "error",
-          seen: `weftd failed to program policies: ${lastSync.error}`,
-          why,
-          advice: "see weftd's log",
-        },
-        ...told,
-      ];
-    if (!isSynced)
-      return [
-        {
-          severity: "warning",
-          seen: "weftd is waiting for the lists of policies, Namespaces and Pods",
-          why: "weftd has programmed no policies since it started; those of an earlier weftd stay in force",
-          advice: "check that weftd can reach the API server, and that it may list these objects",
-        },
-        ...told,
-      ];
-    if (policies.hasTable || counts.policies + counts.clusterPolicies === 0) return told;
+    const { counts } = page;
+    if (!isComplete || policies.hasTable || counts.policies + counts.clusterPolicies === 0) return findings;
     return [
       {
         severity: page.mode === "enforce" ? "error" : "warning",
@@ -56,7 +37,7 @@ export const policySync: Check = {
         why: page.mode === "enforce" ? "no policy is enforced here" : "no denied packet is counted or logged",
         advice: "restart weftd",
       },
-      ...told,
+      ...findings,
     ];
   },
 };

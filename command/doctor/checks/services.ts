@@ -7,6 +7,7 @@ import { placeText } from "../../node/services-page.ts";
 import type { Facts } from "../facts.ts";
 import type { Check } from "../finding.ts";
 import { wrong } from "./kernel.ts";
+import { syncFindings } from "./sync.ts";
 
 const TABLE = `inet ${SERVICES_TABLE}`;
 /** The number of Services that one finding lists. */
@@ -38,39 +39,21 @@ export const servicesSync: Check = {
   about: "the kernel's rules for Services are up to date",
   judge({ services: { page, hasTable } }) {
     if (page === undefined || !page.state.isOurs) return [];
-    const { isSynced, lastSync, warnings } = page.state;
-    const why = "changes of endpoints may not reach the kernel";
-    const told = warnings.map((warning): Finding => {
-      return {
-        severity: "warning",
-        seen: `weftd warns about Services: ${warning}`,
-        why,
-        advice: "fix the cause that weftd names",
-      };
+    const { findings, isComplete } = syncFindings(page.state, {
+      subject: "Services",
+      why: "changes of endpoints may not reach the kernel",
+      waiting: {
+        seen: "weftd is waiting for the lists of Services and EndpointSlices",
+        why: "weftd has programmed no Services since it started",
+        advice: "check that weftd can reach the API server",
+      },
     });
-    if (lastSync?.error !== undefined)
-      return [
-        {
-          severity: "error",
-          seen: `weftd failed to program Services: ${lastSync.error}`,
-          why,
-          advice: "see weftd's log",
-        },
-        ...told,
-      ];
-    if (!isSynced)
-      return [
-        {
-          severity: "warning",
-          seen: "weftd is waiting for the lists of Services and EndpointSlices",
-          why: "weftd has programmed no Services since it started",
-          advice: "check that weftd can reach the API server",
-        },
-        ...told,
-      ];
-    if (hasTable) return told;
+    if (!isComplete || hasTable) return findings;
     const gone = "this node and its pods cannot reach any Service";
-    return [{ severity: "error", seen: `the table ${TABLE} is missing`, why: gone, advice: "restart weftd" }, ...told];
+    return [
+      { severity: "error", seen: `the table ${TABLE} is missing`, why: gone, advice: "restart weftd" },
+      ...findings,
+    ];
   },
 };
 

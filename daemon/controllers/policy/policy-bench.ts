@@ -12,6 +12,7 @@ import { Health } from "../../core/health.ts";
 import { openLog } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Runner } from "../../core/runner.ts";
+import { settled } from "../../core/settled.ts";
 import { Facts, Topic } from "../../core/topic.ts";
 import { FakePolicySource, podObject, policyObject } from "../../sources/fake-policy-source.ts";
 import type { AttachedPod } from "./pod-installer.ts";
@@ -100,15 +101,7 @@ export function bench({ flags = {}, own = nodeOf("n1"), peers = [], cached = [] 
   });
   const runner = new Runner({ clock, metrics, log, kernel: { snapshot: () => Promise.reject(new Error("not read")) } });
   /** Runs the passes that are due within `ms`. */
-  const settle = async (ms = 10) => {
-    for (let left = ms; left >= 0; left -= 5) {
-      for (let turn = 0; turn < 3; turn++) {
-        clock.advance(0);
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      clock.advance(5);
-    }
-  };
+  const settle = (ms?: number) => settled(clock, ms);
   /** Returns the calls since the last call of this function. */
   const taken = () => calls.splice(0);
   /** Starts with the pod `web`, which the policy `p` isolates except from pods `good`, and the pods `good` and `bad`. */

@@ -12,6 +12,7 @@ import { Health } from "../../core/health.ts";
 import { openLog } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Runner } from "../../core/runner.ts";
+import { settled } from "../../core/settled.ts";
 import { Facts, Topic } from "../../core/topic.ts";
 import { parseOptions } from "../../options.ts";
 import { FakeServiceSource, serviceObject, sliceObject } from "../../sources/fake-service-source.ts";
@@ -69,15 +70,7 @@ export function surroundings(
   });
   const runner = new Runner({ clock, metrics, log, kernel: { snapshot: () => Promise.reject(new Error("not read")) } });
   /** Runs the passes that are due within `ms`. */
-  const settle = async (ms = 10) => {
-    for (let left = ms; left >= 0; left -= 5) {
-      for (let turn = 0; turn < 3; turn++) {
-        clock.advance(0);
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      clock.advance(5);
-    }
-  };
+  const settle = (ms?: number) => settled(clock, ms);
   /** Starts with the Service `web`, which has one endpoint. */
   const begin = async () => {
     facts.of(PROXY_TURN).publish({ isOurs: true });

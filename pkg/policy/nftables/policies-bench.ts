@@ -1,7 +1,7 @@
 /** For tests: runs the program on an nf_tables in memory. */
-import { BlockingNetlink } from "../../netlink/blocking.ts";
 import { answered } from "../../netlink/look.ts";
 import { readRuleset } from "../../netlink/ruleset.ts";
+import { fakeBlockingNetlink } from "../../nft/fake-blocking-netlink.ts";
 import { FakeNftables } from "../../nft/fake-nftables.ts";
 import type { PolicySettings, ProfileCounts, Transaction } from "../program.ts";
 import type { PolicyTables } from "../tables.ts";
@@ -11,15 +11,7 @@ export const SETTINGS: PolicySettings = { isAudit: false, hasLog: true };
 
 export class Kernel {
   readonly nftables = new FakeNftables();
-  readonly #answers: Uint8Array[] = [];
-  readonly netlink = new BlockingNetlink(
-    {
-      send: (datagram) => this.#answers.push(...this.nftables.answer(datagram, 1)),
-      receive: () => this.#answers.shift() ?? new Uint8Array(),
-      close: () => undefined,
-    },
-    "the fake",
-  );
+  readonly netlink = fakeBlockingNetlink(this.nftables);
 
   compare(program: NftablesPolicies, tables: PolicyTables, settings = SETTINGS): readonly Transaction[] {
     return answered(program.compare(tables, settings), (questions) => readRuleset(this.netlink, questions));

@@ -1,11 +1,11 @@
 /** For tests: runs the mode on an nf_tables in memory. */
 import { parseAddress } from "../../ip/address.ts";
 import { parsePrefix } from "../../ip/prefix.ts";
-import { BlockingNetlink } from "../../netlink/blocking.ts";
 import { answered } from "../../netlink/look.ts";
 import { readRuleset } from "../../netlink/ruleset.ts";
 import { elementDumps } from "../../nft/comparison.ts";
 import { eachElement } from "../../nft/element-bytes.ts";
+import { fakeBlockingNetlink } from "../../nft/fake-blocking-netlink.ts";
 import { FakeNftables } from "../../nft/fake-nftables.ts";
 import { addressBytes, numberBytes } from "../../nft/key-bytes.ts";
 import type { Endpoint, Frontend, FrontendChange, NodeSettings } from "../frontend.ts";
@@ -41,15 +41,7 @@ export function frontend(more: Partial<Frontend> = {}): Frontend {
 
 export class Kernel {
   readonly nftables = new FakeNftables();
-  readonly #answers: Uint8Array[] = [];
-  readonly netlink = new BlockingNetlink(
-    {
-      send: (datagram) => this.#answers.push(...this.nftables.answer(datagram, 1)),
-      receive: () => this.#answers.shift() ?? new Uint8Array(),
-      close: () => undefined,
-    },
-    "the fake",
-  );
+  readonly netlink = fakeBlockingNetlink(this.nftables);
 
   compare(mode: NftablesMode, frontends: Iterable<Frontend>, settings = SETTINGS): readonly Transaction[] {
     return answered(mode.compare(frontends, settings), (questions) => readRuleset(this.netlink, questions));
