@@ -1,4 +1,4 @@
-/** Ports as rules tell them apart: the coarsest partition in which each rule allows a class whole, or not at all. */
+/** Partitions ports into the largest classes of which each rule allows every port or none. */
 import type { PortRange } from "../cluster/policy/network-policy.ts";
 import type { Protocol } from "../cluster/service/service.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Terms: the atoms of rules. Two rules that name the same pods, the same block or the same port name share a term, so what the
- * kernel holds for it exists once.
+ * Terms: the atoms of rules. Two rules that name the same pods, the same block or the same port name share a term, so the
+ * kernel holds its elements once.
  */
 
 import type { Labels } from "../cluster/policy/labels.ts";
