@@ -1,4 +1,4 @@
-/** What policies do with a packet: weftd's judgement of both sides, and the verdict of the kernel's rules. */
+/** Reports how policies treat a packet: weftd's judgement of both sides, and the verdict of the kernel's rules. */
 import { BRIDGE_CALLS, POLICY_TABLE, SENDERS_TABLE } from "../../pkg/footprint.ts";
 import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { IPPROTO } from "../../pkg/packet-walk/packet.ts";
@@ -43,7 +43,7 @@ export function judgePolicies(trace: Trace): void {
 }
 
 /** Ends the trace if the node of the destination drops the packet. */
-export function sayDenialElsewhere(trace: Trace): void {
+export function reportDenialElsewhere(trace: Trace): void {
   const { judgement: page } = trace;
   if (page?.ingress === undefined || trace.isOwnPod(trace.question.destination)) return;
   if (!isEnforced(page, page.ingress)) return;

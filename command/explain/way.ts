@@ -11,7 +11,7 @@ import type { Knowledge, Question } from "./knowledge.ts";
 import { leaveForNode } from "./leaving.ts";
 import { reachOwnPod } from "./own-pod.ts";
 import { packetAt } from "./packet.ts";
-import { compareWithJudgement, judgePolicies, sayDenialElsewhere } from "./policy.ts";
+import { compareWithJudgement, judgePolicies, reportDenialElsewhere } from "./policy.ts";
 import { destinationType, takeRoute } from "./route.ts";
 import { passRules } from "./rules.ts";
 import { compareWithModel, sayFrontend } from "./service.ts";
@@ -88,7 +88,7 @@ function follow(trace: Trace): void {
   sayMtu(trace, route, output);
   if (trace.isOwnPod(destination)) reachOwnPod(trace, output);
   else {
-    sayDenialElsewhere(trace);
+    reportDenialElsewhere(trace);
     leaveForNode(trace, route, output);
   }
 }

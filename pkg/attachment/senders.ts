@@ -1,5 +1,5 @@
 /**
- * `guardSenders`: a pod may send only as itself. ADD adds the port's elements before the host's end comes up, by one
+ * `guardSenders`: a pod can send only with its own addresses. ADD adds the port's elements before the host's end comes up, by one
  * transaction that reads nothing; DEL removes them by their keys.
  */
 import type { ConfigObject } from "../cni/config.ts";

@@ -1,18 +1,18 @@
 /** Groups of peers by address. */
 import { mergeSpans } from "../ip/span.ts";
 import type { BlockGroupDraft } from "./decision-draft.ts";
-import { type Entry, Registry } from "./registry.ts";
+import { Registry, type RegistryEntry } from "./registry.ts";
 import type { BlockGroup, PolicyChange } from "./state.ts";
 import { blockSpans } from "./term.ts";
 
 export class BlockGroups {
   readonly #groups = new Registry<BlockGroupDraft>();
 
-  acquire(draft: BlockGroupDraft): Entry<BlockGroupDraft> {
+  acquire(draft: BlockGroupDraft): RegistryEntry<BlockGroupDraft> {
     return this.#groups.acquire(draft.key, () => draft);
   }
 
-  release(group: Entry<BlockGroupDraft>): void {
+  release(group: RegistryEntry<BlockGroupDraft>): void {
     this.#groups.release(group);
   }
 

@@ -1,5 +1,5 @@
 /** Entries of one port class, combined into as few steps as possible. Groups do not have numbers yet. Pure. */
-import { conditionKey, type Entry, type PodCondition } from "./entries.ts";
+import { conditionKey, type PodCondition, type RuleEntry } from "./entries.ts";
 import type { TierName, Verdict } from "./state.ts";
 import { ANY_POD, type BlockTerm } from "./term.ts";
 
@@ -41,7 +41,7 @@ export interface DecisionDraft {
 /** The entries of a tier, in the order of evaluation. */
 export interface TierEntries {
   readonly name: TierName;
-  readonly entries: readonly Entry[];
+  readonly entries: readonly RuleEntry[];
 }
 
 const OTHERWISE: Readonly<Record<TierName, Verdict>> = { Admin: "pass", NetworkPolicy: "deny", Baseline: "allow" };
@@ -54,8 +54,8 @@ export function draftDecision(tiers: readonly TierEntries[]): DecisionDraft {
   return { key: JSON.stringify(drafts.map(tierShape)), tiers: drafts };
 }
 
-function draftSteps(tier: TierName, entries: readonly Entry[]): StepDraft[] {
-  const runs: Entry[][] = [];
+function draftSteps(tier: TierName, entries: readonly RuleEntry[]): StepDraft[] {
+  const runs: RuleEntry[][] = [];
   for (const entry of ordered(tier, entries)) {
     const run = runs.at(-1);
     if (run?.[0]?.verdict === entry.verdict) run.push(entry);
@@ -68,7 +68,7 @@ function draftSteps(tier: TierName, entries: readonly Entry[]): StepDraft[] {
 }
 
 /** Drops entries that match nothing. The last tier cannot pass: after Baseline, connections are allowed. */
-function ordered(tier: TierName, entries: readonly Entry[]): readonly Entry[] {
+function ordered(tier: TierName, entries: readonly RuleEntry[]): readonly RuleEntry[] {
   const matching = entries.filter(({ peers }) => peers === "everything" || peers.pods.length + peers.blocks.length > 0);
   if (tier === "Admin") return matching;
   if (tier === "Baseline") {
@@ -82,12 +82,12 @@ function ordered(tier: TierName, entries: readonly Entry[]): readonly Entry[] {
   return [...others, ...everything];
 }
 
-function stepOf(run: readonly Entry[]): StepDraft {
-  const verdict = (run[0] as Entry).verdict;
+function stepOf(run: readonly RuleEntry[]): StepDraft {
+  const verdict = (run[0] as RuleEntry).verdict;
   return { peers: unionOf(run), verdict, policies: [...new Set(run.map(({ policy }) => policy))].sort() };
 }
 
-function unionOf(entries: readonly Entry[]): PeersDraft | "everything" {
+function unionOf(entries: readonly RuleEntry[]): PeersDraft | "everything" {
   const pods = new Map<string, PodCondition>();
   const blocks = new Map<string, BlockTerm>();
   for (const { peers } of entries) {

@@ -14,7 +14,7 @@ import {
   resolvePort,
 } from "./term.ts";
 
-export interface Entry {
+export interface RuleEntry {
   /** The name of the policy, as in `Step.policies`. */
   readonly policy: string;
   readonly verdict: Verdict;
@@ -53,11 +53,11 @@ export function entriesOf(
   { peers, ports }: PolicyRule,
   { policy, verdict, namespace }: { readonly policy: string; readonly verdict: Verdict; readonly namespace: string },
   { direction, subject, numbersOf }: EntryContext,
-): Entry[] {
+): RuleEntry[] {
   const all = peers === undefined ? "everything" : entryPeers(peers, namespace);
   const own = { policy, verdict };
   if (ports === undefined) return [{ ...own, ports: undefined, peers: all }];
-  return ports.flatMap(({ protocol, port }: PolicyPort): Entry[] => {
+  return ports.flatMap(({ protocol, port }: PolicyPort): RuleEntry[] => {
     if (typeof port !== "string") return [{ ...own, ports: { protocol, ...(port ?? ALL_PORTS) }, peers: all }];
     const term = portNameTerm(protocol, port);
     if (direction === "ingress") {

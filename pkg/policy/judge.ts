@@ -7,7 +7,7 @@ import type { Pod } from "../cluster/policy/pod.ts";
 import type { Address } from "../ip/address.ts";
 import type { Judgement, Question, SideJudgement } from "./judgement.ts";
 import type { KnownPod, PodIndex } from "./pod-index.ts";
-import { type Concern, namesOf, type Policies } from "./policies.ts";
+import { type ApplicablePolicies, namesOf, type Policies } from "./policies.ts";
 import type { Direction, TierName } from "./state.ts";
 import { blockTerm, matchesAddress, matchesPod, podTerm, resolvePort } from "./term.ts";
 
@@ -32,11 +32,11 @@ export function judge(question: Question, index: PodIndex, policies: Policies): 
   ): SideJudgement | undefined => {
     if (subject === undefined) return undefined;
     const { key, pod } = subject;
-    const concern = policies.concernOf(pod, index.labelsOf(pod.namespace), direction);
+    const applicable = policies.applicableTo(pod, index.labelsOf(pod.namespace), direction);
     const peer = { address, pod: other?.pod };
     const side = { direction, peer, destination: destination?.pod, question };
     const isItself = source === destination;
-    const decision = isItself || namesOf(concern).length === 0 ? UNCONCERNED : decide(concern, side, index);
+    const decision = isItself || namesOf(applicable).length === 0 ? WITHOUT_POLICIES : decide(applicable, side, index);
     return { direction, pod: key, isAudited: index.isAudited(pod.namespace), ...decision };
   };
   return {
@@ -45,9 +45,9 @@ export function judge(question: Question, index: PodIndex, policies: Policies): 
   };
 }
 
-const UNCONCERNED: Decision = { verdict: "allow", tier: undefined, policies: [], isByRule: false };
+const WITHOUT_POLICIES: Decision = { verdict: "allow", tier: undefined, policies: [], isByRule: false };
 
-function decide({ admin, isolating, baseline }: Concern, side: Side, index: PodIndex): Decision {
+function decide({ admin, isolating, baseline }: ApplicablePolicies, side: Side, index: PodIndex): Decision {
   const byAdmin = firstMatch("Admin", admin, side, index);
   if (byAdmin !== undefined && byAdmin !== "pass") return byAdmin;
   if (isolating.length > 0) {
@@ -66,7 +66,7 @@ function decide({ admin, isolating, baseline }: Concern, side: Side, index: PodI
 /** Returns undefined if no rule matches. */
 function firstMatch(
   tier: TierName,
-  policies: Concern["admin"],
+  policies: ApplicablePolicies["admin"],
   side: Side,
   index: PodIndex,
 ): Decision | "pass" | undefined {

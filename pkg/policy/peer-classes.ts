@@ -7,9 +7,9 @@ import type { Pod } from "../cluster/policy/pod.ts";
 import { matchesLabels } from "../cluster/policy/selector.ts";
 import { type Address, isSameAddress } from "../ip/address.ts";
 import type { PodGroupDraft } from "./decision-draft.ts";
-import { addTo, type Facts, PodGroups, removeFrom } from "./pod-groups.ts";
+import { addTo, type PeerFacts, PodGroups, removeFrom } from "./pod-groups.ts";
 import type { KnownPod, PodIndex } from "./pod-index.ts";
-import { type Entry, Registry } from "./registry.ts";
+import { Registry, type RegistryEntry } from "./registry.ts";
 import type { Identity, PolicyChange } from "./state.ts";
 import {
   ANY_POD,
@@ -28,7 +28,7 @@ interface Member {
   readonly known: KnownPod;
   readonly namespaceLabels: Labels;
   /** In the order of the addresses. Undefined: no term selects the address. */
-  readonly entries: readonly (Entry<Facts> | undefined)[];
+  readonly entries: readonly (RegistryEntry<PeerFacts> | undefined)[];
 }
 
 /** The identity of an address becomes another one, because a rule distinguishes more pods, or fewer. */
@@ -40,9 +40,9 @@ export interface Refinement {
 
 export class PeerClasses {
   readonly #index: PodIndex;
-  readonly #identities = new Registry<Facts>();
+  readonly #identities = new Registry<PeerFacts>();
   /** By the key of a term. */
-  readonly #identitiesByTerm = new Map<string, Set<Entry<Facts>>>();
+  readonly #identitiesByTerm = new Map<string, Set<RegistryEntry<PeerFacts>>>();
   /** By the key of the pod. */
   readonly #members = new Map<string, Member>();
   readonly #groups = new PodGroups();
@@ -72,13 +72,13 @@ export class PeerClasses {
     for (const key of this.#index.inNamespace(name)) this.#dirty.add(key);
   }
 
-  acquire(draft: PodGroupDraft): Entry<PodGroupDraft> {
+  acquire(draft: PodGroupDraft): RegistryEntry<PodGroupDraft> {
     const group = this.#groups.acquire(draft);
     if (group.uses === 1) this.#eachTerm(draft, (terms, term) => terms.acquire(term));
     return group;
   }
 
-  release(group: Entry<PodGroupDraft>): void {
+  release(group: RegistryEntry<PodGroupDraft>): void {
     this.#groups.release(group);
     if (group.uses === 0) this.#eachTerm(group.value, (terms, term) => terms.release(term));
   }
@@ -161,7 +161,7 @@ export class PeerClasses {
   }
 
   #forget(terms: ReadonlySet<string>, ports: ReadonlySet<string>): Refinement[] {
-    const isStale = ({ value }: Entry<Facts>) =>
+    const isStale = ({ value }: RegistryEntry<PeerFacts>) =>
       intersects(value.pods, terms) || [...value.ports.keys()].some((key) => ports.has(key));
     const stale = new Set([...this.#identities.entries()].filter(isStale));
     return [...this.#members].flatMap(([key, { entries }]) =>
@@ -176,7 +176,7 @@ export class PeerClasses {
 
   #refit(
     key: string,
-    change: (facts: Facts, at: { readonly address: Address; readonly pod: Pod }) => Facts,
+    change: (facts: PeerFacts, at: { readonly address: Address; readonly pod: Pod }) => PeerFacts,
   ): Refinement[] {
     const member = this.#members.get(key);
     if (member === undefined) return [];
@@ -249,11 +249,11 @@ export class PeerClasses {
   }
 
   /** Addresses that no term selects need no identity. */
-  #acquire(facts: Facts): Entry<Facts> | undefined {
+  #acquire(facts: PeerFacts): RegistryEntry<PeerFacts> | undefined {
     return facts.pods.size === 0 ? undefined : this.#identities.acquire(factsKey(facts), () => facts);
   }
 
-  #releaseAll(entries: readonly (Entry<Facts> | undefined)[]): void {
+  #releaseAll(entries: readonly (RegistryEntry<PeerFacts> | undefined)[]): void {
     for (const entry of entries) if (entry !== undefined) this.#identities.release(entry);
   }
 
@@ -292,6 +292,6 @@ function intersects(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
   return false;
 }
 
-function factsKey({ pods, ports }: Facts): string {
+function factsKey({ pods, ports }: PeerFacts): string {
   return JSON.stringify([[...pods].sort(), [...ports].sort()]);
 }

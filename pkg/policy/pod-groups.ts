@@ -1,11 +1,11 @@
 /** Groups of peers by labels: the identities that meet one of the conditions of the group. */
 import type { PodGroupDraft } from "./decision-draft.ts";
 import type { PodCondition } from "./entries.ts";
-import { type Entry, Registry } from "./registry.ts";
+import { Registry, type RegistryEntry } from "./registry.ts";
 import type { Identity, PolicyChange } from "./state.ts";
 
 /** All that conditions can ask of a pod's address. Equal for all addresses with the same identity. */
-export interface Facts {
+export interface PeerFacts {
   /** Keys of the terms that select the pod by labels, or the address. */
   readonly pods: ReadonlySet<string>;
   /** Numbers of its named ports, by the keys of port name terms. */
@@ -24,7 +24,7 @@ export class PodGroups {
   readonly #byTerm = new Map<string, Set<number>>();
   readonly #changed = new Set<number>();
 
-  acquire(draft: PodGroupDraft): Entry<PodGroupDraft> {
+  acquire(draft: PodGroupDraft): RegistryEntry<PodGroupDraft> {
     return this.#groups.acquire(draft.key, (number) => {
       this.#states.set(number, { draft, identities: new Set() });
       for (const { term } of draft.conditions) addTo(this.#byTerm, term.key, number);
@@ -32,19 +32,19 @@ export class PodGroups {
     });
   }
 
-  release(group: Entry<PodGroupDraft>): void {
+  release(group: RegistryEntry<PodGroupDraft>): void {
     this.#groups.release(group);
   }
 
   /** Returns the groups that were added since the last call. */
-  takeAdded(): readonly Entry<PodGroupDraft>[] {
+  takeAdded(): readonly RegistryEntry<PodGroupDraft>[] {
     const added = this.#groups.takeAdded();
     for (const { number } of added) this.#changed.add(number);
     return added;
   }
 
   /** Removes and returns the groups without users. */
-  sweep(): readonly Entry<PodGroupDraft>[] {
+  sweep(): readonly RegistryEntry<PodGroupDraft>[] {
     const gone = this.#groups.sweep();
     for (const { number, value } of gone) {
       this.#states.delete(number);
@@ -55,16 +55,16 @@ export class PodGroups {
   }
 
   /** Adds an identity to the groups whose conditions it meets. */
-  addIdentity(identity: Identity, facts: Facts): void {
+  addIdentity(identity: Identity, facts: PeerFacts): void {
     for (const number of this.#groupsFor(facts)) this.#add(number, identity, facts);
   }
 
   /** Adds an identity to one group, if it meets its conditions. */
-  addIdentityTo(group: Entry<PodGroupDraft>, identity: Identity, facts: Facts): void {
+  addIdentityTo(group: RegistryEntry<PodGroupDraft>, identity: Identity, facts: PeerFacts): void {
     this.#add(group.number, identity, facts);
   }
 
-  removeIdentity(identity: Identity, facts: Facts): void {
+  removeIdentity(identity: Identity, facts: PeerFacts): void {
     for (const number of this.#groupsFor(facts)) {
       if (this.#states.get(number)?.identities.delete(identity)) this.#changed.add(number);
     }
@@ -80,11 +80,11 @@ export class PodGroups {
     return changes;
   }
 
-  #groupsFor({ pods }: Facts): Set<number> {
+  #groupsFor({ pods }: PeerFacts): Set<number> {
     return new Set([...pods].flatMap((term) => [...(this.#byTerm.get(term) ?? [])]));
   }
 
-  #add(number: number, identity: Identity, facts: Facts): void {
+  #add(number: number, identity: Identity, facts: PeerFacts): void {
     const state = this.#states.get(number);
     if (state === undefined || !meetsAny(state.draft, facts)) return;
     state.identities.add(identity);
@@ -92,11 +92,11 @@ export class PodGroups {
   }
 }
 
-function meetsAny({ conditions }: PodGroupDraft, facts: Facts): boolean {
+function meetsAny({ conditions }: PodGroupDraft, facts: PeerFacts): boolean {
   return conditions.some((condition) => meets(condition, facts));
 }
 
-function meets({ term, port }: PodCondition, { pods, ports }: Facts): boolean {
+function meets({ term, port }: PodCondition, { pods, ports }: PeerFacts): boolean {
   return pods.has(term.key) && (port === undefined || ports.get(port.term.key) === port.number);
 }
 

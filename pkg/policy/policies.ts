@@ -14,7 +14,7 @@ export interface NamedPolicy {
 }
 
 /** The policies that concern a pod in one direction. Ordered: the order of evaluation, if the tier has one. */
-export interface Concern {
+export interface ApplicablePolicies {
   readonly admin: readonly ClusterNetworkPolicy[];
   /** Policies that isolate the pod. */
   readonly isolating: readonly NamedPolicy[];
@@ -82,7 +82,7 @@ export class Policies {
     this.#ordered = undefined;
   }
 
-  concernOf(pod: Pod, namespaceLabels: Labels, direction: Direction): Concern {
+  applicableTo(pod: Pod, namespaceLabels: Labels, direction: Direction): ApplicablePolicies {
     const isolating = [...(this.#keysByNamespace.get(pod.namespace) ?? [])].sort().flatMap((key) => {
       const named = this.#policies.get(key) as NamedPolicy;
       return named.policy[direction] !== undefined && selects(named.policy, pod) ? [named] : [];
@@ -100,7 +100,7 @@ export class Policies {
 }
 
 /** Returns the names of all policies of a concern, sorted. */
-export function namesOf({ admin, isolating, baseline }: Concern): readonly string[] {
+export function namesOf({ admin, isolating, baseline }: ApplicablePolicies): readonly string[] {
   return [...[...admin, ...baseline].map(({ name }) => name), ...isolating.map(({ key }) => key)].sort();
 }
 

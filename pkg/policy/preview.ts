@@ -1,4 +1,4 @@
-/** Which present flows policies would deny if they began now. */
+/** Finds the present flows that policies would deny if they began now. */
 import { type Address, addressToBytes, isSameAddress } from "../ip/address.ts";
 import { addressBytesKey, type Flow } from "../kernel/flow.ts";
 import type { Judgement, Question, SideJudgement } from "./judgement.ts";

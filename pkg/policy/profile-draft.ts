@@ -1,7 +1,7 @@
 /** The decisions for a pod in one direction, for each class of ports. Pure. */
 import { type DecisionDraft, draftDecision, type TierEntries } from "./decision-draft.ts";
 import { type EntryContext, entriesOf } from "./entries.ts";
-import { type Concern, namesOf } from "./policies.ts";
+import { type ApplicablePolicies, namesOf } from "./policies.ts";
 import { includesPorts, type ProtocolPorts, partitionPorts } from "./port-classes.ts";
 import type { Direction } from "./state.ts";
 
@@ -20,11 +20,15 @@ export interface PortClassDraft extends ProtocolPorts {
 }
 
 /** Returns undefined if no policy concerns the pod. */
-export function draftProfile(concern: Concern, isAudited: boolean, context: EntryContext): ProfileDraft | undefined {
-  const policies = namesOf(concern);
+export function draftProfile(
+  applicable: ApplicablePolicies,
+  isAudited: boolean,
+  context: EntryContext,
+): ProfileDraft | undefined {
+  const policies = namesOf(applicable);
   if (policies.length === 0) return undefined;
   const { direction } = context;
-  const tiers = tiersOf(concern, context);
+  const tiers = tiersOf(applicable, context);
   const others = decisionFor(tiers, undefined);
   const ranges = tiers.flatMap(({ entries }) => entries.flatMap(({ ports }) => ports ?? []));
   const classes = partitionPorts(ranges).map((range) => ({ ...range, decision: decisionFor(tiers, range) }));
@@ -34,9 +38,9 @@ export function draftProfile(concern: Concern, isAudited: boolean, context: Entr
   return { key, direction, isAudited, policies, ports, others };
 }
 
-function tiersOf({ admin, isolating, baseline }: Concern, context: EntryContext): TierEntries[] {
+function tiersOf({ admin, isolating, baseline }: ApplicablePolicies, context: EntryContext): TierEntries[] {
   const { direction } = context;
-  const entriesOfCluster = (policies: Concern["admin"]) =>
+  const entriesOfCluster = (policies: ApplicablePolicies["admin"]) =>
     policies.flatMap((policy) =>
       policy[direction].flatMap((rule) =>
         entriesOf(rule, { policy: policy.name, verdict: rule.verdict, namespace: "" }, context),

@@ -3,7 +3,7 @@ import type { BlockGroups } from "./block-groups.ts";
 import type { BlockGroupDraft, DecisionDraft, PeersDraft, PodGroupDraft } from "./decision-draft.ts";
 import type { PeerClasses } from "./peer-classes.ts";
 import type { ProfileDraft } from "./profile-draft.ts";
-import { type Entry, Registry } from "./registry.ts";
+import { Registry, type RegistryEntry } from "./registry.ts";
 import type { Decision, Peers, PolicyChange, Profile } from "./state.ts";
 
 export interface CompiledProfile {
@@ -13,8 +13,8 @@ export interface CompiledProfile {
 
 /** By the keys of their drafts. */
 interface Groups {
-  readonly pods: ReadonlyMap<string, Entry<PodGroupDraft>>;
-  readonly blocks: ReadonlyMap<string, Entry<BlockGroupDraft>>;
+  readonly pods: ReadonlyMap<string, RegistryEntry<PodGroupDraft>>;
+  readonly blocks: ReadonlyMap<string, RegistryEntry<BlockGroupDraft>>;
   readonly usesAllPods: boolean;
 }
 
@@ -32,11 +32,11 @@ export class Profiles {
     return this.#profiles.size;
   }
 
-  acquire(draft: ProfileDraft): Entry<CompiledProfile> {
+  acquire(draft: ProfileDraft): RegistryEntry<CompiledProfile> {
     return this.#profiles.acquire(draft.key, () => ({ draft, groups: this.#acquireGroups(draft) }));
   }
 
-  release(profile: Entry<CompiledProfile>): void {
+  release(profile: RegistryEntry<CompiledProfile>): void {
     this.#profiles.release(profile);
   }
 
@@ -55,8 +55,8 @@ export class Profiles {
   }
 
   #acquireGroups({ ports, others }: ProfileDraft): Groups {
-    const pods = new Map<string, Entry<PodGroupDraft>>();
-    const blocks = new Map<string, Entry<BlockGroupDraft>>();
+    const pods = new Map<string, RegistryEntry<PodGroupDraft>>();
+    const blocks = new Map<string, RegistryEntry<BlockGroupDraft>>();
     let usesAllPods = false;
     for (const peers of [...ports.map(({ decision }) => decision), others].flatMap(peersIn)) {
       if (peers.pods === "all") usesAllPods = true;

@@ -4,7 +4,7 @@
  */
 import { jhash } from "../nft/jhash.ts";
 
-export interface Entry<T> {
+export interface RegistryEntry<T> {
   readonly key: string;
   readonly number: number;
   readonly value: T;
@@ -13,21 +13,21 @@ export interface Entry<T> {
 }
 
 export class Registry<T> {
-  readonly #entries = new Map<string, Entry<T>>();
+  readonly #entries = new Map<string, RegistryEntry<T>>();
   readonly #numbers = new Set<number>();
-  readonly #added = new Set<Entry<T>>();
-  readonly #unused = new Set<Entry<T>>();
+  readonly #added = new Set<RegistryEntry<T>>();
+  readonly #unused = new Set<RegistryEntry<T>>();
 
   get size(): number {
     return this.#entries.size;
   }
 
-  entries(): Iterable<Entry<T>> {
+  entries(): Iterable<RegistryEntry<T>> {
     return this.#entries.values();
   }
 
   /** Adds a user. Calls `make` if the key is new. */
-  acquire(key: string, make: (number: number) => T): Entry<T> {
+  acquire(key: string, make: (number: number) => T): RegistryEntry<T> {
     const known = this.#entries.get(key);
     if (known !== undefined) {
       known.uses++;
@@ -42,19 +42,19 @@ export class Registry<T> {
   }
 
   /** Removes a user. The entry remains until the next call of `sweep`. */
-  release(entry: Entry<T>): void {
+  release(entry: RegistryEntry<T>): void {
     if (--entry.uses === 0) this.#unused.add(entry);
   }
 
   /** Returns the entries that were added since the last call. */
-  takeAdded(): Entry<T>[] {
+  takeAdded(): RegistryEntry<T>[] {
     const added = [...this.#added];
     this.#added.clear();
     return added;
   }
 
   /** Removes and returns the entries without users. */
-  sweep(): Entry<T>[] {
+  sweep(): RegistryEntry<T>[] {
     const unused = [...this.#unused].filter(({ uses }) => uses === 0);
     this.#unused.clear();
     for (const { key, number } of unused) {

@@ -5,13 +5,13 @@ import type { Policies } from "./policies.ts";
 import type { PortNumbers } from "./port-numbers.ts";
 import { draftProfile } from "./profile-draft.ts";
 import type { CompiledProfile, Profiles } from "./profiles.ts";
-import type { Entry } from "./registry.ts";
+import type { RegistryEntry } from "./registry.ts";
 import type { Direction, Subject } from "./state.ts";
 import type { PortNameTerm } from "./term.ts";
 
 export const DIRECTIONS: readonly Direction[] = ["ingress", "egress"];
 
-type SubjectProfiles = Readonly<Record<Direction, Entry<CompiledProfile> | undefined>>;
+type SubjectProfiles = Readonly<Record<Direction, RegistryEntry<CompiledProfile> | undefined>>;
 
 const NONE: SubjectProfiles = { ingress: undefined, egress: undefined };
 
@@ -122,8 +122,8 @@ export class Subjects {
   #profilesOf({ pod }: KnownPod): SubjectProfiles {
     const labels = this.#index.labelsOf(pod.namespace);
     const [ingress, egress] = DIRECTIONS.map((direction) => {
-      const concern = this.#policies.concernOf(pod, labels, direction);
-      const draft = draftProfile(concern, this.#index.isAudited(pod.namespace), {
+      const applicable = this.#policies.applicableTo(pod, labels, direction);
+      const draft = draftProfile(applicable, this.#index.isAudited(pod.namespace), {
         ...{ direction, subject: pod },
         numbersOf: (term) => this.#numbers.of(term),
       });

@@ -310,7 +310,7 @@ export function tableWith(
       ...{ kind: "tuples" as const, name, comment, fields },
       elements: elements({ name, fields }),
     })),
-    // ADD and DEL change elements only: they do not pay for making the rules.
+    // ADD and DEL change only elements, so they do not build the rules.
     get chains() {
       return family === "bridge" ? bridgeChains() : routedChains();
     },

@@ -2,13 +2,13 @@
 import type { Finding } from "../../../pkg/backend/inspection.ts";
 
 /** weftd's report about one kind of rules. */
-export interface SyncReport {
+interface SyncReport {
   readonly isSynced: boolean;
   readonly warnings: readonly string[];
   readonly lastSync?: { readonly error?: string };
 }
 
-export interface SyncWords {
+interface SyncWords {
   /** "Services" or "policies". */
   readonly subject: string;
   /** The effect of a failure. */

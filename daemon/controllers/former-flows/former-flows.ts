@@ -7,7 +7,7 @@
  * 100,000; a dump that the kernel filters by an address 9, 11 and 31 ms; a flush that it filters (Linux 6.11, IPv4 only)
  * 0.1, 1.4 and 25 ms. A complete cleaning takes one dump, or four filtered walks: source and destination of both
  * directions. An ADD must not take 0.5 ms longer for its policies. weftd therefore cleans when the pod's link is gone, in
- * the background, and remembers the addresses that have no remains. ADD waits for a cleaning only if the address is not
+ * the background, and remembers which addresses no tracked connection has. ADD waits for a cleaning only if the address is not
  * among them: the first use of an address after weftd's start, and a reuse before the background has cleaned.
  */
 import type { Clock } from "../../../pkg/cluster/clock.ts";

@@ -1,4 +1,4 @@
-/** Which flows must be judged again. */
+/** Collects the addresses whose flows must be judged again. */
 import { type Address, addressKey } from "../../../pkg/ip/address.ts";
 import type { PolicyChange } from "../../../pkg/policy/state.ts";
 

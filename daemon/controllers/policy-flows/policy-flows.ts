@@ -22,7 +22,7 @@ import { type DueAddresses, DueFlows } from "./due-flows.ts";
 import { flowSearches } from "./flow-searches.ts";
 import type { StartTimes } from "./start-times.ts";
 
-/** Changes of one moment share a pass, and flows that the old rules allowed are tracked by then. */
+/** Joins simultaneous changes in one pass. The kernel has tracked the last flows that the old rules allowed by then. */
 const SETTLING_MS = 10;
 
 /** The time from the beginning of a pass to the beginning of the next. */

@@ -1,4 +1,4 @@
-/** Since when the kernel records the beginning of each flow (nf_conntrack_timestamp). */
+/** Tells whether a flow may have begun in a period (nf_conntrack_timestamp). */
 import { FLOW_TIMES, type Flow } from "../../../pkg/kernel/flow.ts";
 import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
 import type { Files } from "../../../pkg/sys/system.ts";

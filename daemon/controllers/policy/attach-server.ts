@@ -21,7 +21,7 @@ const WATCH_LIMIT_MS = 1000;
 const POD_LIMIT_MS = 2000;
 
 /**
- * The most connections at a time. kubelet runs at most a few hundred pods on a node, and a runtime attaches a few at a
+ * The maximum number of simultaneous connections. kubelet runs at most a few hundred pods on a node, and a runtime attaches a few at a
  * time. The plugin tries again after a refusal.
  */
 const MOST_CONNECTIONS = 512;

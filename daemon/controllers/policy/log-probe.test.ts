@@ -33,7 +33,7 @@ test("a kernel without the logger is asked again, because the module may be load
   expect(await probe.hasLog()).toBe(true);
 });
 
-test("another refusal is not an answer", async () => {
+test("another refusal leaves the answer unknown", async () => {
   const { probe, kernel } = bench();
   kernel.refusal = (request) => new NetlinkError(request, ENOBUFS, undefined, "this node");
   await expect(probe.hasLog()).rejects.toThrow();

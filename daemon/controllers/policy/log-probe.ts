@@ -21,7 +21,7 @@ export class LogProbe {
     this.#programmer = programmer;
   }
 
-  /** False if the last test failed, which ends when the module is loaded. Undefined before the first test. */
+  /** False if the last test failed. A later one succeeds if the module has been loaded meanwhile. Undefined before the first test. */
   get last(): boolean | undefined {
     return this.#hasLog;
   }

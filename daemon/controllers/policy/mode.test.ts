@@ -24,7 +24,7 @@ describe("without the flag", () => {
     expect(policyMode(undefined, node("n1", ran), []).mode).toBe("audit");
   });
 
-  test("a new Node does as the others", () => {
+  test("a new Node takes the mode of the others", () => {
     const enforcing = node("n2", { ...ran, networkPolicy: "enforce" });
     expect(policyMode(undefined, node("n1"), [enforcing])).toMatchObject({ mode: "enforce" });
     const auditing = node("n3", { ...ran, networkPolicy: "audit" });
@@ -33,7 +33,7 @@ describe("without the flag", () => {
     });
   });
 
-  test("the Node's own record stays, whatever the others have", () => {
+  test("the Node's own record takes precedence over those of other Nodes", () => {
     const others = [node("n2", { ...ran, networkPolicy: "audit" })];
     expect(policyMode(undefined, node("n1", { ...ran, networkPolicy: "enforce" }), others).mode).toBe("enforce");
   });

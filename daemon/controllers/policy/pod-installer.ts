@@ -1,4 +1,4 @@
-/** What the socket's server (`attach-server.ts`) needs of the controller of policies. */
+/** The interface by which the socket's server (`attach-server.ts`) uses the controller of policies. */
 import type { Address } from "../../../pkg/ip/address.ts";
 
 export interface AttachedPod {

@@ -7,8 +7,8 @@ import type { PolicySource } from "../../sources/policy-source.ts";
 import type { ObjectSource } from "../../sources/service-source.ts";
 
 /**
- * How long a pod that was read by itself counts although the watch has not delivered it. A watch is late by less, and a
- * pod that no watch delivers does not exist any more.
+ * How long the map keeps a pod that weftd has read singly and that the watch has not delivered. Watches are late by less
+ * than this, so a pod that is still missing no longer exists.
  */
 const READ_AHEAD_MS = 60_000;
 
@@ -21,14 +21,14 @@ export interface PolicyFeedParts {
 }
 
 /** Received changes that are not programmed yet. */
-export interface HeardPolicies {
+export interface PendingChanges {
   /** The arrival time of the first change; undefined if there is none. */
   readonly sinceMs: number | undefined;
   /** The number of changed objects. */
   readonly objects: number;
 }
 
-const NOTHING_HEARD: HeardPolicies = { sinceMs: undefined, objects: 0 };
+const NOTHING_PENDING: PendingChanges = { sinceMs: undefined, objects: 0 };
 
 const KINDS = { policies: "NetworkPolicies", clusterPolicies: "ClusterNetworkPolicies" } as const;
 const POD_KINDS = { namespaces: "Namespaces", pods: "Pods" } as const;
@@ -37,9 +37,9 @@ type Kind = keyof typeof KINDS | keyof typeof POD_KINDS;
 export class PolicyFeed {
   readonly #parts: PolicyFeedParts;
   readonly #unsubscribe: readonly (() => void)[];
-  #heard = NOTHING_HEARD;
+  #heard = NOTHING_PENDING;
   #needsPods = false;
-  /** Kinds of which the map has everything that was listed. A store's `hasSynced` is earlier. */
+  /** Kinds whose listed objects are all in the map. A store's `hasSynced` becomes true earlier. */
   readonly #listed = new Set<Kind>();
   /** Pods that were read by themselves and that the watch has not delivered yet, with the ends of their timers. */
   readonly #readAhead = new Map<string, { readonly pod: Pod; readonly cancel: () => void }>();
@@ -88,19 +88,19 @@ export class PolicyFeed {
     });
   }
 
-  get heard(): HeardPolicies {
+  get heard(): PendingChanges {
     return this.#heard;
   }
 
   /** Returns and clears the changes that a sync beginning now will program. */
-  take(): HeardPolicies {
+  take(): PendingChanges {
     const taken = this.#heard;
-    this.#heard = NOTHING_HEARD;
+    this.#heard = NOTHING_PENDING;
     return taken;
   }
 
   /** Restores the changes after a failed sync. */
-  giveBack(taken: HeardPolicies): void {
+  giveBack(taken: PendingChanges): void {
     this.#heard = joined(taken, this.#heard);
   }
 
@@ -167,6 +167,6 @@ export class PolicyFeed {
   }
 }
 
-function joined(a: HeardPolicies, b: HeardPolicies): HeardPolicies {
+function joined(a: PendingChanges, b: PendingChanges): PendingChanges {
   return { sinceMs: a.sinceMs ?? b.sinceMs, objects: a.objects + b.objects };
 }

@@ -1,4 +1,4 @@
-/** What operators see of policies: metrics and pages. */
+/** The metrics and debug pages of policies. */
 import type { Registry } from "prom-client";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { PolicyMap } from "../../../pkg/policy/policy-map.ts";

@@ -22,7 +22,7 @@ const LONGEST_REPLY = 16_384;
 const LINE_FEED = 0x0a;
 
 /** A request that weftd has received, or will receive, and has not answered. */
-export class Question {
+export class PendingRequest {
   readonly #system: System;
   readonly #socket: StreamSocket;
   readonly #untilMs: number;
@@ -34,13 +34,13 @@ export class Question {
   }
 
   /** Sends a request and does not wait for the reply: weftd works meanwhile. Throws `NoAnswer`. */
-  static send(system: System, path: string, request: AttachRequest): Question {
+  static send(system: System, path: string, request: AttachRequest): PendingRequest {
     const untilMs = system.now() + SILENCE_LIMIT_MS;
     return explained(() => {
       const socket = system.connectUnix(path, SILENCE_LIMIT_MS);
       try {
         socket.send(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
-        return new Question(system, socket, untilMs);
+        return new PendingRequest(system, socket, untilMs);
       } catch (error) {
         socket.close();
         throw error;

@@ -6,7 +6,7 @@ import type { Undo } from "../../cni/undo.ts";
 import { type Address, formatAddress } from "../../ip/address.ts";
 import type { System } from "../../sys/system.ts";
 import type { BeforeUp } from "../before-up.ts";
-import { NoAnswer, Question } from "./client.ts";
+import { NoAnswer, PendingRequest } from "./client.ts";
 import type { AttachRequest, NetworkPolicyKey } from "./protocol.ts";
 
 /** What to isolate. `plugin` is the name for notices. */
@@ -33,13 +33,13 @@ export function isolation(request: CniRequest, { plugin, key, addresses }: Isola
   if (key === undefined || attach === undefined || addresses.length === 0) return [];
   const { system } = request;
   const about = { system, plugin, key, pod: attach.pod };
-  const question = answered(about, () => Question.send(system, key.socket, attach));
-  if (question === undefined) return [];
-  undo.push(() => question.close());
+  const pending = answered(about, () => PendingRequest.send(system, key.socket, attach));
+  if (pending === undefined) return [];
+  undo.push(() => pending.close());
   return [
     () => {
-      const reply = answered(about, () => question.answer());
-      question.close();
+      const reply = answered(about, () => pending.answer());
+      pending.close();
       if (reply?.is !== "failed") return;
       throw new CniError(
         ErrorCode.tryAgainLater,

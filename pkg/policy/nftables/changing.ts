@@ -13,7 +13,7 @@ import type { Packer } from "./packer.ts";
 import { type NumberedProfile, profileChains, profilePorts } from "./profile-chains.ts";
 
 /** Applies changes to `tables`, and gives the requests for them to a packer, in the order of the changes. */
-export class Changing {
+export class ChangeRequests {
   readonly #tables: PolicyTables;
   readonly #settings: PolicySettings;
   readonly #packer: Packer;

@@ -9,7 +9,7 @@ import { removeTable } from "../../nft/table.ts";
 import type { PolicyProgram, PolicySettings, ProfileCounts, Transaction } from "../program.ts";
 import type { PolicyChange } from "../state.ts";
 import { PolicyTables } from "../tables.ts";
-import { Changing } from "./changing.ts";
+import { ChangeRequests } from "./changing.ts";
 import { readCounts, rulesQuestion } from "./counts.ts";
 import { BASE } from "./layout.ts";
 import { LARGEST_TRANSACTION, Packer } from "./packer.ts";
@@ -35,7 +35,7 @@ export class NftablesPolicies implements PolicyProgram {
 
   change(changes: readonly PolicyChange[]): readonly Transaction[] {
     const packer = new Packer(this.#largest);
-    const changing = new Changing(this.#tables, this.#settings, packer);
+    const changing = new ChangeRequests(this.#tables, this.#settings, packer);
     for (const change of changes) changing.carryOut(change);
     return packer.finish();
   }

@@ -35,7 +35,7 @@ export interface NumberedProfile {
   readonly profile: Profile;
 }
 
-/** Log entries for each profile: bounded, because denied packets arrive as fast as others send them. */
+/** Log entries for each profile. Limited, because remote hosts determine the rate of denied packets. */
 const LOGGED_PER_SECOND = 10;
 const LOGGED_AT_ONCE = 20;
 /** Enough for the headers that a log entry's reader parses: IPv6 with extensions, and the transport's ports. */

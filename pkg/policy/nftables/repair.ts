@@ -23,7 +23,7 @@ import {
 } from "../../nft/table.ts";
 import type { PolicySettings, Transaction } from "../program.ts";
 import { PolicyTables } from "../tables.ts";
-import { Changing } from "./changing.ts";
+import { ChangeRequests } from "./changing.ts";
 import { CHANGING_SETS, emitAll, emitPeer, emitSubject, type Sink } from "./elements.ts";
 import { BASE, policyTable } from "./layout.ts";
 import { podsSet } from "./names.ts";
@@ -50,7 +50,7 @@ export function* compareTable(
 /** Creates the table, and deletes any existing one. Subjects come last. */
 function created(tables: PolicyTables, settings: PolicySettings, packer: Packer): readonly Transaction[] {
   packer.add(replaceTable(BASE));
-  const parts = new Changing(new PolicyTables(), settings, packer);
+  const parts = new ChangeRequests(new PolicyTables(), settings, packer);
   for (const [number, identities] of tables.pods) parts.carryOut({ kind: "pods", number, identities });
   for (const [number, group] of tables.blocks) parts.carryOut({ kind: "blocks", number, group });
   for (const [number, profile] of tables.profiles) parts.carryOut({ kind: "profile", number, profile });
