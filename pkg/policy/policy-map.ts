@@ -152,7 +152,9 @@ export class PolicyMap {
 
   /**
    * Returns the changes since the last call. After each of them, the tables judge a connection as they would if only some
-   * of the objects had changed: as before, as after, or, if several objects changed, as between.
+   * of the objects had changed: as before, as after, or, if several objects changed, as between. There is one exception:
+   * if a Namespace's labels select both sides of a connection in a ClusterNetworkPolicy, the subject's new rules may
+   * judge the peer by its old labels, until the later changes of the same call.
    *
    * First, identities distinguish pods by old and new rules alike, and profiles ports by old and new numbers of named
    * ports. Then isolated pods of this node get their new profiles, changed pods their new identities, and newly isolated

@@ -1,4 +1,4 @@
-/** Partitions ports into the largest classes of which each rule allows every port or none. */
+/** Classes of ports that rules distinguish: each rule matches either all ports of a class or none. */
 import type { PortRange } from "../cluster/policy/network-policy.ts";
 import type { Protocol } from "../cluster/service/service.ts";
 
@@ -11,8 +11,8 @@ export const ALL_PORTS: PortRange = { first: 0, last: 65_535 };
 const PROTOCOLS: readonly Protocol[] = [6, 17, 132];
 
 /**
- * Partitions the ports of each protocol that occurs in `ranges`. A protocol that does not occur has no class: its ports are
- * allowed only by rules without ports.
+ * Partitions the ports of each protocol that occurs in `ranges`. A protocol that does not occur has no class: only rules
+ * without ports match it.
  */
 export function partitionPorts(ranges: readonly ProtocolPorts[]): ProtocolPorts[] {
   return PROTOCOLS.flatMap((protocol) => {

@@ -1,8 +1,7 @@
 /**
- * Terms: the atoms of rules. Two rules that name the same pods, the same block or the same port name share a term, so the
- * kernel holds its elements once.
+ * Terms: the parts of rules that match pods, addresses or named ports. Rules that name the same pods, the same block or
+ * the same port name share a term.
  */
-
 import type { Labels } from "../cluster/policy/labels.ts";
 import type { BlockPeer, PodPeer } from "../cluster/policy/network-policy.ts";
 import type { Pod } from "../cluster/policy/pod.ts";
@@ -58,7 +57,7 @@ export function portNameTerm(protocol: Protocol, name: string): PortNameTerm {
   return { kind: "port name", key: `port ${protocol} ${name}`, protocol, name };
 }
 
-/** Pods on the node's network are never matched: their addresses are the node's. */
+/** Never true for pods on the node's network, because their addresses are the node's, and for pods that have ended. */
 export function matchesPod({ namespaces, pods }: PodTerm, pod: Pod, namespaceLabels: Labels): boolean {
   if (pod.isHostNetwork || pod.hasEnded) return false;
   const isThere =

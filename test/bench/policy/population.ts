@@ -17,54 +17,91 @@ export interface PopulationSize {
 
 export const NODE = "node-0";
 const APPS = ["web", "api", "db"] as const;
+export type App = (typeof APPS)[number];
 const PODS_PER_NAMESPACE = 20;
 
+/** A Kubernetes object. */
+export interface PopulationObject {
+  readonly metadata: {
+    readonly namespace?: string;
+    readonly name: string;
+    readonly uid?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
+  readonly [key: string]: unknown;
+}
+
 export interface Population {
+  readonly namespaces: readonly PopulationObject[];
+  readonly policies: readonly PopulationObject[];
+  /** Pod number `pod`, with the labels of the application `app`. */
+  pod(pod: number, app?: App): PopulationObject;
+  /** The numbers of the pods of the node `NODE`. */
+  readonly local: readonly number[];
   /** Puts all objects into a map for the node `NODE`. */
   fill(map: PolicyMap): void;
   /** Puts a pod into `map`, with the labels of the application `app`. */
-  relabel(map: PolicyMap, pod: number, app: (typeof APPS)[number]): void;
+  relabel(map: PolicyMap, pod: number, app: App): void;
 }
 
 export function populate({ policies, pods, local }: PopulationSize): Population {
-  const namespaces = Math.ceil(pods / PODS_PER_NAMESPACE);
+  const count = Math.ceil(pods / PODS_PER_NAMESPACE);
   // Pods of the node are spread over the namespaces.
   const stride = Math.max(1, Math.floor(pods / local));
   const isLocal = (pod: number) => pod % stride === 0 && pod / stride < local;
-  const setPod = (map: PolicyMap, pod: number, app: (typeof APPS)[number]) => {
-    const namespace = namespaceOf(pod % namespaces);
-    const name = `pod-${pod}`;
-    const nodeName = isLocal(pod) ? NODE : `node-${1 + (pod % 99)}`;
-    const [high, low] = [pod >> 8, pod & 255];
-    const object = {
-      metadata: { namespace, name, uid: `uid-${pod}`, labels: { app, "pod-template-hash": `${pod % 500}` } },
-      spec: { nodeName, containers: [{ ports: [{ name: "http", containerPort: app === "web" ? 8080 : 8081 }] }] },
-      status: {
-        phase: "Running",
-        podIPs: [{ ip: `10.${64 + (high >> 8)}.${high & 255}.${low}` }, { ip: `fd00::${pod.toString(16)}` }],
-      },
-    };
-    map.setPod(`${namespace}/${name}`, POD_PARSER.parse(object));
-  };
-  return {
+  const podObject = (pod: number, app: App = appOf(pod)) =>
+    podOf(pod, { app, namespace: namespaceOf(pod % count), nodeName: isLocal(pod) ? NODE : `node-${1 + (pod % 99)}` });
+  const population: Population = {
+    namespaces: Array.from({ length: count }, (_, at) => {
+      const name = namespaceOf(at);
+      return { metadata: { name, labels: { "kubernetes.io/metadata.name": name, team: `team-${at % 25}` } } };
+    }),
+    policies: Array.from({ length: policies }, (_, at) => ({
+      metadata: { namespace: namespaceOf(at % count), name: `policy-${at}` },
+      spec: policySpec(at),
+    })),
+    pod: podObject,
+    local: Array.from({ length: Math.min(local, pods) }, (_, at) => at * stride),
     fill(map) {
-      for (let at = 0; at < namespaces; at++) {
-        const name = namespaceOf(at);
-        const labels = { "kubernetes.io/metadata.name": name, team: `team-${at % 25}` };
-        map.setNamespace(name, NAMESPACE_PARSER.parse({ metadata: { name, labels } }));
-      }
-      for (let at = 0; at < policies; at++) {
-        const [namespace, name] = [namespaceOf(at % namespaces), `policy-${at}`];
-        const object = { metadata: { namespace, name }, spec: policySpec(at) };
-        map.setPolicy(`${namespace}/${name}`, NETWORK_POLICY_PARSER.parse(object));
-      }
-      for (let pod = 0; pod < pods; pod++) setPod(map, pod, APPS[pod % APPS.length] as (typeof APPS)[number]);
+      for (const object of population.namespaces) putNamespace(map, object);
+      for (const object of population.policies) putPolicy(map, object);
+      for (let pod = 0; pod < pods; pod++) putPod(map, podObject(pod));
     },
-    relabel: setPod,
+    relabel: (map, pod, app) => putPod(map, podObject(pod, app)),
   };
+  return population;
 }
 
+export function putNamespace(map: PolicyMap, object: PopulationObject): void {
+  map.setNamespace(object.metadata.name, NAMESPACE_PARSER.parse(object));
+}
+
+export function putPolicy(map: PolicyMap, object: PopulationObject): void {
+  map.setPolicy(keyOf(object), NETWORK_POLICY_PARSER.parse(object));
+}
+
+export function putPod(map: PolicyMap, object: PopulationObject): void {
+  map.setPod(keyOf(object), POD_PARSER.parse(object));
+}
+
+/** "namespace/name" */
+export const keyOf = ({ metadata: { namespace = "", name } }: PopulationObject) => `${namespace}/${name}`;
+
 const namespaceOf = (at: number) => `ns-${at}`;
+const appOf = (pod: number) => APPS[pod % APPS.length] as App;
+
+function podOf(pod: number, { app, namespace, nodeName }: Record<"namespace" | "nodeName", string> & { app: App }) {
+  const [high, low] = [pod >> 8, pod & 255];
+  const podIPs = [{ ip: `10.${64 + (high >> 8)}.${high & 255}.${low}` }, { ip: `fd00::${pod.toString(16)}` }];
+  return {
+    metadata: {
+      ...{ namespace, name: `pod-${pod}`, uid: `uid-${pod}` },
+      labels: { app, "pod-template-hash": `${pod % 500}` },
+    },
+    spec: { nodeName, containers: [{ ports: [{ name: "http", containerPort: app === "web" ? 8080 : 8081 }] }] },
+    status: { phase: "Running", podIP: podIPs[0]?.ip, podIPs },
+  };
+}
 
 function policySpec(at: number): unknown {
   const app = APPS[at % APPS.length];

@@ -1,20 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ALL, API, bedWith, FAR, ICMP, TCP, UDP, WEB } from "./map-bed.ts";
-
-describe("audit of a Namespace", () => {
-  test("changes the profiles of its pods", () => {
-    const bed = bedWith({ podSelector: ALL });
-    const isAudited = () => [...bed.tables.profiles.values()].map((profile) => profile.isAudited);
-    expect(isAudited()).toEqual([false]);
-    bed.namespace("x", {}, { "weft/policy-mode": "audit" });
-    expect(isAudited()).toEqual([true]);
-    expect(bed.map.policies().map((policy) => policy.isAudited)).toEqual([true]);
-    bed.namespace("x", {}, { "weft/policy-mode": "other" });
-    expect(isAudited()).toEqual([false]);
-    bed.namespace("y", {}, { "weft/policy-mode": "audit" });
-    expect(bed.apply()).toBe(0);
-  });
-});
+import { ALL, API, bedWith, FAR, ICMP, TCP, UDP, WEB } from "./policy-test-bed.ts";
 
 describe("ClusterNetworkPolicies", () => {
   const everyone = { namespaces: ALL };

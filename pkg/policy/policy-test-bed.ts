@@ -1,4 +1,4 @@
-/** A `PolicyMap` with tables, for unit tests: objects go in, and the tables' verdicts on packets come out. */
+/** For tests: a compiler for node n1, and the tables that its changes produce. */
 import { CLUSTER_NETWORK_POLICY_PARSER } from "../cluster/policy/cluster-network-policy.ts";
 import { NAMESPACE_PARSER } from "../cluster/policy/namespace.ts";
 import { NETWORK_POLICY_PARSER } from "../cluster/policy/network-policy.ts";
@@ -93,5 +93,4 @@ export function bedWith(spec: object): Bed {
   return bed;
 }
 
-/** A selector that matches everything. */
 export const ALL = {};
