@@ -182,7 +182,7 @@ export class PeerClasses {
     if (member === undefined) return [];
     const { known, entries: old } = member;
     // An address without an identity has numbers of named ports nevertheless.
-    const unselected: Facts = { pods: new Set(), ports: new Map(numbersOf([...this.#portTerms.all()], known.pod)) };
+    const unselected: PeerFacts = { pods: new Set(), ports: new Map(numbersOf([...this.#portTerms.all()], known.pod)) };
     const entries = known.addresses.map((address, at) =>
       this.#acquire(change(old[at]?.value ?? unselected, { address, pod: known.pod })),
     );
