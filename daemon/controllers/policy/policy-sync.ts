@@ -25,6 +25,7 @@ export interface SyncReport {
   readonly error: string | undefined;
   /** Undefined if everything was compared. */
   readonly changes: readonly PolicyChange[] | undefined;
+  /** The time since which the table was damaged, if this sync completed its repair. */
   readonly damagedSinceMs: number | undefined;
 }
 
@@ -130,10 +131,15 @@ export class PolicySync {
   async #timed(kind: SyncKind, changes: readonly PolicyChange[] | undefined, send: () => Promise<SentTransactions>) {
     const { clock, onSync } = this.#parts;
     const beganMs = clock.nowMs();
-    const damagedSinceMs = this.#damagedSinceMs;
-    this.#damagedSinceMs = undefined;
+    // Only a comparison repairs.
+    const takenMs = kind === "full" ? this.#damagedSinceMs : undefined;
+    if (kind === "full") this.#damagedSinceMs = undefined;
     const ended = (sent: SentTransactions | undefined, error: string | undefined) => {
       const endedMs = clock.nowMs();
+      const isRepaired = sent !== undefined && sent.resting === 0;
+      // The time since which the table is damaged stays until the last part of the repair is sent.
+      if (!isRepaired) this.#damagedSinceMs = takenMs ?? this.#damagedSinceMs;
+      const damagedSinceMs = isRepaired ? takenMs : undefined;
       onSync({ kind, endedMs, durationMs: endedMs - beganMs, sent, error, changes, damagedSinceMs });
       // For the log: the durations, in tenths of a millisecond.
       const since = (ms: number) => Math.round((endedMs - ms) * 10) / 10;
@@ -146,7 +152,6 @@ export class PolicySync {
       const sent = await send();
       return { sent, ...ended(sent, undefined) };
     } catch (error) {
-      this.#damagedSinceMs = damagedSinceMs ?? this.#damagedSinceMs;
       ended(undefined, error instanceof Error ? error.message : String(error));
       throw error;
     }
