@@ -51,7 +51,7 @@ export class AttachServer {
   constructor(parts: AttachServerParts) {
     this.#parts = parts;
     this.#server = createServer((socket) => this.#accept(socket));
-    this.#seconds = parts.metrics && secondsIn(parts.metrics.registry);
+    this.#seconds = parts.metrics && attachTimes(parts.metrics.registry);
   }
 
   /**
@@ -203,7 +203,7 @@ async function within(
   }
 }
 
-function secondsIn(registry: Registry): Histogram<"result"> {
+export function attachTimes(registry: Registry): Histogram<"result"> {
   return new Histogram({
     name: "weft_policy_attach_seconds",
     help: "Time from a plugin's request to install a pod's policies to the reply, by result.",
