@@ -96,7 +96,7 @@ export class AttachServer {
       this.#server.once("error", reject);
       this.#server.listen(path, () => {
         this.#server.off("error", reject);
-        // For example EMFILE: the plugin sees no answer.
+        // For example EMFILE: the plugin gets no answer.
         this.#server.on("error", (error) =>
           this.#parts.log.warn({ err: error }, "cannot accept a connection of a plugin"),
         );
