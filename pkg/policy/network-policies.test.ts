@@ -100,6 +100,15 @@ describe("ports of NetworkPolicies", () => {
     expect(bed.egress(WEB, "10.1.0.2", TCP, 81)).toBe("deny");
   });
 
+  test("a name matches a pod that only a later block selects", () => {
+    const egress = (cidr: string) => ({ to: [{ ipBlock: { cidr } }], ports: [{ port: "http" }] });
+    const bed = bedWith({ podSelector: ALL, egress: [egress("192.0.2.0/24")] });
+    bed.pod("x/api", { node: "n2", ips: [API], ports: [{ name: "http", containerPort: 81 }] });
+    expect(bed.egress(WEB, API, TCP, 81)).toBe("deny");
+    bed.policy("x/p", { podSelector: ALL, egress: [egress("192.0.2.0/24"), egress("10.0.0.0/24")] });
+    expect(bed.egress(WEB, API, TCP, 81)).toBe("allow");
+  });
+
   test("a sidecar's port has a name, that of another init container has none", () => {
     const object = (init: object) => ({
       metadata: { namespace: "x", name: "web" },

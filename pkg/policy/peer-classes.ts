@@ -181,8 +181,10 @@ export class PeerClasses {
     const member = this.#members.get(key);
     if (member === undefined) return [];
     const { known, entries: old } = member;
+    // An address without an identity has numbers of named ports nevertheless.
+    const unselected: PeerFacts = { pods: new Set(), ports: new Map(numbersOf([...this.#portTerms.all()], known.pod)) };
     const entries = known.addresses.map((address, at) =>
-      this.#acquire(change(old[at]?.value ?? NO_FACTS, { address, pod: known.pod })),
+      this.#acquire(change(old[at]?.value ?? unselected, { address, pod: known.pod })),
     );
     this.#members.set(key, { ...member, entries });
     this.#releaseAll(old);
@@ -263,8 +265,6 @@ export class PeerClasses {
     }
   }
 }
-
-const NO_FACTS: PeerFacts = { pods: new Set(), ports: new Map() };
 
 function isConcerned(
   { pod, addresses }: KnownPod,

@@ -110,11 +110,24 @@ test("the node answers neither for pods on the bridge nor for unused addresses",
     expect((await neighbours(nobody)).filter((mac) => mac !== undefined)).toEqual([]);
   }
   // The kernel's duplicate address detection: a free address is kept, and the address of a pod of the other kind is
-  // not.
-  await asking.inside.succeed("sysctl", ["-qw", "net.ipv6.conf.eth0.accept_dad=1"]);
+  // not. The pod's own port is guarded (`guardSenders`) and does not pass a probe for another pod's address.
+  await asking.inside.succeed("ip", [
+    "link",
+    "add",
+    "dad0",
+    "type",
+    "veth",
+    "peer",
+    "dad1",
+    "netns",
+    node.namespace.name,
+  ]);
+  await shell("ip link set dad1 master cni0 up");
+  await asking.inside.succeed("ip", ["link", "set", "dad0", "up"]);
+  await asking.inside.succeed("sysctl", ["-qw", "net.ipv6.conf.dad0.accept_dad=1"]);
   const detected = async (address: string) => {
-    await asking.inside.succeed("ip", ["address", "add", `${address}/128`, "dev", "eth0"]);
-    const show = ["-6", "-j", "address", "show", "dev", "eth0", "to", address];
+    await asking.inside.succeed("ip", ["address", "add", `${address}/128`, "dev", "dad0"]);
+    const show = ["-6", "-j", "address", "show", "dev", "dad0", "to", address];
     const flags = await eventually(async () => {
       const [link] = await asking.inside.json<{ addr_info: Record<string, unknown>[] }[]>("ip", show);
       const [info] = link?.addr_info ?? [];
@@ -122,11 +135,12 @@ test("the node answers neither for pods on the bridge nor for unused addresses",
       expect(info?.tentative === true && info.dadfailed !== true).toBe(false);
       return info;
     }, 10_000);
-    await asking.inside.succeed("ip", ["address", "del", `${address}/128`, "dev", "eth0"]);
+    await asking.inside.succeed("ip", ["address", "del", `${address}/128`, "dev", "dad0"]);
     return flags?.dadfailed === true;
   };
   expect(await detected("fd00:10:244:1::222")).toBe(false);
   expect(await detected(routed[0].addresses[1] ?? "")).toBe(true);
+  await asking.inside.succeed("ip", ["link", "del", "dad0"]);
 });
 
 test("weftd restores the bridge's proxy settings and entries, and updates them for new and removed pods", async () => {

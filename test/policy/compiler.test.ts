@@ -9,7 +9,7 @@ import { PolicyMap } from "../../pkg/policy/policy-map.ts";
 import type { PolicyChange } from "../../pkg/policy/state.ts";
 import { PolicyTables } from "../../pkg/policy/tables.ts";
 import { isAllowedBySide, isAudited, opinionOf, type Question, type World } from "./oracle.ts";
-import { Cluster, NODE, type Step, step } from "./random-cluster.ts";
+import { Cluster, NODE, type Step, steps } from "./random-cluster.ts";
 
 const RUNS = Number(process.env.WEFT_POLICY_RUNS ?? 100);
 const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1 } as const;
@@ -100,9 +100,6 @@ function checkJudge(map: PolicyMap, world: World): void {
 function apply(tables: PolicyTables, changes: readonly PolicyChange[]): void {
   for (const change of changes) tables.apply(change);
 }
-
-/** Without `size`, fast-check would make about ten steps, which concern too few pods. */
-const steps = fc.array(step, { minLength: 1, maxLength: 40, size: "max" });
 
 test("the tables and the judge agree with the specification after each change", { timeout: 3_600_000 }, () => {
   fc.assert(

@@ -5,19 +5,27 @@ import { OURS, PluginBed } from "../../live/harness/plugin-bed.ts";
 import { NodeChild } from "./node-child.ts";
 import { keyOf, type PopulationSize, populate } from "./population.ts";
 
-/** In milliseconds, in order: one ADD of each kind is a pair. */
+/** In milliseconds, in order: one ADD of each kind is a round. */
 export interface AddTimes {
   readonly without: readonly number[];
-  readonly with: readonly number[];
+  /** With an address from which weftd has removed what an earlier pod left. */
+  readonly reused: readonly number[];
+  /** With an address that no pod has had since weftd's start. */
+  readonly first: readonly number[];
 }
 
 const WARM_UP = 5;
-const IPAM = {
-  ...{ type: "host-local", ranges: [[{ subnet: "10.22.0.0/16" }], [{ subnet: "fd00:22::/64" }]] },
-  routes: [{ dst: "0.0.0.0/0" }, { dst: "::/0" }],
-};
+/** One address of each family, or a range so large that no address is used twice. */
+const ONE = [
+  [{ subnet: "10.22.0.0/16", rangeStart: "10.22.9.9", rangeEnd: "10.22.9.9" }],
+  [{ subnet: "fd00:22::/64", rangeStart: "fd00:22::9:9", rangeEnd: "fd00:22::9:9" }],
+];
+const MANY = [
+  [{ subnet: "10.22.0.0/16", rangeEnd: "10.22.8.0" }],
+  [{ subnet: "fd00:22::/64", rangeEnd: "fd00:22::8:0" }],
+];
 
-export async function timeAdds(size: PopulationSize, pairs: number): Promise<AddTimes> {
+export async function timeAdds(size: PopulationSize, rounds: number): Promise<AddTimes> {
   const cleanup = new Cleanup();
   try {
     const bed = await PluginBed.make();
@@ -30,13 +38,13 @@ export async function timeAdds(size: PopulationSize, pairs: number): Promise<Add
     const pod = population.pod(population.local[0] ?? 0);
     const [namespace, name] = keyOf(pod).split("/");
     const args = `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name};K8S_POD_UID=${pod.metadata.uid}`;
-    const once = async (more: object): Promise<number> => {
+    const once = async (kind: string, ranges: object, more: object): Promise<number> => {
       const configuration = {
         cniVersion: "1.1.0",
-        name: "net",
+        name: kind,
         type: "bridge",
         isDefaultGateway: true,
-        ipam: IPAM,
+        ipam: { type: "host-local", ranges },
         ...more,
       };
       const env = {
@@ -50,15 +58,17 @@ export async function timeAdds(size: PopulationSize, pairs: number): Promise<Add
       await child.carryOut({ do: "detach" });
       return ms;
     };
-    const times = { without: [] as number[], with: [] as number[] };
+    const times = { without: [] as number[], reused: [] as number[], first: [] as number[] };
+    const networkPolicy = { socket, fail: "closed" };
     const kinds = [
-      ["without", {}],
-      ["with", { networkPolicy: { socket, fail: "closed" } }],
+      ["without", ONE, {}],
+      ["reused", ONE, { networkPolicy }],
+      ["first", MANY, { networkPolicy }],
     ] as const;
-    for (let pair = -WARM_UP; pair < pairs; pair++) {
-      for (const [kind, more] of pair % 2 === 0 ? kinds : kinds.toReversed()) {
-        const ms = await once(more);
-        if (pair >= 0) times[kind].push(ms);
+    for (let round = -WARM_UP; round < rounds; round++) {
+      for (const [kind, ranges, more] of round % 2 === 0 ? kinds : kinds.toReversed()) {
+        const ms = await once(kind, ranges, more);
+        if (round >= 0) times[kind].push(ms);
       }
     }
     return times;

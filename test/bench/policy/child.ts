@@ -22,7 +22,7 @@ import { NODE, type Population, type PopulationSize, populate } from "./populati
 /**
  * `cold`: from an empty kernel; `measured`: pods in addition to the population. `restart`: a new program on a complete
  * table. `relabel`: changes the labels of one pod, `count` times. `serve`: listens on the policy socket. `detach`:
- * removes the addresses that requests have added.
+ * removes the addresses that requests have added, and cleans them as weftd does in the background after a pod's end.
  */
 export type Order =
   | { readonly do: "cold"; readonly size: PopulationSize; readonly measured?: MeasuredPods }
@@ -58,6 +58,10 @@ let tables = new PolicyTables();
 let program = new NftablesPolicies();
 let relabels = 0;
 const attached = new Set<string>();
+/** weftd regards an attachment as ended only after seconds. */
+const AGE_MS = 10_000;
+let flows: FormerFlows | undefined;
+let extraMs = 0;
 
 async function commit(transactions: readonly Transaction[]): Promise<number> {
   let longestMs = 0;
@@ -103,7 +107,8 @@ const installer: PodInstaller = {
 
 async function serve(path: string): Promise<void> {
   const log = openLog("error", NODE);
-  const flows = new FormerFlows({ connections: open(), clock: SYSTEM_CLOCK, log });
+  const clock = { nowMs: () => SYSTEM_CLOCK.nowMs() + extraMs };
+  flows = new FormerFlows({ connections: open(), clock, log });
   await new AttachServer({ path, installer, flows, clock: SYSTEM_CLOCK, log }).start();
 }
 
@@ -147,6 +152,8 @@ async function carryOut(order: Order): Promise<Programmed | Relabelled | undefin
       for (const key of attached) map.detach(key);
       attached.clear();
       await programChanges();
+      extraMs += AGE_MS;
+      await flows?.compare(() => false);
       return undefined;
   }
 }

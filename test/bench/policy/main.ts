@@ -43,7 +43,7 @@ const options = new Command("bench policy")
   .addOption(option("--relabels <n>", "number of changes of one pod's labels", 2000))
   .addOption(option("--connections <n>", "number of connections through each node", 10_000))
   .addOption(option("--streams <n>", "number of streams through each node, one second each", 15))
-  .addOption(option("--adds <n>", "number of pairs of ADDs", 100))
+  .addOption(option("--adds <n>", "number of ADDs of each kind", 100))
   .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .parse()
   .opts<Options>();
@@ -63,7 +63,7 @@ async function measure({ policies, pods, local, ...counts }: Options): Promise<P
   const before = loadavg()[0] ?? Number.NaN;
   say(`${policies} policies and ${pods} pods`);
   const programmed = await program(size, counts.relabels);
-  say(`${counts.adds} pairs of ADDs`);
+  say(`${counts.adds} ADDs of each kind`);
   const adds = await timeAdds(size, counts.adds);
   const paths = await measurePaths(size, counts);
   return { size, ...programmed, adds, paths, load: { before, after: loadavg()[0] ?? Number.NaN } };
