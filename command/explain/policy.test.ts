@@ -55,7 +55,7 @@ const INGRESS = side({ direction: "ingress", pod: "team/db", policies: ["team/db
 interface Given {
   readonly page?: JudgementPage;
   readonly silent?: string;
-  /** What the only rule of inet weft-policy does. Undefined if there is no table. */
+  /** The statement of the only rule of inet weft-policy. Undefined if there is no table. */
   readonly kernel?: "drop" | "return" | undefined;
   readonly filtersBridged?: boolean;
 }

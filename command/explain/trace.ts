@@ -37,7 +37,7 @@ export class Trace {
   isMasqueraded: boolean | undefined;
   /** weftd's judgement of the connection by policies. Undefined until it was asked for, and if there is none. */
   judgement: JudgementPage | undefined;
-  /** What the rules of policies did: undefined until the packet reached them. */
+  /** The verdict of the policies' rules; undefined until the packet reached them. */
   policyVerdict: "pass" | "drop" | "unknown" | undefined;
   /** True if the packet passed the hooks that translate destinations. */
   hasMetServices = false;

@@ -53,7 +53,7 @@ function readIpv6(bytes: Uint8Array): PacketHeader {
       protocol === EXTENSION.fragment ? 8 : protocol === EXTENSION.authentication ? (length + 2) * 4 : (length + 1) * 8;
     protocol = bytes[at] ?? 0;
     at += size;
-    // What follows the header of a later fragment is the middle of the packet, not a header.
+    // The header of a later fragment is followed by the middle of the packet, not by a header.
     if (!isFirst) break;
   }
   return {

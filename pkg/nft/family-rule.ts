@@ -1,4 +1,4 @@
-/** What the rules of both families in tables of family inet share. */
+/** Rules that differ only in their IP family, for tables of family inet. */
 import type { Family } from "../ip/address.ts";
 import { matchFamily, type Statement } from "./expressions.ts";
 import type { Rule } from "./table.ts";

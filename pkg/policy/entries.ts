@@ -40,7 +40,7 @@ export interface NamedNumber {
   readonly number: number;
 }
 
-/** What the entries of a pod's policies depend on, apart from the policies. */
+/** The facts besides the policies on which a pod's entries depend. */
 export interface EntryContext {
   readonly direction: Direction;
   readonly subject: Pod;

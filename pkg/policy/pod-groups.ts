@@ -4,7 +4,7 @@ import type { PodCondition } from "./entries.ts";
 import { Registry, type RegistryEntry } from "./registry.ts";
 import type { Identity, PolicyChange } from "./state.ts";
 
-/** All that conditions can ask of a pod's address. Equal for all addresses with the same identity. */
+/** The properties of a pod's address on which conditions depend. Equal for all addresses with the same identity. */
 export interface PeerFacts {
   /** Keys of the terms that select the pod by labels, or the address. */
   readonly pods: ReadonlySet<string>;

@@ -70,7 +70,7 @@ export function* previewFlows(
 }
 
 /** Returns the first side that denies, whether or not it is in audit mode; undefined if both allow. */
-export function denyingSide({ egress, ingress }: Judgement): SideJudgement | undefined {
+function denyingSide({ egress, ingress }: Judgement): SideJudgement | undefined {
   if (egress?.verdict === "deny") return egress;
   return ingress?.verdict === "deny" ? ingress : undefined;
 }

@@ -76,7 +76,7 @@ const MAX_NUMBER = 0x7fff_ffff;
 const SEED = 0x7765_6674;
 
 /** Returns a number from 1 to 2^31 - 1. */
-export function hashNumber(key: string): number {
+function hashNumber(key: string): number {
   const bytes = new TextEncoder().encode(key);
   return jhash((at) => bytes[at] ?? 0, bytes.length, SEED) & MAX_NUMBER || 1;
 }

@@ -1,12 +1,19 @@
 /** Generates docs/observation.md from the metrics, Events and other declarations that the code itself uses. */
 import { Registry } from "prom-client";
+import { attachTimes } from "../../daemon/controllers/policy/attach-server.ts";
+import { PolicyMetrics } from "../../daemon/controllers/policy/policy-metrics.ts";
+import { cutFlowsCounter } from "../../daemon/controllers/policy-flows/cut-flows-counter.ts";
+import { logEntriesCounter } from "../../daemon/controllers/policy-log/log-entries-counter.ts";
 import { registerConnectionCounters } from "../../daemon/controllers/service-health/connection-counters.ts";
 import { ProxyMetrics } from "../../daemon/controllers/service-health/proxy-metrics.ts";
 import { ServiceMetrics } from "../../daemon/controllers/services/service-metrics.ts";
 import { Metrics, REPAIR_KINDS } from "../../daemon/core/metrics.ts";
 import { Facts } from "../../daemon/core/topic.ts";
 import { EVENT_REASONS } from "../../daemon/sources/event-reasons.ts";
+import { PolicyMap } from "../../pkg/policy/policy-map.ts";
 import { code, table } from "./markdown.ts";
+
+const NO_PACKETS = { allowed: 0, denied: 0 };
 
 export async function observationText(): Promise<string> {
   return `# Health, metrics, Events and logs of weftd
@@ -22,6 +29,9 @@ Generated from the code (\`npm run docs\`). [operations.md](operations.md) says 
 | \`/metrics\` | the metrics below, for Prometheus |
 | \`/debug/state\` | as JSON: the peers, the desired state, the state of the kernel, the difference, and the state of each controller. Only the node itself may request it |
 | \`/debug/services\` | with \`--service-proxy\`, as JSON: the frontends and endpoints of each Service on this node, and why it does not use an endpoint (\`weft services\` shows it). \`?service=NAMESPACE/NAME\` and \`?namespace=NAMESPACE\` select Services. Only the node itself may request it |
+| \`/debug/policies\` | with NetworkPolicies, as JSON: the mode with its reason, and each policy that concerns pods of this node, with counts of packets (\`weft policies\` shows it). Only the node itself may request it |
+| \`/debug/policy-judgement\` | as JSON: the policies that allow or deny a connection, by its side. \`?from=ADDRESS&to=ADDRESS&protocol=TCP&port=80\` describes the connection (\`weft explain\` uses it). Only the node itself may request it |
+| \`/debug/policy-preview\` | as JSON: the present connections that policies would deny (\`weft policies --preview\` shows it). Only the node itself may request it |
 
 ## Metrics
 
@@ -32,6 +42,10 @@ Kinds of \`weft_repairs_total\`: ${REPAIR_KINDS.map(code).join(", ")}, \`other\`
 With \`--service-proxy\`:
 
 ${metricsTable(await serviceMetrics())}
+
+With NetworkPolicies ([network-policy.md](network-policy.md)):
+
+${metricsTable(await policyMetrics())}
 
 ## HTTP endpoints of kube-proxy
 
@@ -82,6 +96,19 @@ async function serviceMetrics(): Promise<string> {
   new ServiceMetrics(registry, { counts: () => none, frontends: () => [] });
   const nftables = { dump: async () => [] };
   registerConnectionCounters({ registry, nftables, facts: new Facts(), clock: { nowMs: () => 0 }, limit: 1 });
+  return registry.metrics();
+}
+
+/** Returns the metrics that the controllers of policies register. */
+async function policyMetrics(): Promise<string> {
+  const registry = new Registry();
+  const counters = { refresh: async () => undefined, of: () => NO_PACKETS, names: () => [], retain: () => undefined };
+  new PolicyMetrics({
+    ...{ registry, counters, map: new PolicyMap("node"), mode: () => undefined, log: { warn: () => undefined } },
+  });
+  attachTimes(registry);
+  cutFlowsCounter(registry);
+  logEntriesCounter(registry);
   return registry.metrics();
 }
 

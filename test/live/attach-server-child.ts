@@ -61,7 +61,7 @@ const [connections, route] = sockets as [EventedNetlink, EventedNetlink];
 const flows = new FormerFlows({ connections, clock: SYSTEM_CLOCK, log });
 const server = new AttachServer({ path: process.argv[2] ?? "", installer, flows, clock: SYSTEM_CLOCK, log });
 
-/** What the controller does after a link is gone. Returns false if an attachment is too young. */
+/** The controller's pass after a link is gone. Returns false if an attachment is too young. */
 async function cleanEnded(): Promise<boolean> {
   const marks = (await route.dump(linkDump())).flatMap((message) => parseLink(message).alias ?? []);
   return flows.compare((containerId, ifName) => marks.some((mark) => mark.endsWith(`/${containerId}/${ifName}`)));

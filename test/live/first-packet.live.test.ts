@@ -21,7 +21,7 @@ const STARTS = process.env.WEFT_TEST_ALL === "1" ? 1000 : 50;
 const DENY = "add element inet first outFAMILY { ADDRESS }";
 const ALLOW = "add element inet first limitedFAMILY { ADDRESS }";
 
-/** What weftd's table does, in small: a pod's direction is denied, or allowed to some peers. */
+/** A small version of weftd's table: a pod's direction is denied, or allowed to some peers. */
 const RULES = `
 table inet first {
   set out4 { type ipv4_addr; }

@@ -74,7 +74,7 @@ export interface TableOutcome {
   readonly attempts: number;
 }
 
-/** What the bed did so far. */
+/** Counts of the work that the bed has done. */
 export interface Totals {
   tables: number;
   probes: number;

@@ -1,4 +1,4 @@
-/** What stays enforced while weftd does not run, and what the other modes do, as truth tables. */
+/** Truth tables of enforcement while weftd does not run, and of the other modes. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { POLICY_TABLE } from "../../pkg/footprint.ts";
 import { Cleanup } from "../live/harness/cleanup.ts";

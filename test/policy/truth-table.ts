@@ -27,7 +27,7 @@ export const CLASSES: readonly ProbeClass[] = ([4, 6] as const).flatMap((family)
   { family, protocol: "ICMP" as const, port: 0 },
 ]);
 
-/** What becomes of one probe: "-" is none. */
+/** The result of one probe: "-" is none. */
 export type Expected = "-" | "0" | "1";
 
 /**

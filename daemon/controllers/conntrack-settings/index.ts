@@ -30,7 +30,7 @@ export interface ConntrackSettingsParts {
   readonly processors: number;
 }
 
-/** What needs settings. At least one of the two. */
+/** The features that need settings. At least one is in use. */
 export interface ConntrackUse {
   /** True while weftd programs Services. */
   readonly isProxy: boolean;

@@ -1,5 +1,4 @@
 /** Flows that policies do not allow: cut, or listed by /debug/policy-preview. */
-import { Counter } from "prom-client";
 import { addressDump, parseLinkAddress } from "../../../pkg/kernel/address.ts";
 import { connectionDump } from "../../../pkg/kernel/connection-selector.ts";
 import { Flow } from "../../../pkg/kernel/flow.ts";
@@ -7,17 +6,14 @@ import { FlowCleaner } from "../../core/drivers/flow-cleaner.ts";
 import type { ControllerFactory } from "../context.ts";
 import { POLICY_PROGRAMMED, POLICY_STATE } from "../facts.ts";
 import { CutConnections } from "./cut-connections.ts";
+import { cutFlowsCounter } from "./cut-flows-counter.ts";
 import { policyFlowsController } from "./policy-flows.ts";
 import { previewPage } from "./preview-page.ts";
 import { StartTimes } from "./start-times.ts";
 
 export const policyFlows: ControllerFactory = ({ options, clock, log, kernel, files, metrics, facts }) => {
   const [state, programmed] = [facts.of(POLICY_STATE), facts.of(POLICY_PROGRAMMED)];
-  const deleted = new Counter({
-    name: "weft_policy_cut_flows_total",
-    help: "Flows that weftd deleted because policies do not allow them.",
-    registers: [metrics.registry],
-  });
+  const deleted = cutFlowsCounter(metrics.registry);
   const ownAddresses = async () =>
     (await kernel.netlink.dump(addressDump())).flatMap((message) => parseLinkAddress(message)?.prefix.address ?? []);
   const eachFlow = async (look: (flow: Flow) => void) => {

@@ -29,7 +29,7 @@ const subject = (address: string): PolicyChange => ({
 interface Settings {
   readonly cutsEstablished?: boolean;
   readonly mode?: PolicyState["mode"];
-  /** Whether the kernel records times from the beginning. */
+  /** True if the kernel records times from the beginning. */
   readonly hasTimes?: boolean;
 }
 

@@ -51,7 +51,7 @@ export class AttachServer {
   constructor(parts: AttachServerParts) {
     this.#parts = parts;
     this.#server = createServer((socket) => this.#accept(socket));
-    this.#seconds = parts.metrics && secondsIn(parts.metrics.registry);
+    this.#seconds = parts.metrics && attachTimes(parts.metrics.registry);
   }
 
   /**
@@ -96,7 +96,7 @@ export class AttachServer {
       this.#server.once("error", reject);
       this.#server.listen(path, () => {
         this.#server.off("error", reject);
-        // For example EMFILE: the plugin sees no answer.
+        // For example EMFILE: the plugin gets no answer.
         this.#server.on("error", (error) =>
           this.#parts.log.warn({ err: error }, "cannot accept a connection of a plugin"),
         );
@@ -203,7 +203,7 @@ async function within(
   }
 }
 
-function secondsIn(registry: Registry): Histogram<"result"> {
+export function attachTimes(registry: Registry): Histogram<"result"> {
   return new Histogram({
     name: "weft_policy_attach_seconds",
     help: "Time from a plugin's request to install a pod's policies to the reply, by result.",

@@ -26,7 +26,7 @@ export class LogProbe {
     return this.#hasLog;
   }
 
-  /** Asks the kernel until it has once confirmed. One transaction adds a rule and removes it. */
+  /** Tests the kernel, unless an earlier test succeeded. One transaction adds a rule and removes it. */
   async hasLog(): Promise<boolean> {
     this.#hasLog ||= await this.#test();
     return this.#hasLog;

@@ -52,7 +52,7 @@ test("the tables of an earlier weftd are removed, and nothing is committed witho
   expect(nftables.list().join("\n")).toContain("weft-policy");
 });
 
-test("the record on the Node is removed, and the conflist and the page learn the mode", () => {
+test("the record on the Node is removed, and the conflist and the page get the mode", () => {
   const { facts, recorded, controller } = bench();
   expect(recorded).toEqual([undefined]);
   expect(facts.of(POLICY_STATE).value).toEqual({ mode: "off", hasPolicies: false, fail: "open" });

@@ -120,7 +120,7 @@ export class PolicySync {
     try {
       const { sent } = await this.#timed("full", undefined, () => programmer.remove());
       this.#hasTable = false;
-      if (sent.requests > 0) log.info("the cluster has no policies; removed their table");
+      if (sent.requests > 0) log.info("the cluster has no policies; removed their tables");
     } catch (error) {
       this.doubts.add("failure");
       throw error;

@@ -100,7 +100,7 @@ describe("the mode", () => {
     expect([at.recorded, at.taken()]).toEqual([["audit"], []]);
   });
 
-  test("waits for the Nodes, unless the flag says it", async () => {
+  test("waits for the Nodes, unless the flag sets the mode", async () => {
     const at = bench();
     at.view.isSynced = false;
     expect(await at.start()).toEqual([]);

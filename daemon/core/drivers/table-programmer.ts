@@ -25,7 +25,7 @@ type Transaction = readonly Request[];
 
 export interface TableProgrammerParts {
   readonly place: TablePlace;
-  /** What the table is for, in log messages: "Services". */
+  /** The purpose of the table, for log messages: "Services". */
   readonly purpose: string;
   readonly nftables: Pick<EventedNetlink, "dump" | "exchange">;
   readonly programmer: Pick<Programmer, "commit">;

@@ -9,7 +9,7 @@ import type { BeforeUp } from "../before-up.ts";
 import { NoAnswer, PendingRequest } from "./client.ts";
 import type { AttachRequest, NetworkPolicyKey } from "./protocol.ts";
 
-/** What to isolate. `plugin` is the name for notices. */
+/** The addresses to isolate. `plugin` is the name for notices. */
 export interface Isolation {
   readonly plugin: string;
   /** The configuration's key. Nothing is installed without it. */

@@ -1,4 +1,4 @@
-/** What weftd keeps of a ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2), and its parser. */
+/** The parts of a ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) that weftd keeps, and their parser. */
 import type { ResourceParser } from "../parser.ts";
 import { intern, type JsonObject, listOf, NO_PROBLEMS, objectOf, textOf } from "../service/field.ts";
 import type { Protocol } from "../service/service.ts";

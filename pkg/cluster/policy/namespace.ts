@@ -1,4 +1,4 @@
-/** What weftd keeps of a Namespace for NetworkPolicy, and its parser. */
+/** The parts of a Namespace that weftd keeps for NetworkPolicy, and their parser. */
 import type { ResourceParser } from "../parser.ts";
 import { type Labels, NO_LABELS, readLabels } from "./labels.ts";
 

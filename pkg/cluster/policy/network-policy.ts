@@ -1,4 +1,4 @@
-/** What weftd keeps of a NetworkPolicy (networking.k8s.io/v1), and its parser. */
+/** The parts of a NetworkPolicy (networking.k8s.io/v1) that weftd keeps, and their parser. */
 import type { Prefix } from "../../ip/prefix.ts";
 import type { ResourceParser } from "../parser.ts";
 import { intern, type JsonObject, listOf, NO_PROBLEMS, objectOf, protocolOf } from "../service/field.ts";

@@ -1,4 +1,4 @@
-/** What weftd keeps of a Pod for NetworkPolicy, and its parser. */
+/** The parts of a Pod that weftd keeps for NetworkPolicy, and their parser. */
 import type { Address } from "../../ip/address.ts";
 import type { ResourceParser } from "../parser.ts";
 import { addressesOf, flatMapCompact, intern, listOf, objectOf, portOf, protocolOf, textOf } from "../service/field.ts";

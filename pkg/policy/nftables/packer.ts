@@ -55,7 +55,7 @@ export class Packer {
     if (this.#size >= this.#largest) this.end();
   }
 
-  /** What follows becomes another transaction. */
+  /** Ends the transaction. Later changes become another one. */
   end(): void {
     this.#closeElements();
     if (this.#requests.length > 0) this.#transactions.push(this.#requests);

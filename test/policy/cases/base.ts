@@ -13,7 +13,7 @@ const OTHERS: readonly Json[] = [
 ];
 const PORTS: readonly Json[] = [{ protocol: "TCP", port: 80 }];
 
-/** What a case varies. Fields that are absent are those of the base policy. */
+/** The variations of a case. Fields that are absent are those of the base policy. */
 export interface Variation {
   readonly peers?: readonly Json[];
   readonly ports?: readonly Json[];
