@@ -20,8 +20,12 @@ table inet base {
   }
 }`;
 
-const clientAt = (number: number) => `198.18.${2 * number}.1`;
-const serverAt = (number: number) => `198.19.${number}.1`;
+/** How pods attach to their node: at ports of a bridge, or with a route of the node to each. */
+export type Attach = "bridge" | "ptp";
+
+/** Both pods of a node. */
+const clientAt = (number: number) => `198.18.${number}.2`;
+const serverAt = (number: number) => `198.19.${number}.2`;
 
 export class PathsBed {
   readonly #client: Inside;
@@ -36,7 +40,7 @@ export class PathsBed {
     this.#cleanup = cleanup;
   }
 
-  static async make(nodeCount: number): Promise<PathsBed> {
+  static async make(nodeCount: number, attach: Attach, isRealtime: boolean): Promise<PathsBed> {
     const cleanup = new Cleanup();
     try {
       const connect = await compiled(CONNECT, cleanup);
@@ -45,12 +49,15 @@ export class PathsBed {
       const nodes: Namespace[] = [];
       for (let number = 0; number < nodeCount; number++) {
         const node = await makeNamespace(`bench-node${number}`, cleanup);
-        await connectNode(client, node, server, number);
+        await connectNode(client, node, server, number, attach);
         nodes.push(node);
       }
-      await succeed("ip", ["-n", server.name, "route", "add", "local", "198.19.0.0/16", "dev", "lo"]);
-      await (await Inside.enter(server, cleanup)).sink(PORT);
-      return new PathsBed(await Inside.enter(client, cleanup), connect, nodes, cleanup);
+      const hosts = [await Inside.enter(client, cleanup), await Inside.enter(server, cleanup)] as const;
+      await hosts[1].sink(PORT);
+      // Programs that these start inherit the priority.
+      const raise = ({ pid }: Inside) => succeed("chrt", ["--fifo", "--all-tasks", "--pid", "1", String(pid)]);
+      if (isRealtime) for (const host of hosts) await raise(host);
+      return new PathsBed(hosts[0], connect, nodes, cleanup);
     } catch (error) {
       await cleanup.run();
       throw error;
@@ -94,27 +101,32 @@ export class PathsBed {
   }
 }
 
-async function connectNode(client: Namespace, node: Namespace, server: Namespace, number: number): Promise<void> {
-  const [near, far] = [2 * number, 2 * number + 1];
-  await link(client, node, near);
-  await link(node, server, far);
-  await succeed("ip", ["netns", "exec", node.name, "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
-  await succeed("ip", ["netns", "exec", node.name, "nft", "-f", "-"], { input: BASE });
-  const route = ({ name }: Namespace, prefix: string, via: string) =>
-    succeed("ip", ["-n", name, "route", "add", prefix, "via", via]);
-  await route(client, `198.19.${number}.0/24`, `198.18.${near}.2`);
-  await route(node, `198.19.${number}.0/24`, `198.18.${far}.2`);
-  await route(server, `198.18.${near}.0/24`, `198.18.${far}.1`);
-}
-
-async function link(from: Namespace, to: Namespace, number: number): Promise<void> {
-  const name = `l${number}`;
-  await succeed("ip", ["-n", from.name, "link", "add", name, "type", "veth", "peer", "name", name, "netns", to.name]);
-  for (const [namespace, end] of [
-    [from, 1],
-    [to, 2],
+async function connectNode(client: Namespace, node: Namespace, server: Namespace, number: number, attach: Attach) {
+  const script = attach === "bridge" ? BRIDGE : "";
+  const inNode = (command: string, input = "") =>
+    succeed("ip", ["netns", "exec", node.name, "sh", "-ec", command], { input });
+  await inNode(`sysctl -qw net.ipv4.ip_forward=1; nft -f -; ${script}`, BASE);
+  for (const [pod, side, own, other] of [
+    [client, "client", clientAt(number), serverAt(number)],
+    [server, "server", serverAt(number), clientAt(number)],
   ] as const) {
-    await succeed("ip", ["-n", namespace.name, "address", "add", `198.18.${number}.${end}/24`, "dev", name]);
-    await succeed("ip", ["-n", namespace.name, "link", "set", name, "up"]);
+    const device = `eth${number}`;
+    const inPod = (...args: readonly string[]) => succeed("ip", ["-n", pod.name, ...args]);
+    await inPod("link", "add", device, "type", "veth", "peer", "name", side, "netns", node.name);
+    await inPod("address", "add", `${own}/32`, "dev", device);
+    await inPod("link", "set", device, "up");
+    await inNode(`ip link set ${side} up`);
+    if (attach === "bridge") {
+      await inNode(`ip link set ${side} master cni0`);
+      await inPod("route", "add", other, "dev", device);
+    } else {
+      const gateway = `169.254.1.${number}`;
+      await inNode(`ip address add ${gateway}/32 dev ${side}; ip route add ${own} dev ${side}`);
+      await inPod("route", "add", gateway, "dev", device);
+      await inPod("route", "add", other, "via", gateway, "dev", device);
+    }
   }
 }
+
+/** Packets between ports of the bridge pass nf_tables as forwarded ones, as weft sets it up for policies. */
+const BRIDGE = "ip link add cni0 type bridge; ip link set cni0 up; sysctl -qw net.bridge.bridge-nf-call-iptables=1";

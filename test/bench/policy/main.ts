@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { Cleanup } from "../../live/harness/cleanup.ts";
 import { makeNamespace } from "../../live/harness/namespace.ts";
 import { timeAdds } from "./adds.ts";
-import { PathsBed } from "./bed.ts";
+import { type Attach, PathsBed } from "./bed.ts";
 import type { Programmed } from "./child.ts";
 import { NodeChild } from "./node-child.ts";
 import type { PopulationSize } from "./population.ts";
@@ -15,12 +15,14 @@ interface Options extends PopulationSize {
   readonly connections: number;
   readonly streams: number;
   readonly adds: number;
+  readonly attach: Attach;
+  readonly realtime: boolean;
   readonly output: "table" | "json";
 }
 
 /** The number of cold starts. */
 const ROUNDS = 3;
-const STREAM_MS = 1000;
+const STREAM_MS = 250;
 /** Connections before those that count. */
 const WARM_UP = 200;
 const NO_CLUSTER: PopulationSize = { policies: 0, pods: 0, local: 0 };
@@ -42,8 +44,12 @@ const options = new Command("bench policy")
   .addOption(option("--local <n>", "number of these pods on the measured node", 110))
   .addOption(option("--relabels <n>", "number of changes of one pod's labels", 2000))
   .addOption(option("--connections <n>", "number of connections through each node", 10_000))
-  .addOption(option("--streams <n>", "number of streams through each node, one second each", 15))
+  .addOption(option("--streams <n>", "number of streams through each node, a quarter of a second each", 60))
   .addOption(option("--adds <n>", "number of ADDs of each kind", 100))
+  .addOption(
+    new Option("--attach <kind>", "how the pods of connections attach").choices(["bridge", "ptp"]).default("bridge"),
+  )
+  .addOption(new Option("--realtime", "run client and server at real-time priority, for a busy machine").default(false))
   .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .parse()
   .opts<Options>();
@@ -89,10 +95,13 @@ async function program(size: PopulationSize, count: number) {
   }
 }
 
-async function measurePaths(size: PopulationSize, counts: Pick<Options, "connections" | "streams">): Promise<Path[]> {
+async function measurePaths(
+  size: PopulationSize,
+  counts: Pick<Options, "connections" | "streams" | "attach" | "realtime">,
+): Promise<Path[]> {
   const { policies } = size;
   const names = ["none", "1 policy", `${policies} policies`, `${policies} policies that select the pods`];
-  const bed = await PathsBed.make(names.length);
+  const bed = await PathsBed.make(names.length, counts.attach, counts.realtime);
   try {
     await bed.isolate(1, NO_CLUSTER, 1);
     await bed.isolate(2, size, 1);
