@@ -3,7 +3,9 @@
  * endpoints.
  */
 
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { PoliciesPage } from "../../command/node/policies-page.ts";
 import { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, ECHO_PORT, type Node, type Pod } from "../live/harness/cluster.ts";
 import { succeed } from "../live/harness/command.ts";
@@ -76,13 +78,13 @@ export class ServicesScale {
     this.#connect = connect;
   }
 
-  /** In a cluster with `peers` other Nodes. */
-  static async make(peers: number): Promise<ServicesScale> {
+  /** In a cluster with `peers` other Nodes. `environment`: more variables of weftd. */
+  static async make(peers: number, environment: Readonly<Record<string, string>> = {}): Promise<ServicesScale> {
     const cleanup = new Cleanup();
     try {
       const cluster = await Cluster.start("vxlan", cleanup, { logLevel: "info" });
       await cluster.standIn({ create: Array.from({ length: peers }, (_, n) => peer(n, "ipv4")) });
-      cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables" };
+      cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables", ...environment };
       const node = await cluster.addNode(1);
       const client = await cluster.addPod(node, "client");
       const server = await cluster.addPod(node, "server");
@@ -196,6 +198,40 @@ export class ServicesScale {
     return { connections, lostPackets, failed: 0 };
   }
 
+  /** Creates objects in the API server. weftd is stopped meanwhile. */
+  async create(objects: readonly { readonly target: string; readonly body: object }[]): Promise<void> {
+    await this.#node.weftd.stop("SIGTERM");
+    const ask = objects.map(({ target, body }) => ({ method: "POST", target, body: { ...body } }));
+    for (let at = 0; at < ask.length; at += BATCH) await this.#cluster.standIn({ ask: ask.slice(at, at + BATCH) });
+  }
+
+  get nodeName(): string {
+    return this.#node.name;
+  }
+
+  /** Merges `body` into an object. */
+  async patch(target: string, body: object): Promise<void> {
+    await this.#cluster.standIn({ ask: [{ method: "PATCH", target, body: { ...body } }] });
+  }
+
+  /** weftd's report of policies. */
+  async policiesPage(): Promise<PoliciesPage> {
+    const { body } = await this.#cluster.status(this.#node, "/debug/policies");
+    return JSON.parse(body) as PoliciesPage;
+  }
+
+  /** The most memory that weftd's process has had. */
+  async peakBytes(): Promise<number> {
+    const pids = await succeed("ip", ["netns", "pids", this.#node.namespace.name]);
+    for (const pid of pids.trim().split("\n")) {
+      const command = await readFile(`/proc/${pid}/cmdline`, "utf8");
+      if (!command.split("\0").some((word) => word.endsWith("/weftd.cjs"))) continue;
+      const status = await readFile(`/proc/${pid}/status`, "utf8");
+      return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
+    }
+    throw new Error("weftd is not running");
+  }
+
   async residentBytes(): Promise<number> {
     return this.#metric(/^process_resident_memory_bytes (\S+)$/m);
   }
@@ -217,12 +253,15 @@ export class ServicesScale {
   }
 
   async #metric(pattern: RegExp): Promise<number> {
-    const { body } = await this.#cluster.status(this.#node, "/metrics");
-    return Number(pattern.exec(body)?.[1] ?? Number.NaN);
+    return Number(pattern.exec(await this.metrics())?.[1] ?? Number.NaN);
+  }
+
+  async metrics(): Promise<string> {
+    return (await this.#cluster.status(this.#node, "/metrics")).body;
   }
 
   async #latency(): Promise<{ readonly count: number; readonly seconds: number; readonly inTime: number }> {
-    const { body } = await this.#cluster.status(this.#node, "/metrics");
+    const body = await this.metrics();
     const value = (series: string) => {
       const line = body
         .split("\n")
