@@ -124,6 +124,16 @@ export function hasAddressIn(keys: ReadonlySet<string>, { payload }: Message): b
   return someAddress(payload, (bytes) => keys.has(bytesKey(bytes)));
 }
 
+/** Returns the connection's four addresses; equal ones more than once. */
+export function addressesOf({ payload }: Message): readonly Address[] {
+  const addresses: Address[] = [];
+  someAddress(payload, (bytes) => {
+    addresses.push(addressFromBytes(bytes));
+    return false;
+  });
+  return addresses;
+}
+
 /** Deletes the connection of a dump's message, of any protocol. Fails with ENOENT if it has already ended. */
 export function deleteTracked(message: Message): Request {
   const { header, attributes } = decode(RAW_CT_DELETE, message);

@@ -1,11 +1,13 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { addressToBytes, parseAddress } from "../../../pkg/ip/address.ts";
+import { type Prefix, parsePrefix } from "../../../pkg/ip/prefix.ts";
 import { IPCTNL_MSG_CT_GET, RAW_CT_DELETE } from "../../../pkg/netlink/conntrack.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import { AF_INET, AF_INET6, RTM_DELLINK, RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
 import { decode, type Encodable, type Message, type Query, query, type Request } from "../../../pkg/netlink/message.ts";
 import type { Logger } from "../../core/log.ts";
+import { Topic } from "../../core/topic.ts";
 import { FormerFlows } from "./former-flows.ts";
 import { formerFlowsController } from "./index.ts";
 
@@ -102,6 +104,38 @@ test("the first use of an address deletes every connection of it, in both direct
   ]);
 });
 
+test("after a survey, only addresses that pods use or that connections have cost a walk", async () => {
+  const table = new Table(["10.244.1.7", "10.0.0.1"], ["10.0.0.1", "10.96.0.10", "10.244.1.8", "10.0.0.1"]);
+  const { flows, attach } = bench(table);
+  await flows.survey(["10.244.1.0/24", "fd00:1::/64"].map(parsePrefix), [parseAddress("10.244.1.9")]);
+  expect(table.walks).toEqual([4, 6]);
+  await attach("c1", ["10.244.1.1", "fd00:1::1"]);
+  expect(table.walks).toEqual([4, 6]);
+  for (const [at, address] of ["10.244.1.7", "10.244.1.8", "10.244.1.9", "10.244.2.1"].entries()) {
+    await attach(`d${at}`, [address]);
+    expect(table.walks.length).toBe(3 + at);
+  }
+  expect(table.left).toEqual([]);
+  await attach("c2", ["10.244.1.1"]);
+  expect(table.walks.length).toBe(7);
+});
+
+test("a pod that takes an address during a survey leaves it unclean", async () => {
+  const table = new Table();
+  const { flows, attach } = bench(table);
+  let open: (() => void) | undefined;
+  table.gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  const survey = flows.survey([parsePrefix("10.244.1.0/24")], []);
+  const attached = attach("c1", ["10.244.1.1"]);
+  open?.();
+  await Promise.all([survey, attached]);
+  const before = table.walks.length;
+  await attach("c2", ["10.244.1.1"]);
+  expect(table.walks.length).toBe(before + 1);
+});
+
 test("a reused address costs no walk if the background has cleaned it", async () => {
   const table = new Table();
   const { attach, end } = bench(table);
@@ -140,7 +174,7 @@ test("a pod that takes an address while the background cleans it leaves it uncle
   });
   const cleaning = end("c1");
   const attaching = attach("c2", ["10.244.1.7"]);
-  open();
+  open?.();
   await Promise.all([cleaning, attaching]);
   table.walks.length = 0;
   await attach("c3", ["10.244.1.7"]);
@@ -167,7 +201,7 @@ test("attachments at the same time share a walk that begins after all of them", 
   await new Promise((resolve) => setImmediate(resolve));
   expect(table.walks).toEqual([4]);
   const others = Array.from({ length: 20 }, (_, at) => attach(`c${at + 1}`, [`10.244.1.${at + 1}`]));
-  open();
+  open?.();
   await Promise.all([first, ...others]);
   expect(table.walks).toEqual([4, 4]);
 });
@@ -207,8 +241,9 @@ test("a connection that ends during the cleaning is no failure", async () => {
   expect(table.left).toEqual([]);
 });
 
-test("the controller compares the marks of links when a link is gone", async () => {
+test("the controller compares the marks of links when a link is gone, and surveys once", async () => {
   const asked: boolean[] = [];
+  const surveys: unknown[] = [];
   const later: string[] = [];
   const flows = {
     hasAttachments: true,
@@ -216,16 +251,28 @@ test("the controller compares the marks of links when a link is gone", async () 
       asked.push(hasLink("c1", "eth0"), hasLink("c1", "net1"), hasLink("c2", "eth0"));
       return false;
     },
+    survey: async (...given: readonly unknown[]) => void surveys.push(given),
   };
-  const { subscriptions, run } = formerFlowsController(flows);
+  const used = [parseAddress("10.244.1.9")];
+  let subnets: Prefix[] | undefined;
+  const { subscriptions, run } = formerFlowsController(flows, {
+    topic: new Topic("subnets"),
+    subnets: () => subnets,
+    used: () => used,
+  });
   const message = (type: number) => ({ type }) as Message;
   expect(subscriptions.reasonFor?.(message(RTM_DELLINK.type))).toMatchObject({ reason: "a link is gone" });
   expect(subscriptions.reasonFor?.(message(RTM_NEWLINK.type))).toBeUndefined();
   const state = { links: [{ alias: "cni:cbr0/c1/eth0" }, { alias: "another program's" }, {}] };
-  await run({
+  const pass = {
     reasons: [],
     kernel: { snapshot: async () => ({ state, port: 0 }) as never },
-    later: (reason) => void later.push(reason),
-  });
-  expect([asked, later]).toEqual([[true, false, false], ["an attachment is young"]]);
+    later: (reason: string) => void later.push(reason),
+  };
+  await run(pass);
+  expect([asked, later, surveys]).toEqual([[true, false, false], ["an attachment is young"], []]);
+  subnets = [parsePrefix("10.244.1.0/24")];
+  await run(pass);
+  await run(pass);
+  expect(surveys).toEqual([[subnets, used]]);
 });

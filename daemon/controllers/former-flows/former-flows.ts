@@ -7,12 +7,20 @@
  * 100,000; a dump that the kernel filters by an address 9, 11 and 31 ms; a flush that it filters (Linux 6.11, IPv4 only)
  * 0.1, 1.4 and 25 ms. A complete cleaning takes one dump, or four filtered walks: source and destination of both
  * directions. An ADD must not take 0.5 ms longer for its policies. weftd therefore cleans when the pod's link is gone, in
- * the background, and remembers which addresses no tracked connection has. ADD waits for a cleaning only if the address is not
- * among them: the first use of an address after weftd's start, and a reuse before the background has cleaned.
+ * the background, and remembers which addresses no tracked connection has: at its start, those of the pods' subnets that no
+ * pod uses and no tracked connection has; later, those that it has cleaned. ADD waits for a cleaning only if the address
+ * is not among them.
  */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import { type Address, addressKey, addressToBytes, type Family } from "../../../pkg/ip/address.ts";
-import { bytesKey, connectionsOfFamily, deleteTracked, hasAddressIn } from "../../../pkg/kernel/connection.ts";
+import { contains, type Prefix } from "../../../pkg/ip/prefix.ts";
+import {
+  addressesOf,
+  bytesKey,
+  connectionsOfFamily,
+  deleteTracked,
+  hasAddressIn,
+} from "../../../pkg/kernel/connection.ts";
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message } from "../../../pkg/netlink/message.ts";
@@ -46,8 +54,10 @@ export interface FormerFlowsParts {
 export class FormerFlows {
   readonly #parts: FormerFlowsParts;
   readonly #attachments = new Map<string, Attachment>();
-  /** Addresses that no pod uses and that no tracked connection has, as far as weftd knows. */
-  readonly #clean = new Set<string>();
+  /** True for addresses that no pod uses and that no tracked connection has; false for others. By `addressKey`. */
+  readonly #isClean = new Map<string, boolean>();
+  /** Addresses of these subnets are clean if `#isClean` lacks them. */
+  #surveyed: readonly Prefix[] = [];
   #running: Promise<void> = Promise.resolve();
   #next: Walk | undefined;
 
@@ -56,13 +66,32 @@ export class FormerFlows {
   }
 
   /**
+   * Finds the clean addresses of `subnets`: those that are not in `used` and that no tracked connection has. `used` must
+   * have been read before this call, and must contain the addresses of all pods that `attached` does not report. Rejects
+   * if the kernel refuses.
+   */
+  async survey(subnets: readonly Prefix[], used: readonly Address[]): Promise<void> {
+    const isOfPods = (address: Address) => subnets.some((subnet) => contains(subnet, address));
+    for (const address of used) this.#isClean.set(addressKey(address), false);
+    const families = new Set(subnets.map(({ address }) => address.family));
+    for (const family of families) {
+      await this.#parts.connections.dump(connectionsOfFamily(family), (message) => {
+        for (const address of addressesOf(message))
+          if (isOfPods(address)) this.#isClean.set(addressKey(address), false);
+        return false;
+      });
+    }
+    this.#surveyed = subnets;
+  }
+
+  /**
    * Notes that a pod uses these addresses from now on. Resolves when no connection of an earlier pod has one of them. A
    * pod without isolation does not wait: none of its packets is judged. Rejects if the kernel refuses; the addresses then
    * count as not cleaned.
    */
   async attached({ containerId, ifName, addresses }: AttachedAddresses, isIsolated: boolean): Promise<void> {
-    const unclean = addresses.filter((address) => !this.#clean.has(addressKey(address)));
-    for (const address of addresses) this.#clean.delete(addressKey(address));
+    const unclean = addresses.filter((address) => !this.#isCleanNow(address));
+    for (const address of addresses) this.#isClean.set(addressKey(address), false);
     this.#attachments.set(`${containerId}/${ifName}`, { addresses, sinceMs: this.#parts.clock.nowMs() });
     if (isIsolated && unclean.length > 0) await this.#walkFor(unclean);
   }
@@ -95,7 +124,11 @@ export class FormerFlows {
     if (unused.length === 0) return;
     await this.#walkFor(unused);
     const isUsedNow = this.#usedKeys();
-    for (const address of unused) if (!isUsedNow.has(addressKey(address))) this.#clean.add(addressKey(address));
+    for (const address of unused) if (!isUsedNow.has(addressKey(address))) this.#isClean.set(addressKey(address), true);
+  }
+
+  #isCleanNow(address: Address): boolean {
+    return this.#isClean.get(addressKey(address)) ?? this.#surveyed.some((subnet) => contains(subnet, address));
   }
 
   #usedKeys(): ReadonlySet<string> {
