@@ -71,7 +71,8 @@ test("two containers reach each other and the node; nothing is left when they ha
   expect(new Set([...web, ...peer]).size).toBe(4);
   for (const address of web) {
     await inside("peer", "/bin/ping", "-c", "1", "-W", "2", address);
-    expect(await inside("peer", ...ask(address, 80))).toMatch(WELCOME);
+    // The addresses are visible before ADD has ended. The server starts after it.
+    await eventually(async () => expect(await inside("peer", ...ask(address, 80))).toMatch(WELCOME));
     const [file = "", ...args] = ask(address, 80);
     expect(await machine.succeed(file, args)).toMatch(WELCOME);
   }
