@@ -9,6 +9,7 @@ import type { AttachedPod, PodInstaller } from "../../../daemon/controllers/poli
 import { answeredBy } from "../../../daemon/core/drivers/ruleset.ts";
 import { openLog } from "../../../daemon/core/log.ts";
 import { SYSTEM_CLOCK } from "../../../pkg/cluster/clock.ts";
+import { parsePrefix } from "../../../pkg/ip/prefix.ts";
 import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import { NETLINK_NETFILTER } from "../../../pkg/netlink/message.ts";
 import { NftablesPolicies } from "../../../pkg/policy/nftables/nftables-policies.ts";
@@ -105,10 +106,14 @@ const installer: PodInstaller = {
   },
 };
 
+/** The subnets of ADDs (`adds.ts`). */
+const SUBNETS = ["10.22.0.0/16", "fd00:22::/64"].map(parsePrefix);
+
 async function serve(path: string): Promise<void> {
   const log = openLog("error", NODE);
   const clock = { nowMs: () => SYSTEM_CLOCK.nowMs() + extraMs };
   flows = new FormerFlows({ connections: open(), clock, log });
+  await flows.survey(SUBNETS, []);
   await new AttachServer({ path, installer, flows, clock: SYSTEM_CLOCK, log }).start();
 }
 
