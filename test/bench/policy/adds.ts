@@ -43,7 +43,8 @@ export async function timeAdds(size: PopulationSize, rounds: number): Promise<Ad
         cniVersion: "1.1.0",
         name: kind,
         type: "bridge",
-        isDefaultGateway: true,
+        // As in weftd's conflist.
+        ...{ isDefaultGateway: true, guardSenders: true },
         ipam: { type: "host-local", ranges },
         ...more,
       };
