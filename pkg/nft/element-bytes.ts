@@ -24,8 +24,8 @@ export interface ElementForm {
   readonly name: string;
   readonly hasRanges?: boolean;
   readonly hasCounters?: boolean;
-  /** The data of each element is the name of a chain to jump to. */
-  readonly isJump?: boolean;
+  /** The data of each element is the name of a chain to go to. */
+  readonly isGoto?: boolean;
 }
 
 interface ElementList extends ElementBytes {
@@ -105,8 +105,8 @@ const NLA_HEADER = 4;
 /** NFTA_EXPR_NAME "counter"; without data, the counter starts at zero. */
 const COUNTER: Bytes = "\x0c\x00\x01\x00counter\x00";
 
-/** VERDICT.jump in network byte order. */
-const JUMP: Bytes = String.fromCharCode(0xff, 0xff, 0xff, 0x100 + VERDICT.jump);
+/** VERDICT.goto in network byte order. */
+const GOTO: Bytes = String.fromCharCode(0xff, 0xff, 0xff, 0x100 + VERDICT.goto);
 
 const codec: Codec<ElementList> = {
   write(to, { table, set, keys, data }) {
@@ -132,14 +132,14 @@ const NEW_ELEMENTS: Elements = { ...NFT_MSG_NEWSETELEM, header: nfgenmsg, attrib
 const DELETE_ELEMENTS: Elements = { ...NFT_MSG_DELSETELEM, header: nfgenmsg, attributes: codec };
 
 function writeElements(to: ByteWriter, { set, keys, data }: Omit<ElementList, "table">): void {
-  const { hasRanges = false, hasCounters = false, isJump = false } = set;
+  const { hasRanges = false, hasCounters = false, isGoto = false } = set;
   keys.forEach((key, at) => {
     const start = to.length;
     to.u16(0);
     to.u16(LIST.element | NLA_F_NESTED);
     writeValue(to, ELEMENT.key, hasRanges ? key.slice(0, key.length / 2) : key);
     const value = data[at];
-    if (value !== undefined && value !== "") (isJump ? writeJump : writeValue)(to, ELEMENT.data, value);
+    if (value !== undefined && value !== "") (isGoto ? writeGoto : writeValue)(to, ELEMENT.data, value);
     if (hasCounters && data.length > 0) {
       to.u16(NLA_HEADER + COUNTER.length);
       to.u16(ELEMENT.expression | NLA_F_NESTED);
@@ -161,7 +161,7 @@ function writeValue(to: ByteWriter, type: number, value: Bytes): void {
 }
 
 /** Writes a nest of NFTA_DATA_VERDICT. */
-function writeJump(to: ByteWriter, type: number, chain: Bytes): void {
+function writeGoto(to: ByteWriter, type: number, chain: Bytes): void {
   const name = NLA_HEADER + chain.length + 1;
   const verdict = NLA_HEADER + 2 * NLA_HEADER + ((name + 3) & ~3);
   to.u16(NLA_HEADER + verdict);
@@ -170,14 +170,14 @@ function writeJump(to: ByteWriter, type: number, chain: Bytes): void {
   to.u16(VERDICT_DATA.verdict | NLA_F_NESTED);
   to.u16(2 * NLA_HEADER);
   to.u16(VERDICT_DATA.code);
-  to.characters(JUMP);
+  to.characters(GOTO);
   to.u16(name);
   to.u16(VERDICT_DATA.chain);
   to.characters(`${chain}\0`);
   to.align4();
 }
 
-/** Reads a key and its data; ignores counters. The data of a jump is the name of its chain; other verdicts read as "". */
+/** Reads a key and its data; ignores counters. The data of a goto is the name of its chain; other verdicts read as "". */
 function readElement(from: Uint8Array, start: number, end: number, keys: Bytes[], data: Bytes[]): void {
   let [key, keyEnd, value] = ["", "", ""];
   const element = from.subarray(start, end);
@@ -195,18 +195,18 @@ function valueBytes(from: Uint8Array, start: number, end: number): Bytes {
   const nest = from.subarray(start, end);
   eachAttribute(nest, (type, at, to) => {
     if (type === ELEMENT.value) value = String.fromCharCode(...nest.subarray(at, to));
-    else if (type === VERDICT_DATA.verdict) value = jumpTarget(nest.subarray(at, to));
+    else if (type === VERDICT_DATA.verdict) value = gotoTarget(nest.subarray(at, to));
   });
   return value;
 }
 
-function jumpTarget(verdict: Uint8Array): Bytes {
+function gotoTarget(verdict: Uint8Array): Bytes {
   let [code, chain] = ["", ""];
   eachAttribute(verdict, (type, at, to) => {
     if (type === VERDICT_DATA.code) code = String.fromCharCode(...verdict.subarray(at, to));
     else if (type === VERDICT_DATA.chain) chain = cstring.read(verdict.subarray(at, to));
   });
-  return code === JUMP ? chain : "";
+  return code === GOTO ? chain : "";
 }
 
 /** Calls `visit` for each element of `table` in the answers to dumps, with the name of its set. */

@@ -13,6 +13,11 @@ export function numberBytes(value: number): Bytes {
   return String.fromCharCode(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24);
 }
 
+/** `meta l4proto . th dport`: each field of a key takes entire registers of four bytes. */
+export function protocolPort(protocol: number, port: number): Bytes {
+  return String.fromCharCode(protocol, 0, 0, 0, port >>> 8, port & 0xff, 0, 0);
+}
+
 function networkOrder(value: number): Bytes {
   return String.fromCharCode(value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
 }

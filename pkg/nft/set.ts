@@ -90,6 +90,11 @@ export interface TupleSet extends Named {
    * more than `size` elements.
    */
   readonly dynamic?: { readonly size: number; readonly timeoutMs: number };
+  /**
+   * The maximum number of elements. Lookups are then faster: the kernel uses a hash table that never grows, and for keys
+   * of four bytes a special one (nft_hash_fast_ops in net/netfilter/nft_set_hash.c). Not together with `dynamic`.
+   */
+  readonly size?: number;
   /** Each element counts its packets. */
   readonly hasCounters?: boolean;
   readonly elements: readonly TupleElement[];
@@ -143,7 +148,7 @@ export function keyAttributes(set: NftSet) {
   }
 }
 
-function tupleAttributes({ fields, hasRanges = false, data, dynamic }: TupleSet) {
+function tupleAttributes({ fields, hasRanges = false, data, dynamic, size }: TupleSet) {
   const { type, length } = tupleType(fields);
   const flags =
     (hasRanges ? NFT_SET.interval | NFT_SET.concat : 0) |
@@ -153,6 +158,7 @@ function tupleAttributes({ fields, hasRanges = false, data, dynamic }: TupleSet)
     ...{ flags, keyType: type, keyLength: length },
     ...(hasRanges ? { description: { concat: fields.map((field) => ({ length: fieldLength(field) })) } } : {}),
     ...(data === undefined ? {} : dataAttributes(data)),
+    ...(size === undefined ? {} : { description: { size } }),
     ...(dynamic === undefined ? {} : { description: { size: dynamic.size }, timeout: BigInt(dynamic.timeoutMs) }),
   };
 }
@@ -271,13 +277,14 @@ export function keyText(set: NftSet): string {
   if (set.kind !== "tuples") {
     return `type ${addressField(set.family)};${set.kind === "addresses" ? "" : " flags interval;"}`;
   }
-  const { fields, data, hasRanges, dynamic, hasCounters } = set;
+  const { fields, data, hasRanges, dynamic, size, hasCounters } = set;
   const isTypeof = needsTypeof(fields);
   const names = (all: readonly Field[]) => all.map((field) => (isTypeof ? typeofText(field) : field)).join(" . ");
   const to = data === undefined ? "" : ` : ${data === "verdict" ? data : names(data)}`;
   return [
     `${isTypeof ? "typeof" : "type"} ${names(fields)}${to};`,
     ...(hasRanges ? ["flags interval;"] : []),
+    ...(size === undefined ? [] : [`size ${size};`]),
     ...(dynamic ? [`flags dynamic,timeout; size ${dynamic.size}; timeout ${dynamic.timeoutMs}ms;`] : []),
     ...(hasCounters ? ["counter;"] : []),
   ].join(" ");

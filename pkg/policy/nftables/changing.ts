@@ -7,10 +7,10 @@ import { addWholeChain, addWholeSet, flushSet, removeChain, removeSet } from "..
 import type { PolicySettings } from "../program.ts";
 import type { Identity, PolicyChange, Subject } from "../state.ts";
 import type { PolicyTables } from "../tables.ts";
-import { emitPeer, emitPods, emitSubject, type Sink } from "./elements.ts";
+import { emitPeer, emitPods, emitProfile, emitSubject, type Sink } from "./elements.ts";
 import { BASE, blockSets, podsSetOf } from "./layout.ts";
 import type { Packer } from "./packer.ts";
-import { type NumberedProfile, profileChains, profilePorts } from "./profile-chains.ts";
+import { type NumberedProfile, profileChains, profileRanges } from "./profile-chains.ts";
 
 /** Applies changes to `tables`, and gives the requests for them to a packer, in the order of the changes. */
 export class ChangeRequests {
@@ -93,23 +93,25 @@ export class ChangeRequests {
     } else if (before === undefined) this.#addProfile({ number, profile });
   }
 
-  /** A chain is added after those to which it leads, and the map of ports before the chain that looks it up. */
+  /** A chain is added after those to which it leads, and the map of ranges before the chain that looks it up. */
   #addProfile(profile: NumberedProfile): void {
-    const ports = profilePorts(profile);
+    const ranges = profileRanges(profile);
     const chains = profileChains(profile, this.#settings);
     for (const chain of chains.slice(0, -1)) this.#packer.add(addWholeChain(BASE, chain));
-    if (ports !== undefined) this.#addSet(ports);
+    if (ranges !== undefined) this.#addSet(ranges);
     for (const chain of chains.slice(-1)) this.#packer.add(addWholeChain(BASE, chain));
+    emitProfile(profile, (form, key, data) => this.#packer.turn(form, key, undefined, data));
   }
 
   #removeProfile(profile: NumberedProfile): void {
-    const ports = profilePorts(profile);
+    emitProfile(profile, (form, key, data) => this.#packer.turn(form, key, data, undefined));
+    const ranges = profileRanges(profile);
     const [first, ...rest] = profileChains(profile, this.#settings)
       .map(({ name }) => removeChain(BASE, name))
       .reverse();
     if (first !== undefined) this.#packer.add([first]);
     // Before Linux 6.4, deleting a map in the same transaction does not release the chains of its elements.
-    if (ports !== undefined) this.#packer.add([flushSet(BASE, ports.name), removeSet(BASE, ports.name)]);
+    if (ranges !== undefined) this.#packer.add([flushSet(BASE, ranges.name), removeSet(BASE, ranges.name)]);
     this.#packer.add(rest);
   }
 

@@ -70,9 +70,9 @@ describe("changes", () => {
       "nft add chain inet weft-policy deny-100",
       "nft add chain inet weft-policy in-100-0",
       "nft add chain inet weft-policy in-100-1",
-      "nft add map inet weft-policy ports-100 { type inet_proto . inet_service : verdict; }",
-      "nft create element inet weft-policy ports-100 { tcp . 80 : goto in-100-0, tcp . 443 : goto in-100-0 }",
       "nft add chain inet weft-policy in-100",
+      "nft add element inet weft-policy ports (2 of them)",
+      "nft add element inet weft-policy profiles (1 of them)",
       "nft add element inet weft-policy in4 (1 of them)",
       "nft add element inet weft-policy self4 (1 of them)",
     ]);

@@ -1,9 +1,10 @@
 /**
- * The chains of a profile. A packet enters the first chain with the peer's address unchecked, and returns from the last
- * one to the base chain if the profile allows it:
+ * The chains of a profile. A packet enters one of the first two with the peer's address unchecked, and returns from the
+ * last one to the base chain if the profile allows it:
  *
- *     in-N      priority = identity of the peer; ports-N: protocol . port -> in-N-K; others -> in-N-K
- *     in-N-K    one tier: for each step, peers in pods-G or blocks-G-F: counter, return or go to deny-N or the next tier
+ *     in-N      for ports that the map of single ports lacks: ranges-N: protocol . port -> in-N-K; others -> in-N-K
+ *     in-N-K    one tier: priority = identity of the peer; for each step, peers in pods-G or blocks-G-F: counter, return or
+ *               go to deny-N or the next tier
  *     deny-N    a pod that sends to itself returns; otherwise: log, counter, drop (or return, in audit mode)
  *
  * The rules of a tier need the peer's identity again and again, so the packet's priority stores it, as in the table for
@@ -28,7 +29,7 @@ import type { TupleElement, TupleSet } from "../../nft/set.ts";
 import type { RegularChain, Rule } from "../../nft/table.ts";
 import { LOG_PREFIX, type PolicySettings } from "../program.ts";
 import type { Decision, PortClass, Profile, Step, Tier, Verdict } from "../state.ts";
-import { blocksSet, denyChain, peerMap, podsSet, portsMap, profileChain, selfSet } from "./names.ts";
+import { blocksSet, denyChain, peerMap, podsSet, profileChain, rangesMap, selfSet } from "./names.ts";
 
 export interface NumberedProfile {
   readonly number: number;
@@ -77,23 +78,38 @@ class TierChains {
   }
 }
 
-/** The map of the profile's ports; undefined if it makes no difference between ports. */
-export function profilePorts({ number, profile }: NumberedProfile): TupleSet | undefined {
-  if (profile.ports.length === 0) return undefined;
-  const tiers = new TierChains({ number, profile });
-  // The kernel uses a hash if no element is a range.
-  const hasRanges = profile.ports.some(({ first, last }) => first !== last);
+/** A class of one port, and the chain that decides about it. */
+export interface SinglePort {
+  readonly protocol: number;
+  readonly first: number;
+  readonly chain: string;
+}
+
+/** The profile's classes of one port. They are elements of the map that all profiles share. */
+export function singlePorts(numbered: NumberedProfile): SinglePort[] {
+  const tiers = new TierChains(numbered);
+  return numbered.profile.ports
+    .filter(isSingle)
+    .map(({ protocol, first, decision }) => ({ protocol, first, chain: tiers.of(decision) }));
+}
+
+const isSingle = ({ first, last }: PortClass) => first === last;
+
+/** The map of the profile's classes of several ports; undefined if there are none. */
+export function profileRanges(numbered: NumberedProfile): TupleSet | undefined {
+  const ranges = numbered.profile.ports.filter((ports) => !isSingle(ports));
+  if (ranges.length === 0) return undefined;
+  const tiers = new TierChains(numbered);
   return {
-    ...{ kind: "tuples", name: portsMap(number), comment: "ports", fields: ["inet_proto", "inet_service"] },
-    ...{ data: "verdict", hasRanges },
-    elements: profile.ports.map((ports) => portElement(ports, hasRanges, tiers.of(ports.decision))),
+    ...{ kind: "tuples", name: rangesMap(numbered.number), comment: "ranges of ports" },
+    ...{ fields: ["inet_proto", "inet_service"], data: "verdict", hasRanges: true },
+    elements: ranges.map((ports) => rangeElement(ports, tiers.of(ports.decision))),
   };
 }
 
-function portElement({ protocol, first, last }: PortClass, hasRanges: boolean, chain: string): TupleElement {
+function rangeElement({ protocol, first, last }: PortClass, chain: string): TupleElement {
   const bytes = (port: number) => Uint8Array.of(port >>> 8, port & 0xff);
-  const port = hasRanges ? { from: bytes(first), to: bytes(last) } : first;
-  return { values: [protocol, port], data: { goto: chain } };
+  return { values: [protocol, { from: bytes(first), to: bytes(last) }], data: { goto: chain } };
 }
 
 /** A rule, and the step that it belongs to. */
@@ -105,27 +121,16 @@ interface StepRule {
 /** The chains of a profile. Each chain comes after those to which it leads. */
 export function profileChains(numbered: NumberedProfile, settings: PolicySettings): RegularChain[] {
   const { number, profile } = numbered;
-  const side = peerSide(profile);
   const tiers = new TierChains(numbered);
+  const byRange = verdictByMap([transportProtocol, destinationPort], rangesMap(number));
   const comment = commentOf("", profile.policies);
-  const isByPort = verdictByMap([transportProtocol, destinationPort], portsMap(number));
   return [
     denyRules(numbered, settings),
     ...profileTiers(numbered).map(({ name, rules }) => ({ name, rules: rules.map(({ rule }) => rule) })),
     {
       name: profileChain(profile.direction, number),
       rules: [
-        ...(hasPods(profile)
-          ? FAMILIES.map((family) =>
-              familyRule(
-                family,
-                "the peer's identity",
-                resetPriority,
-                setPriorityByMap([address(side, family)], peerMap(family)),
-              ),
-            )
-          : []),
-        ...(profile.ports.length > 0 ? [{ comment: "by port", statements: [isByPort] }] : []),
+        ...(profile.ports.every(isSingle) ? [] : [{ comment: "ranges of ports", statements: [byRange] }]),
         { comment, statements: [goto(tiers.of(profile.others))] },
       ],
     },
@@ -144,8 +149,22 @@ export function profileTiers(numbered: NumberedProfile): TierRules[] {
     const { name, tier } = chain;
     const otherwise: Rule = { comment: "otherwise", statements: conclusion(numbered, chain, tier.otherwise) };
     const steps = tier.steps.flatMap((step) => stepRules(numbered, chain, step).map((rule) => ({ step, rule })));
-    return { name, tier, rules: [...steps, { step: undefined, rule: otherwise }] };
+    const others = (rules: readonly Rule[]) => rules.map((rule) => ({ step: undefined, rule }));
+    return { name, tier, rules: [...others(identityRules(numbered, tier)), ...steps, ...others([otherwise])] };
   });
+}
+
+/** Rules that store the peer's identity in the packet's priority, if a step of the tier looks at it. */
+function identityRules({ profile }: NumberedProfile, { steps }: Tier): Rule[] {
+  if (!steps.some(({ peers }) => peers !== "everything" && peers.pods !== undefined)) return [];
+  return FAMILIES.map((family) =>
+    familyRule(
+      family,
+      "the peer's identity",
+      resetPriority,
+      setPriorityByMap([address(peerSide(profile), family)], peerMap(family)),
+    ),
+  );
 }
 
 function stepRules(numbered: NumberedProfile, chain: TierChain, { peers, verdict, policies }: Step): Rule[] {
@@ -165,10 +184,10 @@ function stepRules(numbered: NumberedProfile, chain: TierChain, { peers, verdict
   ];
 }
 
-function conclusion({ number, profile }: NumberedProfile, { name, next }: TierChain, verdict: Verdict): Statement[] {
+function conclusion({ number }: NumberedProfile, { name, next }: TierChain, verdict: Verdict): Statement[] {
   switch (verdict) {
     case "allow":
-      return allow(profile);
+      return ALLOW;
     case "deny":
       return [goto(denyChain(number))];
     case "pass":
@@ -178,13 +197,7 @@ function conclusion({ number, profile }: NumberedProfile, { name, next }: TierCh
 }
 
 /** Returns to the base chain: all other chains are entered by `goto`. */
-function allow(profile: Profile): Statement[] {
-  return [...reset(profile), returnToCaller];
-}
-
-function reset(profile: Profile): Statement[] {
-  return hasPods(profile) ? [resetPriority] : [];
-}
+const ALLOW = [resetPriority, returnToCaller];
 
 function denyRules({ number, profile }: NumberedProfile, { isAudit, hasLog }: PolicySettings): RegularChain {
   const isAudited = isAudit || profile.isAudited;
@@ -194,22 +207,15 @@ function denyRules({ number, profile }: NumberedProfile, { isAudit, hasLog }: Po
     name: denyChain(number),
     rules: [
       ...FAMILIES.map((family) =>
-        familyRule(family, "a pod may reach itself", matchPairInSet(family, selfSet(family)), ...allow(profile)),
+        familyRule(family, "a pod may reach itself", matchPairInSet(family, selfSet(family)), ...ALLOW),
       ),
       ...(hasLog ? [{ comment: "log", statements: [limit, entry] }] : []),
       {
         comment: commentOf(isAudited ? "would be denied: " : "denied: ", profile.policies),
-        statements: [counter, ...reset(profile), isAudited ? returnToCaller : drop],
+        statements: [counter, resetPriority, isAudited ? returnToCaller : drop],
       },
     ],
   };
-}
-
-/** True if a step of the profile looks at the peer's identity. */
-function hasPods({ ports, others }: Profile): boolean {
-  return [...ports.map(({ decision }) => decision), others].some((decision) =>
-    decision.some(({ steps }) => steps.some(({ peers }) => peers !== "everything" && peers.pods !== undefined)),
-  );
 }
 
 const peerSide = ({ direction }: Profile) => (direction === "ingress" ? "saddr" : "daddr");

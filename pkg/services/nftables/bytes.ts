@@ -1,6 +1,6 @@
 /** Encodes keys and data of frontends' elements as the kernel stores them (see `pkg/nft/tuple.ts`). */
 import type { Bytes } from "../../nft/element-bytes.ts";
-import { addressBytes } from "../../nft/key-bytes.ts";
+import { addressBytes, protocolPort } from "../../nft/key-bytes.ts";
 import type { Endpoint, Frontend } from "../frontend.ts";
 
 export type { Bytes } from "../../nft/element-bytes.ts";
@@ -8,11 +8,6 @@ export type { Bytes } from "../../nft/element-bytes.ts";
 /** `ip daddr . meta l4proto . th dport` */
 export function rowBytes({ address, protocol, port }: Pick<Frontend, "address" | "protocol" | "port">): Bytes {
   return addressBytes(address) + protocolPort(protocol, port);
-}
-
-/** `meta l4proto . th dport` */
-export function protocolPort(protocol: number, port: number): Bytes {
-  return String.fromCharCode(protocol, 0, 0, 0, port >>> 8, port & 0xff, 0, 0);
 }
 
 /** Address and port: the operand of `dnat`. */

@@ -5,9 +5,9 @@
  */
 import type { Address, Family } from "../../ip/address.ts";
 import { mergeSpans, prefixSpan } from "../../ip/span.ts";
-import { addressBytes, numberBytes } from "../../nft/key-bytes.ts";
+import { addressBytes, numberBytes, protocolPort } from "../../nft/key-bytes.ts";
 import type { Endpoint, Frontend } from "../frontend.ts";
-import { type Bytes, endpointBytes, protocolPort, rowBytes } from "./bytes.ts";
+import { type Bytes, endpointBytes, rowBytes } from "./bytes.ts";
 import { LISTS, type List } from "./parts.ts";
 import { FRONTEND_SETS } from "./sets.ts";
 import type { Slots } from "./slots.ts";
