@@ -8,6 +8,8 @@ import { keyOf, type PopulationSize, populate } from "./population.ts";
 /** In milliseconds, in order: one ADD of each kind is a round. */
 export interface AddTimes {
   readonly without: readonly number[];
+  /** Without policies, with an address that no pod has had. */
+  readonly withoutFirst: readonly number[];
   /** With an address from which weftd has removed what an earlier pod left. */
   readonly reused: readonly number[];
   /** With an address that no pod has had since weftd's start. */
@@ -59,10 +61,14 @@ export async function timeAdds(size: PopulationSize, rounds: number): Promise<Ad
       await child.carryOut({ do: "detach" });
       return ms;
     };
-    const times = { without: [] as number[], reused: [] as number[], first: [] as number[] };
+    const times = {
+      ...{ without: [] as number[], withoutFirst: [] as number[] },
+      ...{ reused: [] as number[], first: [] as number[] },
+    };
     const networkPolicy = { socket, fail: "closed" };
     const kinds = [
       ["without", ONE, {}],
+      ["withoutFirst", MANY, {}],
       ["reused", ONE, { networkPolicy }],
       ["first", MANY, { networkPolicy }],
     ] as const;

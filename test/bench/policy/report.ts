@@ -50,8 +50,11 @@ export const summary = ({ adds, paths, relabels, ...report }: PolicyReport) => (
 });
 
 /** The median of the differences within a round, which a slow phase of the machine affects alike. */
+/** The ADDs without policies whose addresses are of the same kind. */
+const WITHOUT = { reused: "without", first: "withoutFirst" } as const;
+
 const addedMs = (adds: AddTimes, kind: "reused" | "first") =>
-  median(adds[kind].map((ms, at) => ms - (adds.without[at] ?? Number.NaN)));
+  median(adds[kind].map((ms, at) => ms - (adds[WITHOUT[kind]][at] ?? Number.NaN)));
 
 const atMost = (name: string, measured: number, limit: number): Bound => ({
   ...{ name, measured, limit },
