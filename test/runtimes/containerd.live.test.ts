@@ -49,6 +49,12 @@ function start(id: string, ...command: string[]): Promise<Outcome> {
   return machine.run("ctr", ["-n", machine.cgroup, "run", "--rm", "--cni", "--rootfs", "/rootfs", id, ...command]);
 }
 
+/** The containers whose processes run. */
+async function running(): Promise<readonly string[]> {
+  const lines = (await ctr("tasks", "list")).split("\n").map((line) => line.trim().split(/\s+/));
+  return lines.flatMap(([id = "", , status]) => (status === "RUNNING" ? [id] : [])).sort();
+}
+
 let executions = 0;
 const inside = (id: string, ...command: string[]) =>
   ctr("tasks", "exec", "--exec-id", `exec${++executions}`, id, ...command);
@@ -68,10 +74,12 @@ test("two containers reach each other and the node; nothing is left when they ha
   });
   const early = Promise.race(ended).then(({ stderr }) => Promise.reject(new Error(`a container has ended: ${stderr}`)));
   const [web = [], peer = []] = await Promise.race([attached, early]);
+  // The addresses are visible before ADD has ended. containerd starts a container's process after it.
+  await Promise.race([eventually(async () => expect(await running()).toEqual(["peer", "web"])), early]);
   expect(new Set([...web, ...peer]).size).toBe(4);
   for (const address of web) {
     await inside("peer", "/bin/ping", "-c", "1", "-W", "2", address);
-    // The addresses are visible before ADD has ended. The server starts after it.
+    // The server needs some time from its start until it listens.
     await eventually(async () => expect(await inside("peer", ...ask(address, 80))).toMatch(WELCOME));
     const [file = "", ...args] = ask(address, 80);
     expect(await machine.succeed(file, args)).toMatch(WELCOME);
