@@ -73,8 +73,8 @@ const idOf = (at: number): string => createHash("sha256").update(String(at)).dig
 /** Returns the system calls of `work`, by name. */
 function callsOf(system: FakeSystem, work: () => void): string[] {
   const calls: string[] = [];
-  system.files.fault = (call) => {
-    calls.push(call);
+  system.files.fault = (call, path) => {
+    calls.push(call === "open" && path === DIRECTORY ? "opendir" : call);
     return undefined;
   };
   work();
