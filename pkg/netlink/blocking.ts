@@ -25,12 +25,18 @@ export class BlockingNetlink {
 
   /**
    * Returns the reply to each request, in the order of the requests. Refusals are in the replies; they are not thrown.
-   * Use `dump` for dumps.
+   * Use `dump` for dumps; only the last request of at most 64 may be one here, and the caller then handles its
+   * interruption. `isWanted` is that of `dump`.
    */
-  exchange(requests: readonly (Request | Query)[]): Reply[] {
+  exchange(requests: readonly (Request | Query)[], isWanted?: (message: Message) => boolean): Reply[] {
     const replies: Reply[] = [];
     for (const part of inFlight(requests)) {
-      const exchange = new Exchange(part, this.#take(part.length), this.where);
+      const exchange = new Exchange(
+        part,
+        this.#take(part.length),
+        this.where,
+        isWanted === undefined ? {} : { isWanted },
+      );
       this.#turn(exchange);
       replies.push(...exchange.replies());
     }
