@@ -1,92 +1,56 @@
 /**
- * The environment of the calls: a node and a pod for each side, all network namespaces, with the files that the calls
+ * The environment of the calls: network namespaces for the nodes and pods of each side, with the files that the calls
  * read.
  */
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { type Call, type Sample, SIDES, type Side, type Verb } from "./call.ts";
+import type { BenchCase, Call, Program, Sample, Side } from "./case.ts";
+import { FLOORS, floorOf, RUNNER, TABLES } from "./compile.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const RUNNER = `${ROOT}.cache/bench/runner`;
 
-/** The subjects of measurement, with the executables that their calls use. */
-export const SUBJECTS = {
-  bridge: ["bridge", "host-local"],
-  ptp: ["ptp", "host-local"],
-  "host-local": ["host-local"],
-  portmap: ["portmap"],
-} as const;
-export type Subject = keyof typeof SUBJECTS;
-
-/** The folders of both sides' executables. */
-export const FOLDERS: Readonly<Record<Side, string>> = {
+/** The folders of the executables. */
+export const FOLDERS: Readonly<Record<Program, string>> = {
   weft: `${ROOT}dist/bin`,
   reference: `${ROOT}.cache/reference-plugins/bin`,
+  floor: FLOORS,
 };
 
-/** Throws with a remedy if a file is missing. */
-export function assertReady(subject: Subject): void {
-  if (process.getuid?.() !== 0)
-    throw new Error("the benchmark makes network namespaces, which needs root: run it as root");
-  const remedies: Record<Side, string> = { weft: "npm run build", reference: "hack/setup reference" };
-  for (const side of SIDES)
-    for (const name of SUBJECTS[subject])
-      if (!existsSync(`${FOLDERS[side]}/${name}`))
-        throw new Error(`${FOLDERS[side]}/${name} is missing: run ${remedies[side]}`);
-}
+const REMEDIES: Readonly<Record<Program, string>> = {
+  weft: "npm run build",
+  reference: "hack/setup reference",
+  floor: "npm run bench",
+};
 
 export class Bed {
   readonly #folder = mkdtempSync(`${tmpdir()}/weft-bench-`);
-  readonly #node = `weft-bench-${process.pid}`;
-  readonly #namespaces = [this.#node, ...SIDES.map((side) => this.#pod(side))];
-  readonly #subject: Subject;
+  readonly #name = `weft-bench-${process.pid}`;
+  readonly #namespaces: string[] = [];
+  readonly #case: BenchCase;
 
-  /** `inUse` addresses are reserved before the calls. */
-  constructor(subject: Subject, inUse: number) {
-    this.#subject = subject;
-    compileRunner();
+  /** Throws with a remedy if a file is missing. */
+  constructor(benchCase: BenchCase) {
+    if (process.getuid?.() !== 0)
+      throw new Error("the benchmark makes network namespaces, which needs root: run it as root");
+    this.#case = benchCase;
     try {
-      for (const name of this.#namespaces) execFileSync("ip", ["netns", "add", name]);
-      for (const side of SIDES) {
-        writeFileSync(`${this.#folder}/${side}.conf`, JSON.stringify(this.#configuration(side)));
-        writeFileSync(`${this.#folder}/version.conf`, '{"cniVersion":"1.1.0"}');
-        if (inUse > 0) this.#reserve(side, inUse);
-      }
+      for (const side of benchCase.sides) this.#prepare(side);
     } catch (error) {
       this.close();
       throw error;
     }
   }
 
-  /** Throws the output of the first failed call. */
-  run(calls: readonly Call[]): Sample[] {
-    const output = `${this.#folder}/output`;
-    const list = calls.map(({ side, verb, containerId }) =>
-      [
-        `${FOLDERS[side]}/${this.#subject}`,
-        verb,
-        containerId,
-        `/run/netns/${this.#pod(side)}`,
-        this.#input(side, verb),
-      ].join("\t"),
-    );
-    const { stdout, stderr, status } = spawnSync("ip", ["netns", "exec", this.#node, RUNNER, output], {
-      input: `${list.join("\n")}\n`,
-      env: { PATH: process.env.PATH, CNI_IFNAME: "eth0" },
-      encoding: "utf8",
-      maxBuffer: 64 << 20,
-    });
-    const lines = stdout.split("\n").filter((line) => line !== "");
-    const samples = lines.map((line) => {
-      const [, nanoseconds = Number.NaN, peakKib = Number.NaN] = line.split(" ").map(Number);
+  /** Runs the calls one after another. Throws the output of the first failed call. */
+  async run(calls: readonly Call[], onSample: (count: number) => void = () => undefined): Promise<Sample[]> {
+    const lines = await this.#start([], calls, onSample);
+    return lines.map((line) => {
+      const [nanoseconds = Number.NaN, peakKib = Number.NaN] = line.split(" ").map(Number);
       return { milliseconds: nanoseconds / 1e6, peakKib };
     });
-    if (status === 0 && samples.length === calls.length) return samples;
-    const failed = calls[Math.max(0, lines.length - 1)];
-    const said = existsSync(output) ? readFileSync(output, "utf8") : "";
-    throw new Error(`${failed?.verb} of ${failed?.side} failed: ${said}${stderr}`);
   }
 
   close(): void {
@@ -94,66 +58,77 @@ export class Bed {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** Reserves addresses one after another, as on a node that was never full. */
-  #reserve(side: Side, count: number): void {
-    const directory = `${this.#folder}/networks/bench-${side}`;
-    mkdirSync(directory, { recursive: true });
-    let last = "";
-    for (let at = 0; at < count; at++) {
-      last = `10.${240 + SIDES.indexOf(side)}.${(at + 2) >> 8}.${(at + 2) & 255}`;
-      writeFileSync(`${directory}/${last}`, `${at.toString(16).padStart(64, "0")}\r\neth0`, { mode: 0o600 });
+  async #start(args: string[], calls: readonly Call[], onLine: (count: number) => void): Promise<string[]> {
+    const runner = spawn(RUNNER, args, {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { PATH: process.env.PATH, CNI_IFNAME: "eth0" },
+    });
+    const lines: string[] = [];
+    let errors = "";
+    runner.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text));
+    const reader = createInterface({ input: runner.stdout }).on("line", (line) => onLine(lines.push(line)));
+    const readAll = new Promise((resolve) => reader.once("close", resolve));
+    const exited = new Promise<number | null>((resolve) => runner.once("close", resolve));
+    // A runner that has exited after a failed call does not read the rest.
+    runner.stdin.on("error", () => undefined);
+    runner.stdin.end(calls.map((call) => this.#line(call)).join(""));
+    const [status] = await Promise.all([exited, readAll]);
+    if (status === 0) return lines;
+    const failed = calls[lines.length];
+    throw new Error(`${failed?.step.verb} of ${failed?.side.name}'s ${failed?.step.plugin} failed: ${errors.trim()}`);
+  }
+
+  #prepare(side: Side): void {
+    this.#add(this.#node(side));
+    this.#add(this.#pod(side));
+    execFileSync("ip", ["-n", this.#node(side), "link", "set", "lo", "up"]);
+    if (side.program === "floor") this.#inNode(side, "nft", "-f", TABLES);
+    for (const { plugin } of this.#case.measures.flatMap(({ steps }) => steps)) {
+      const name = this.#executable(side, plugin, "ADD");
+      if (!existsSync(name)) throw new Error(`${name} is missing: run ${REMEDIES[side.program]}`);
+      const configuration = this.#case.configure(plugin, side, `${this.#folder}/networks`);
+      writeFileSync(this.#configuration(side, plugin), JSON.stringify(configuration));
+      const { name: network } = configuration as { name: string };
+      mkdirSync(`${this.#folder}/networks/${network}`, { recursive: true });
     }
-    writeFileSync(`${directory}/last_reserved_ip.0`, last, { mode: 0o600 });
+  }
+
+  #inNode(side: Side, command: string, ...args: string[]): void {
+    execFileSync("ip", ["netns", "exec", this.#node(side), command, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  }
+
+  #add(name: string): void {
+    execFileSync("ip", ["netns", "add", name]);
+    this.#namespaces.push(name);
+  }
+
+  #line({ side, step, round }: Call): string {
+    const result = `${this.#folder}/${side.index}.result`;
+    return `${[
+      `/run/netns/${this.#node(side)}`,
+      this.#executable(side, step.plugin, step.verb),
+      step.verb,
+      `bench-${round}`,
+      `/run/netns/${this.#pod(side)}`,
+      this.#configuration(side, step.plugin),
+      step.hasPrevious ? result : "-",
+      step.keepsResult ? result : "-",
+    ].join("\t")}\n`;
+  }
+
+  #executable({ program }: Side, plugin: string, verb: string): string {
+    return `${FOLDERS[program]}/${program === "floor" ? floorOf(plugin, verb) : plugin}`;
+  }
+
+  #configuration(side: Side, plugin: string): string {
+    return `${this.#folder}/${side.index}-${plugin}.conf`;
+  }
+
+  #node(side: Side): string {
+    return `${this.#name}-node${side.index}`;
   }
 
   #pod(side: Side): string {
-    return `${this.#node}-${side}`;
+    return `${this.#name}-pod${side.index}`;
   }
-
-  #input(side: Side, verb: Verb): string {
-    return `${this.#folder}/${verb === "VERSION" ? "version" : side}.conf`;
-  }
-
-  /** The same for both sides, except what they must not share: bridge, subnet and reservations, or ports. */
-  #configuration(side: Side): object {
-    const at = SIDES.indexOf(side);
-    const network = { cniVersion: "1.1.0", name: `bench-${side}`, type: this.#subject };
-    if (this.#subject === "portmap") return { ...network, ...portMappings(at) };
-    return {
-      ...network,
-      ...(this.#subject === "bridge" ? { bridge: `bench${at}`, isDefaultGateway: true, hairpinMode: true } : {}),
-      mtu: 1450,
-      ipam: {
-        type: "host-local",
-        ranges: [[{ subnet: `10.${240 + at}.0.0/16` }]],
-        routes: [{ dst: "10.96.0.0/12" }],
-        dataDir: `${this.#folder}/networks`,
-      },
-    };
-  }
-}
-
-/** A pod with both families and a port for both TCP and UDP. */
-function portMappings(at: number): object {
-  return {
-    runtimeConfig: {
-      portMappings: ["tcp", "udp"].map((protocol) => ({ hostPort: 8080 + at, containerPort: 80, protocol })),
-    },
-    prevResult: {
-      cniVersion: "1.1.0",
-      interfaces: [{ name: "eth0", sandbox: "/run/netns/pod" }],
-      ips: [
-        { address: `10.${240 + at}.0.2/24`, interface: 0 },
-        { address: `fd00:${240 + at}::2/64`, interface: 0 },
-      ],
-    },
-  };
-}
-
-function compileRunner(): void {
-  mkdirSync(`${ROOT}.cache/bench`, { recursive: true });
-  const source = fileURLToPath(new URL("runner.c", import.meta.url));
-  execFileSync("gcc", ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static", source, "-o", RUNNER], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
 }

@@ -17,7 +17,7 @@ export interface Chart {
 
 const SIZE = { width: 760, height: 320 };
 /** Distinguishable in grey, too. weft's colour is the first. */
-const COLOURS = ["#2458c5", "#b9bec9"];
+const COLOURS = ["#2458c5", "#b9bec9", "#6b7280"];
 const INK = "#24292f";
 
 export function drawChart({ title, subtitle, unit, groups, series }: Chart): string {

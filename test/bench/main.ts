@@ -1,76 +1,88 @@
-/** `npm run bench`: compares the executables with the reference plugins, in one run, on one machine. */
-import { statSync } from "node:fs";
+/** `npm run bench`: compares the executables with the reference plugins and with floors, in one run, on one machine. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { assertReady, Bed, FOLDERS, SUBJECTS, type Subject } from "./bed.ts";
-import { planCalls, type Side } from "./call.ts";
-import { formatTable, makeReport, type Report } from "./report.ts";
+import { Bed } from "./bed.ts";
+import { type BenchCase, planCalls } from "./case.ts";
+import { CASES } from "./cases.ts";
+import { compileAll } from "./compile.ts";
+import { type CaseReport, isKept, makeReport } from "./report.ts";
+import { formatReport } from "./table.ts";
 
 interface Options {
   readonly runs: number;
   readonly warmUp: number;
-  readonly plugin: Subject;
-  readonly inUse: number;
-  readonly output: "table" | "json";
+  readonly case?: readonly string[];
+  readonly output: "table" | "wide" | "json";
 }
 
 const EXAMPLES = `
+Cases:
+${CASES.map(({ name, title, note }) => `  ${name.padEnd(12)}${title}: ${note}`).join("\n")}
+
 Examples:
   npm run bench
-  npm run bench -- --runs 500
-  npm run bench -- --plugin portmap
-  npm run bench -- --plugin host-local --in-use 4000
-  npm run -s bench -- -o json | jq '.rows[] | {verb, ratio}'
+  npm run bench -- --case bridge --runs 500
+  npm run bench -- --case start --case chain -o wide
+  npm run -s bench -- -o json | jq '.cases[].rows[] | {name, ratios}'
 
 Exits with 1 if a bound is exceeded. NO_COLOR=1 disables colours.`;
 
 const options = new Command("bench")
   .description(
-    "Measures ADD, DEL, VERSION and STATUS of weft's and the reference plugins, alternately. The reference's portmap uses iptables.",
+    "Measures the reference plugins, floors and weft in turns. A floor is a C program that issues just the kernel requests of its case: the least time of the case on this machine.",
   )
   .addOption(
-    new Option("--plugin <name>", "bridge or ptp with host-local, host-local alone, or portmap")
-      .choices(Object.keys(SUBJECTS))
-      .default("bridge"),
+    new Option("--case <name>", "measure this case only; may be given several times")
+      .choices(CASES.map(({ name }) => name))
+      .argParser((name: string, names: readonly string[] = []) => [...names, parseCase(name)]),
   )
+  .addOption(new Option("--runs <n>", "measure this many rounds of each case").default(100).argParser(parseCount(1)))
+  .addOption(new Option("--warm-up <n>", "make this many unmeasured rounds first").default(5).argParser(parseCount(1)))
   .addOption(
-    new Option("--in-use <n>", "reserve this many addresses first, on both sides; not for portmap")
-      .default(0)
-      .argParser(parseCount(0)),
+    new Option("-o, --output <form>", "output format; wide adds the 99th percentile and the peak resident memory")
+      .choices(["table", "wide", "json"])
+      .default("table"),
   )
-  .addOption(new Option("--runs <n>", "measure this many calls of each kind").default(100).argParser(parseCount(1)))
-  .addOption(
-    new Option("--warm-up <n>", "make this many unmeasured calls of each kind first")
-      .default(5)
-      .argParser(parseCount(0)),
-  )
-  .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .addHelpText("after", EXAMPLES)
   .parse()
   .opts<Options>();
 
 try {
-  assertReady(options.plugin);
-  const report = measure(options);
-  console.log(options.output === "json" ? JSON.stringify(report, undefined, 2) : formatTable(report));
-  process.exitCode = report.rows.every(({ isKept }) => isKept) ? 0 : 1;
+  compileAll();
+  const reports: CaseReport[] = [];
+  for (const benchCase of CASES.filter(({ name }) => options.case?.includes(name) ?? true)) {
+    const report = await measure(benchCase, options);
+    reports.push(report);
+    if (options.output !== "json") console.log(`${formatReport(report, options.output === "wide")}\n`);
+  }
+  if (options.output === "json") console.log(JSON.stringify({ cases: reports }, undefined, 2));
+  process.exitCode = reports.every(isKept) ? 0 : 1;
 } catch (error) {
   console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 }
 
-function measure({ runs, warmUp, plugin, inUse }: Options): Report {
-  if (plugin === "portmap" && inUse > 0) throw new Error("--in-use is for addresses, which portmap does not use");
-  const bed = new Bed(plugin, inUse);
+async function measure(benchCase: BenchCase, { runs, warmUp }: Options): Promise<CaseReport> {
+  const bed = new Bed(benchCase);
   try {
-    if (warmUp > 0) bed.run(planCalls(warmUp));
-    const calls = planCalls(runs);
-    const sizeOf = (side: Side, name: string) => statSync(`${FOLDERS[side]}/${name}`).size;
-    const reference = SUBJECTS[plugin].reduce((sum, name) => sum + sizeOf("reference", name), 0);
-    const sizes = { weft: sizeOf("weft", plugin), reference };
-    return makeReport({ subject: plugin, inUse }, calls, bed.run(calls), sizes);
+    await bed.run(planCalls(benchCase, warmUp));
+    const calls = planCalls(benchCase, runs);
+    const samples = await bed.run(calls, (count) => showProgress(benchCase.name, count / calls.length));
+    return makeReport(benchCase, calls, samples);
   } finally {
+    showProgress(benchCase.name, undefined);
     bed.close();
   }
+}
+
+/** Shows the share on a terminal; undefined clears the line. */
+function showProgress(name: string, share: number | undefined): void {
+  if (!process.stderr.isTTY) return;
+  process.stderr.write(`\r\x1b[K${share === undefined ? "" : `${name}: ${Math.floor(100 * share)} %`}`);
+}
+
+function parseCase(name: string): string {
+  if (CASES.some((benchCase) => benchCase.name === name)) return name;
+  throw new InvalidArgumentError(`expected one of ${CASES.map((benchCase) => benchCase.name).join(", ")}.`);
 }
 
 function parseCount(least: number): (text: string) => number {

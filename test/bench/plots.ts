@@ -8,41 +8,28 @@ import { cpus, release } from "node:os";
 import { join } from "node:path";
 import type { ScaleReport } from "../scale/report.ts";
 import { type Chart, drawChart } from "./chart.ts";
-import type { Report } from "./report.ts";
+import type { CaseReport } from "./report.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const PLOTS = join(ROOT, "docs/plots");
-const IN_USE = [0, 1000, 4000];
 
 /** The machine, in a few words. */
 const WHERE = `${cpus().length} processors, Linux ${release().split("-")[0]}`;
 
-const bridge = measure<Report>("test/bench/main.ts", "--runs", "200", "-o", "json");
-const reservations = IN_USE.map((inUse) =>
-  measure<Report>("test/bench/main.ts", "--plugin", "host-local", "--in-use", String(inUse), "-o", "json"),
-);
+const { cases } = measure<{ cases: CaseReport[] }>("test/bench/main.ts", "--runs", "200", "-o", "json");
 const scale = measure<ScaleReport>("test/scale/main.ts", "-o", "json");
 
 mkdirSync(PLOTS, { recursive: true });
-draw("executables", {
-  title: "One call of bridge with host-local",
-  subtitle: `median of ${bridge.rounds} calls each, alternating; reference plugins 1.9.1; ${WHERE}`,
-  unit: "ms",
-  groups: bridge.rows.map(({ verb }) => verb),
-  series: bothSides(bridge.rows.map(({ weft, reference }) => [weft.medianMs, reference.medianMs])),
-});
-draw("reservations", {
-  title: "Time of host-local's ADD by number of addresses in use",
-  subtitle: `median of ${reservations[0]?.rounds} calls each, alternating; reference plugins 1.9.1; ${WHERE}`,
-  unit: "ms",
-  groups: IN_USE.map((inUse) => inUse.toLocaleString("en")),
-  series: bothSides(
-    reservations.map(({ rows }) => {
-      const add = rows.find(({ verb }) => verb === "ADD");
-      return [add?.weft.medianMs ?? Number.NaN, add?.reference.medianMs ?? Number.NaN];
+for (const { name, title, note, rounds, sides, rows } of cases)
+  draw(name, {
+    title,
+    subtitle: `${note}; median of ${rounds}, alternating; ${WHERE}`,
+    unit: "ms",
+    groups: rows.map((row) => row.name),
+    series: sides.toReversed().map((side) => {
+      return { name: side, values: rows.map((row) => row.sides[side]?.medianMs ?? Number.NaN) };
     }),
-  ),
-});
+  });
 draw("scale", {
   title: "Time to program all peers from an empty kernel (VXLAN)",
   subtitle: `compare and program, best of ${scale.rounds}; compared with ip -batch and bridge -batch; ${WHERE}`,
@@ -53,10 +40,7 @@ draw("scale", {
     ["weftd", "ip -batch, bridge -batch"],
   ),
 });
-writeFileSync(
-  join(PLOTS, "figures.json"),
-  `${JSON.stringify({ where: WHERE, bridge, reservations, scale }, undefined, 2)}\n`,
-);
+writeFileSync(join(PLOTS, "figures.json"), `${JSON.stringify({ where: WHERE, cases, scale }, undefined, 2)}\n`);
 
 function measure<T>(script: string, ...args: string[]): T {
   console.error(`plots: ${script} ${args.join(" ")}`);
