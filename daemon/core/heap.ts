@@ -1,6 +1,7 @@
 /** Settings of V8's heap for a process that runs for months and is mostly idle. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { loadNetlinkAddon } from "../../pkg/sys/netlink-addon.ts";
 
 /**
  * Keeps V8's space for new objects at its initial size. While weftd reads lists of objects, V8 would otherwise grow
@@ -23,4 +24,5 @@ export function releaseGarbage(): void {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as (options: { type: "major"; flavor: "last-resort" }) => void;
   collect({ type: "major", flavor: "last-resort" });
+  loadNetlinkAddon().releaseMemory();
 }
