@@ -33,7 +33,7 @@ export interface Rest {
 export function detach(request: CniRequest, { isMasqueraded, legacy, elements = [] }: Rest): void {
   const removal = new ElementRemoval(request.system, [...(isMasqueraded ? [ownMasquerade(request)] : []), ...elements]);
   try {
-    const isRemoved = !removal.isEmpty && removeOwnPort(request, () => removal.removeByKeys());
+    const isRemoved = !removal.isEmpty && removeOwnPort(request, () => removal.tryRemove());
     if (!isRemoved) removePair(request);
     try {
       const isOurs = removal.remove();

@@ -1,5 +1,6 @@
 /**
- * DEL: removes the attachment's elements from nf_tables by their keys, those of all tables in one transaction.
+ * DEL: removes the attachment's elements from all nf_tables tables of one plugin, in one transaction: by their keys, or by
+ * the owner's mark if an element is not as ADD added it.
  *
  * After a removal, the kernel waits for an RCU grace period before it frees the elements, and closing any nfnetlink socket
  * waits for it (nft_rcv_nl_event in net/netfilter/nf_tables_api.c). This takes 8 to 30 ms, as long as the removal of a
@@ -8,11 +9,11 @@
 import { type BlockingNetlink, openNetfilter } from "../netlink/blocking.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
-import { readRuleset } from "../netlink/ruleset.ts";
+import { changeOver, lacksNetfilter, readRuleset } from "../netlink/ruleset.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 
-/** The elements of an attachment in one table. */
+/** The elements of an attachment in the tables of one purpose. */
 export interface OwnElements {
   /** The queries whose answers `remove` needs. */
   readonly questions: readonly Query[];
@@ -21,8 +22,10 @@ export interface OwnElements {
    * ADD added them. The kernel answers ENOENT if one of them is missing.
    */
   readonly remove: (seen: readonly Message[]) => readonly Request[] | undefined;
-  /** Finds the elements by the owner's mark. Returns true if there were any. */
-  readonly removeByMark: () => boolean;
+  /** The dumps whose answers `removeMarked` needs. */
+  readonly dumps: readonly Query[];
+  /** Removes all elements with the owner's mark. Empty if there are none. */
+  readonly removeMarked: (dumped: readonly Message[]) => readonly Request[];
 }
 
 export class ElementRemoval {
@@ -30,6 +33,7 @@ export class ElementRemoval {
   readonly #parts: readonly OwnElements[];
   #netfilter: BlockingNetlink | undefined;
   #isDone = false;
+  #isFound = false;
 
   constructor(system: System, parts: readonly OwnElements[]) {
     this.#system = system;
@@ -40,37 +44,69 @@ export class ElementRemoval {
     return this.#parts.length === 0;
   }
 
-  /** Removes the elements by their keys if this is possible. Does not throw if the kernel refuses. */
-  removeByKeys(): void {
-    if (this.#isDone || this.isEmpty) return;
+  /** Like `remove`, but does not throw if the kernel refuses. A later `remove` tries again. */
+  tryRemove(): void {
     try {
-      this.#netfilter ??= openNetfilter(this.#system);
-      const seen = readRuleset(
-        this.#netfilter,
-        this.#parts.flatMap(({ questions }) => questions),
-      );
-      const removals = this.#parts.map((part) => part.remove(seen));
-      if (removals.includes(undefined)) return;
-      this.#netfilter.commit(removals.flatMap((requests) => requests ?? []));
-      this.#isDone = true;
+      this.remove();
     } catch (error) {
-      // `remove` finds the reason.
       if (!isNetlinkError(error) && !isSystemError(error)) throw error;
     }
   }
 
-  /**
-   * Removes all elements: by their keys, or by the owner's mark. Returns true if there were any. Throws if the kernel
-   * refuses. Succeeds if the kernel does not support nf_tables.
-   */
+  /** Returns true if there were elements. Succeeds if there are none, or if the kernel does not support nf_tables. */
   remove(): boolean {
-    this.removeByKeys();
-    if (this.#isDone) return !this.isEmpty;
-    return this.#parts.map(({ removeByMark }) => removeByMark()).includes(true);
+    if (this.#isDone || this.isEmpty) return this.#isFound;
+    try {
+      this.#netfilter ??= openNetfilter(this.#system);
+      this.#isFound = this.#removeByKeys(this.#netfilter) || this.#removeByMarks(this.#netfilter);
+    } catch (error) {
+      if (!lacksNetfilter(error)) throw error;
+    }
+    this.#isDone = true;
+    return this.#isFound;
   }
 
   /** Waits until the kernel has freed the elements. */
   close(): void {
     this.#netfilter?.close();
+  }
+
+  /** Returns false if this is not possible. */
+  #removeByKeys(netfilter: BlockingNetlink): boolean {
+    const seen = this.#parts.flatMap(({ questions }) => seenIn(netfilter, questions));
+    const removals = this.#parts.map((part) => part.remove(seen));
+    if (removals.includes(undefined)) return false;
+    try {
+      netfilter.commit(removals.flatMap((requests) => requests ?? []));
+      return true;
+    } catch (error) {
+      if (!isNetlinkError(error, "ENOENT")) throw error;
+      return false;
+    }
+  }
+
+  #removeByMarks(netfilter: BlockingNetlink): boolean {
+    let isFound = false;
+    changeOver(
+      netfilter,
+      this.#system,
+      () => this.#parts.map(({ dumps }) => seenIn(netfilter, dumps)),
+      (seen) => {
+        const requests = this.#parts.flatMap((part, at) => part.removeMarked(seen[at] ?? []));
+        isFound = requests.length > 0;
+        return { requests, generation: undefined };
+      },
+    );
+    return isFound;
+  }
+}
+
+/** The kernel may support nf_tables for some families only. */
+function seenIn(netfilter: BlockingNetlink, questions: readonly Query[]): readonly Message[] {
+  try {
+    return questions.length === 0 ? [] : readRuleset(netfilter, questions);
+  } catch (error) {
+    if (lacksNetfilter(error)) return [];
+    throw error;
   }
 }

@@ -14,7 +14,7 @@ import {
   deleteSeenMasquerade,
   type PodMasquerade,
   podMasquerade,
-  podMasqueradeDumps,
+  podMasqueradeElementDumps,
   podMasqueradeQuestions,
 } from "../tables/pod-masquerade.ts";
 import { ownAddresses } from "./addresses.ts";
@@ -55,7 +55,7 @@ export function masqueradesOf(owner: string, ips: readonly ResultAddress[]): Pod
 export function removeMasquerade(system: System, isWanted: (mark: string) => boolean): boolean {
   let wasThere = false;
   try {
-    changeRuleset(system, podMasqueradeDumps(), (dumped) => {
+    changeRuleset(system, podMasqueradeElementDumps(), (dumped) => {
       const requests = deletePodMasquerade(dumped, isWanted);
       wasThere = requests.length > 0;
       return requests;
@@ -74,6 +74,7 @@ export function ownMasquerade(request: CniRequest): OwnElements {
   return {
     questions: podMasqueradeQuestions(entries),
     remove: (seen) => (entries.length === 0 ? undefined : deleteSeenMasquerade(seen, entries)),
-    removeByMark: () => removeMasquerade(request.system, (mark) => mark === owner),
+    dumps: podMasqueradeElementDumps(),
+    removeMarked: (dumped) => deletePodMasquerade(dumped, (mark) => mark === owner),
   };
 }

@@ -1,4 +1,4 @@
-/** DEL: the host's end of an attachment's veth pair, found by the name in the last result. */
+/** DEL: the host's end of an attachment's veth pair. */
 import type { CniRequest } from "../cni/plugin.ts";
 import type { ResultInterface } from "../cni/result.ts";
 import { changeLink, type Link } from "../kernel/link.ts";
@@ -6,7 +6,7 @@ import { findLink } from "../kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import { removeLink } from "./links.ts";
-import { lastResult } from "./own-pod.ts";
+import { inOwnPod, lastResult } from "./own-pod.ts";
 import { ownerOf } from "./owner.ts";
 
 /** The two ends of a veth pair in a result. */
@@ -28,12 +28,12 @@ export function lastPair(request: CniRequest): ResultPair | undefined {
  * there is no such link with the attachment's mark; `work` has not been called then, or the link vanished meanwhile.
  */
 export function removeOwnPort(request: CniRequest, work: () => void): boolean {
-  const name = lastPair(request)?.host.name;
-  if (!name) return false;
+  const port = lastPair(request)?.host.name || peerOfPod(request);
+  if (!port) return false;
   const host = openRoute(request.system);
   try {
-    const link = ownPort(host, name, ownerOf(request));
-    if (link === undefined) return false;
+    const link = findAny(host, port);
+    if (link?.kind !== "veth" || link.alias !== ownerOf(request)) return false;
     const [reply] = host.exchange([changeLink(link.index, { up: false })]);
     if (reply?.error !== undefined) return false;
     work();
@@ -43,11 +43,19 @@ export function removeOwnPort(request: CniRequest, work: () => void): boolean {
   }
 }
 
+/** Runtimes for versions before 0.4.0 do not keep results. Returns the index of the host's end. */
+function peerOfPod(request: CniRequest): number | undefined {
+  let index: number | undefined;
+  inOwnPod(request, (pod) => {
+    index = findAny(pod, request.ifName)?.peerIndex;
+  });
+  return index;
+}
+
 /** The kernel may refuse a name from a result that is not ADD's. */
-function ownPort(host: BlockingNetlink, name: string, owner: string): Link | undefined {
+function findAny(netlink: BlockingNetlink, link: string | number): Link | undefined {
   try {
-    const link = findLink(host, name);
-    return link?.kind === "veth" && link.alias === owner ? link : undefined;
+    return findLink(netlink, link);
   } catch (error) {
     if (isNetlinkError(error)) return undefined;
     throw error;

@@ -135,23 +135,22 @@ export function ownSender(request: CniRequest, plugin: GuardingPlugin): OwnEleme
   return {
     questions: [],
     remove: () => lastSenders(request, plugin)?.flatMap(deleteSender),
-    removeByMark: () => removeSenders(request.system, (mark) => mark === owner),
+    dumps: SENDERS_FAMILIES.flatMap(sendersElementDumps),
+    removeMarked: (dumped) => markedSenders(dumped, (mark) => mark === owner),
   };
 }
 
-/** Removes the elements of all attachments that `isWanted` selects. Returns true if there were any. */
-export function removeSenders(system: System, isWanted: (mark: string) => boolean): boolean {
-  let wasThere = false;
+/** Removes the elements of all attachments that `isWanted` selects. Succeeds if there are none. */
+export function removeSenders(system: System, isWanted: (mark: string) => boolean): void {
   try {
-    changeRuleset(system, SENDERS_FAMILIES.flatMap(sendersElementDumps), (dumped) => {
-      const requests = SENDERS_FAMILIES.flatMap((family) => deleteSenders(family, dumped, isWanted));
-      wasThere = requests.length > 0;
-      return requests;
-    });
+    changeRuleset(system, SENDERS_FAMILIES.flatMap(sendersElementDumps), (dumped) => markedSenders(dumped, isWanted));
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
   }
-  return wasThere;
+}
+
+function markedSenders(dumped: readonly Message[], isWanted: (mark: string) => boolean): Request[] {
+  return SENDERS_FAMILIES.flatMap((family) => deleteSenders(family, dumped, isWanted));
 }
 
 /** Throws `CniError` if the attachment's port is not guarded. Reads only the rules and the port's own elements. */

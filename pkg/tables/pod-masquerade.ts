@@ -13,7 +13,14 @@ import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
-import { hasSameShape, holdsElements, readElements, readTable, tableQuestions } from "../nft/comparison.ts";
+import {
+  elementDumps,
+  hasSameShape,
+  holdsElements,
+  readElements,
+  readTable,
+  tableQuestions,
+} from "../nft/comparison.ts";
 import {
   counter,
   masquerade,
@@ -107,6 +114,11 @@ function podRule(family: Family): Rule {
  */
 export function podMasqueradeDumps(): Query[] {
   return tableQuestions(podMasquerade([]));
+}
+
+/** The part of `podMasqueradeDumps` that `deletePodMasquerade` needs. */
+export function podMasqueradeElementDumps(): Query[] {
+  return elementDumps(podMasquerade([]));
 }
 
 /**

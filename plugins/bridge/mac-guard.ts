@@ -47,22 +47,13 @@ export function guardMac({ request, undo }: AttachContext, { veth }: NewPort): v
   }
 }
 
-/**
- * Returns true if elements were removed. Succeeds if there is nothing to remove, also if there is no table or no kernel
- * support for it.
- */
-export function removeGuards(system: System, isWanted: (mark: string) => boolean): boolean {
-  let wasThere = false;
+/** Succeeds if there is nothing to remove, also if there is no table or no kernel support for it. */
+export function removeGuards(system: System, isWanted: (mark: string) => boolean): void {
   try {
-    changeRuleset(system, macSpoofElementDumps(), (dumped) => {
-      const requests = deleteGuards(dumped, isWanted);
-      wasThere = requests.length > 0;
-      return requests;
-    });
+    changeRuleset(system, macSpoofElementDumps(), (dumped) => deleteGuards(dumped, isWanted));
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
   }
-  return wasThere;
 }
 
 /** The elements that ADD made for the attachment's port, for DEL. No other port has its name. */
@@ -73,7 +64,8 @@ export function ownGuard(request: CniRequest): OwnElements {
   return {
     questions: [],
     remove: () => (host === undefined || !mac ? undefined : deleteGuard({ port: host.name, mac })),
-    removeByMark: () => removeGuards(request.system, (mark) => mark === owner),
+    dumps: macSpoofElementDumps(),
+    removeMarked: (dumped) => deleteGuards(dumped, (mark) => mark === owner),
   };
 }
 

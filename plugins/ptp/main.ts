@@ -32,7 +32,7 @@ export const plugin: Plugin = {
   gc(request) {
     collect(request, {
       legacy: ["masquerade"],
-      remove: (isGarbage) => void removeSenders(request.system, isGarbage),
+      remove: (isGarbage) => removeSenders(request.system, isGarbage),
     });
   },
 };
