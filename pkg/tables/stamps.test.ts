@@ -4,6 +4,9 @@ import { firewallTable } from "./firewall.ts";
 import { macSpoofTable } from "./mac-spoof.ts";
 import { podMasquerade } from "./pod-masquerade.ts";
 
-test.each([podMasquerade([]), macSpoofTable([]), firewallTable({ pods: [], policies: new Map() })])("the stamp of table $name has the digest of its layout", (table) => {
-  expect(table.stamp?.layout).toBe(layoutDigest(table));
-});
+test.each([podMasquerade([]), macSpoofTable([]), firewallTable({ pods: [], policies: new Map() })])(
+  "the stamp of table $name has the digest of its layout",
+  (table) => {
+    expect(table.stamp?.layout).toBe(layoutDigest(table));
+  },
+);
