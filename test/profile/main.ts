@@ -25,9 +25,7 @@ const command = new Command("npm run profile --")
   .addArgument(new Argument("[verb]", "profile this call").choices(VERBS).default("ADD"))
   .option("--plugin <name>", "profile only this plugin of the chain")
   .addOption(new Option("--rows <n>", "print this many functions").default(40).argParser(Number))
-  .addOption(
-    new Option("--tree <percent>", "also print callers with callees that take this share").argParser(Number),
-  )
+  .addOption(new Option("--tree <percent>", "also print callers with callees that take this share").argParser(Number))
   .option("--calls", "print the system calls with their times instead (strace)")
   .parse();
 const [chain, verb] = command.processedArgs as [Chain, Verb];
@@ -98,7 +96,9 @@ function printProfile(plugin: string, profile: Profile): void {
 
 function printTree(context: Context, least: number, depth: number): void {
   const { function: called, calls, own, inclusive, callees } = context;
-  console.log(`${`${inclusive}`.padStart(9)} ${`${own}`.padStart(8)} ${"  ".repeat(depth)}${called.name} x${calls} ${called.file}`);
+  console.log(
+    `${`${inclusive}`.padStart(9)} ${`${own}`.padStart(8)} ${"  ".repeat(depth)}${called.name} x${calls} ${called.file}`,
+  );
   const large = callees.filter((callee) => callee.inclusive >= least);
   for (const callee of large.sort((one, other) => other.inclusive - one.inclusive)) printTree(callee, least, depth + 1);
 }

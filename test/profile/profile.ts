@@ -49,7 +49,8 @@ export function parseProfile(text: string, names: Names): Profile {
     },
     n([parent, at, calls, own]) {
       const called = functions[Number(at)];
-      if (called === undefined) throw new Error(`a context of function ${at}: expected at most ${functions.length - 1}`);
+      if (called === undefined)
+        throw new Error(`a context of function ${at}: expected at most ${functions.length - 1}`);
       parents.push(Number(parent));
       contexts.push({ function: called, calls: Number(calls), own: Number(own), inclusive: Number(own), callees: [] });
     },
