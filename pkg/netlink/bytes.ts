@@ -101,11 +101,26 @@ export class ByteWriter {
     this.zeros(-this.#length & 3);
   }
 
-  /** Overwrites 16 bits at `at` with a length (`nla_len`). */
-  patchU16(at: number, value: number): void {
-    const bytes = this.#bytes;
-    bytes[at] = value;
-    bytes[at + 1] = value >> 8;
+  /** Begins an attribute, and returns its start for `closeAttribute`. */
+  openAttribute(type: number): number {
+    const at = this.#length;
+    if (at + 4 > this.#capacity) this.#grow(at + 4);
+    this.#length = at + 4;
+    this.#bytes[at + 2] = type;
+    this.#bytes[at + 3] = type >> 8;
+    return at;
+  }
+
+  /** Ends an attribute: writes its length (`nla_len`) and the padding. Returns the length. */
+  closeAttribute(start: number): number {
+    const end = this.#length;
+    const length = end - start;
+    this.#bytes[start] = length;
+    this.#bytes[start + 1] = length >> 8;
+    const next = (end + 3) & ~3;
+    if (next > this.#capacity) this.#grow(next);
+    this.#length = next;
+    return length;
   }
 
   /** Overwrites 32 bits at `at` with a length (`nlmsg_len`). */

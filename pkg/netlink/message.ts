@@ -157,11 +157,11 @@ class EncodableMessage<H, A, O extends ObjectIdentity | undefined> implements En
   }
 }
 
-/** Makes a change of `object`. If its key is expensive, pass a function; it runs only when the key is read. */
+/** Makes a change of `object`. Pass functions for its key and text if they take work: both are rarely read. */
 export function request<H, A>(
   message: MessageType<H, A>,
   object: Late<ObjectIdentity>,
-  text: string,
+  text: Late<string>,
   header: Partial<H>,
   attributes: A,
   flags = 0,
@@ -186,7 +186,7 @@ export function lateRequest<H, A>(
 /** Makes a query for single objects. Tests also encode the kernel's answers with it. */
 export function query<H, A>(
   message: MessageType<H, A>,
-  text: string,
+  text: Late<string>,
   header: Partial<H>,
   attributes: A,
   flags = 0,
