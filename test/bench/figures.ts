@@ -38,15 +38,15 @@ export function replaceCases(older: BenchReport | undefined, newer: BenchReport)
 /** The charts by file name, without suffix. */
 export function chartsOf({ where, executables, scale }: PlotFigures): Readonly<Record<string, Chart>> {
   const { cases } = executables;
+  // Without Nodes nothing is programmed.
+  const sizes = scale.sizes.filter(({ nodes }) => nodes > 0);
   const attach = (row: string): Bar[] => [
     { label: "bridge", case: "bridge", row },
     { label: "bridge with ipMasq", case: "masquerade", row },
     { label: "Kubernetes chain", case: "chain", row },
   ];
   const inUse = (count: number): Bar => {
-    // Without Nodes nothing is programmed.
-  const sizes = scale.sizes.filter(({ nodes }) => nodes > 0);
-  return { label: count.toLocaleString("en"), case: `addresses-${count}`, row: "ADD" };
+    return { label: count.toLocaleString("en"), case: `addresses-${count}`, row: "ADD" };
   };
   const subtitle = (about: string) => `${about}; ${SOURCE}; ${where}`;
   return {
