@@ -21,7 +21,7 @@ const CLIENT_CPU = "0";
 const SERVER_CPU = String(Math.min(1, cpus().length - 1));
 
 /** The numbers of both nodes of a pair. */
-const NUMBERS = { bare: [1, 2], byHand: [3, 4], weft: [5, 6], weftFull: [7, 8] } as const;
+const NUMBERS = { bare: [1, 2], byHand: [3, 4], weft: [5, 6], routed: [7, 8], full: [9, 10] } as const;
 
 interface Path {
   readonly client: Namespace;
@@ -62,9 +62,12 @@ export class DataPathBed {
       const byHand = await handMadePair(cluster, mode, NUMBERS.byHand, true, cleanup);
       cluster.weftdEnvironment = { WEFTD_NETWORK_POLICY: "off" };
       const weft = await weftPair(cluster, NUMBERS.weft);
+      cluster.attach = "ptp";
+      const routed = await weftPair(cluster, NUMBERS.routed);
+      cluster.attach = "bridge";
       cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables" };
-      const weftFull = await isolatedPair(cluster, NUMBERS.weftFull);
-      const paths = { nodes: bare.nodes, bare: bare.pods, byHand: byHand.pods, weft, weftFull };
+      const full = await isolatedPair(cluster, NUMBERS.full);
+      const paths = { nodes: bare.nodes, bare: bare.pods, byHand: byHand.pods, weft, routed, full };
       for (const side of SIDES) {
         const serve = ["-c", SERVER_CPU, traffic, "serve", PORT];
         await new Running(paths[side].server, "taskset", serve, cleanup).says(/ready/);

@@ -5,8 +5,11 @@ import type { Family } from "../../../pkg/ip/address.ts";
 import { median } from "../statistics.ts";
 import type { Mode } from "./hand-made.ts";
 
-/** What connects client and server. `bare` and `byHand` are made by hand, without and with rules. */
-export const SIDES = ["nodes", "bare", "byHand", "weft", "weftFull"] as const;
+/**
+ * What connects client and server. `bare` and `byHand` are made by hand, without and with rules. `routed` is weft with pods
+ * attached by ptp instead of a bridge, and `full` is weft with Services and with policies that isolate both pods.
+ */
+export const SIDES = ["nodes", "bare", "byHand", "weft", "routed", "full"] as const;
 export type Side = (typeof SIDES)[number];
 
 export const SIDE_NAMES: Readonly<Record<Side, string>> = {
@@ -14,7 +17,8 @@ export const SIDE_NAMES: Readonly<Record<Side, string>> = {
   bare: "by hand, no rules",
   byHand: "by hand",
   weft: "weft",
-  weftFull: "weft, Services, policies",
+  routed: "weft, ptp",
+  full: "weft, Services, policies",
 };
 
 export const MEASURES = ["stream", "streams", "latency", "tail", "connections"] as const;
@@ -60,7 +64,7 @@ export interface Row {
   readonly handToNodes: Ratio;
   /** weft to the path made by hand with rules. */
   readonly weftToHand: Ratio;
-  /** weft with Services and policies to the path made by hand with rules. */
+  readonly routedToHand: Ratio;
   readonly fullToHand: Ratio;
   readonly bound: number | undefined;
   /** True if weft's median is within the bound, or if there is no bound. */
@@ -88,22 +92,24 @@ export function rowsOf(mode: Mode, family: Family, samples: Samples): readonly R
     return {
       ...{ mode, family, measure, unit, values, weftToHand, bound, isKept },
       handToNodes: ratioOf(of("byHand"), of("nodes")),
-      fullToHand: ratioOf(of("weftFull"), of("byHand")),
+      routedToHand: ratioOf(of("routed"), of("byHand")),
+      fullToHand: ratioOf(of("full"), of("byHand")),
     };
   });
 }
 
 export function formatDataPath({ rounds, rows }: DataPathReport): string {
+  const ratios = ["by hand /\nnodes", "weft /\nby hand", "ptp /\nby hand", "all /\nby hand"];
   const table = new Table({
-    head: ["", ...SIDES.map((side) => SIDE_NAMES[side]), "by hand /\nnodes", "weft /\nby hand", "with all /\nby hand"],
-    colAligns: ["left", ...[...SIDES, "", "", ""].map(() => "right" as const)],
+    head: ["", ...SIDES.map((side) => SIDE_NAMES[side].replace(", ", ",\n")), ...ratios],
+    colAligns: ["left", ...[...SIDES, ...ratios].map(() => "right" as const)],
     style: { head: [], border: [] },
   });
-  for (const { mode, family, measure, unit, values, handToNodes, weftToHand, fullToHand } of rows)
+  for (const { mode, family, measure, unit, values, ...row } of rows)
     table.push([
-      `${mode}, IPv${family}: ${MEASURE_FACTS[measure].name}`,
-      ...SIDES.map((side) => `${told(values[side])} ${unit}`),
-      ...[handToNodes, weftToHand, fullToHand].map((ratio) => ratio.median.toFixed(3)),
+      `${mode}, IPv${family}:\n${MEASURE_FACTS[measure].name}`,
+      ...SIDES.map((side) => `${told(values[side])}\n${unit}`),
+      ...[row.handToNodes, row.weftToHand, row.routedToHand, row.fullToHand].map((ratio) => ratio.median.toFixed(3)),
     ]);
   return [
     `${rounds} rounds, all sides alternating; medians, and medians of the rounds' ratios`,
