@@ -28,12 +28,13 @@ Cases:
 ${CASES.map(({ name, title }) => `  ${name.padEnd(16)}${title}`).join("\n")}
 
 A time is from the start of a process until it has ended. The time of a chain is the sum of its processes. The case
-"parallel" has a round for each 20 runs. DEL waits for the kernel, for a time that varies: compare it with 100 runs.
+"parallel" has a round for each 20 runs. DEL waits for the kernel, for a time that varies: compare it
+with 100 runs, or by its processor time (-o wide).
 
 Examples:
   npm run bench                                    all cases: ten minutes, on a machine that does nothing else
   npm run bench -- --case bridge --case chain --runs 20
-  npm run bench -- --case chain -o wide            also the slowest calls, and memory
+  npm run bench -- --case chain -o wide            also the slowest calls, processor time, memory
   npm run -s bench -- -o json | jq '.cases[].rows[] | {name, ratios}'
 
 The status is 1 if a bound is exceeded. NO_COLOR=1 disables colours.`;
@@ -48,7 +49,7 @@ const options = new Command("bench")
   .addOption(new Option("--runs <n>", "measure this many rounds of each case").default(100).argParser(parseCount(1)))
   .addOption(new Option("--warm-up <n>", "make this many unmeasured rounds first").default(5).argParser(parseCount(1)))
   .addOption(
-    new Option("-o, --output <form>", "output format; wide adds the slowest of 100 calls, and memory")
+    new Option("-o, --output <form>", "output format; wide adds the slowest of 100 calls, processor time and memory")
       .choices(["table", "wide", "json"])
       .default("table"),
   )
