@@ -18,7 +18,13 @@ import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { be32, eachAttribute } from "../netlink/codec.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import { decode, dumpRequest, type Message, type Query, query } from "../netlink/message.ts";
-import { NFT_MSG_GETRULE, NFT_MSG_GETTABLE, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE } from "../netlink/nftables.ts";
+import {
+  NFT_MSG_GETRULE,
+  NFT_MSG_GETTABLE,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWRULE_OUTLINE,
+  NFT_MSG_NEWTABLE,
+} from "../netlink/nftables.ts";
 import { type Table, tableHeader, tableText } from "./table.ts";
 import { readStamp } from "./userdata.ts";
 
@@ -68,7 +74,9 @@ export function stampQuestions(table: Table): Query[] {
 /** Returns the `parts` of `Stamped`, from the answers to `stampQuestions` or `tableQuestions`. */
 export function stampedParts(table: Table, seen: readonly Message[]): readonly number[] | undefined {
   const check = new StampCheck(table);
-  for (const message of seen) check.see(message);
+  const isOther = (message: Message) =>
+    message.type === NFT_MSG_NEWRULE.type && decode(NFT_MSG_NEWRULE_OUTLINE, message).attributes.table !== table.name;
+  for (const message of seen) if (!isOther(message)) check.see(message);
   return check.parts;
 }
 

@@ -76,6 +76,9 @@ const char *host_get_path(JSContext *ctx, JSValueConst value);
  */
 void host_hand_over(int fd);
 
+/* Ends the making of the image: later blocks are outside of it. */
+void host_seal_image(void);
+
 /* The allocator of QuickJS. */
 extern const JSMallocFunctions host_allocator;
 
