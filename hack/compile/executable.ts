@@ -41,9 +41,22 @@ export function buildExecutable(programs: Programs, bin: string, target: Target)
   if (bin === `${target.dist}/bin`) removeLeftovers(programs.names, bin);
 }
 
-/** Compiles `programs` into the file `path`, and returns the path. */
-export function compileExecutable({ names, script, command }: Programs, path: string, target: Target): string {
-  const bytecode = compileScript(script, target);
+export interface ExecutableOptions {
+  /** True to keep the positions of functions in the script, for `npm run profile`. [false] */
+  readonly hasPositions?: boolean;
+}
+
+/**
+ * Compiles `programs` into the file `path`, and returns the path. Next to it are the file with its symbols, `-seed`, and
+ * the image.
+ */
+export function compileExecutable(
+  { names, script, command }: Programs,
+  path: string,
+  target: Target,
+  { hasPositions = false }: ExecutableOptions = {},
+): string {
+  const bytecode = compileScript(script, target, hasPositions);
   const commandBytecode = command === undefined ? undefined : compileScript(command, target);
   const sources = readdirSync(HOST)
     .filter((name) => /\.(c|h|ld)$/.test(name))
@@ -67,8 +80,13 @@ export function compileExecutable({ names, script, command }: Programs, path: st
 }
 
 function link(files: readonly string[], path: string, imageBytes: number, target: Target): void {
+  const gcc = `${target.toolPrefix}gcc`;
+  // musl instead of gcc's own C library.
+  const headers = [`${target.quickjs}/musl/include`, output([gcc, "-print-file-name=include"]).trim()];
+  const musl = (name: string) => `${target.quickjs}/musl/lib/${name}`;
   run([
-    `${target.toolPrefix}gcc`,
+    gcc,
+    ...["-nostdinc", "-nostdlib", ...headers.flatMap((folder) => ["-isystem", folder])],
     ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", `-ffile-prefix-map=${ROOT}=.`],
     // Two builds of one commit are identical: paths of debug information and the time are excluded.
     ...["-Wl,--build-id=none", "-Wl,--wrap=gettimeofday"],
@@ -77,7 +95,10 @@ function link(files: readonly string[], path: string, imageBytes: number, target
     // Nothing unwinds the stack, so no file needs the tables for it. Code and constants may share a page of the file, which makes it smaller.
     ...["-fno-asynchronous-unwind-tables", "-Wl,-z,noseparate-code", `-Wl,-T,${HOST}/unwinding.ld`],
     ...[`-DHOST_IMAGE_BYTES=${imageBytes}`, "-isystem", target.quickjs, "-I", HOST],
-    ...[...files, `${target.quickjs}/libquickjs.a`, "-lm", "-o", path],
+    // Functions of QuickJS and of the C library that nothing uses are omitted.
+    ...["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"],
+    ...[musl("crt1.o"), musl("crti.o"), ...files, `${target.quickjs}/libquickjs.a`],
+    ...["-Wl,--start-group", musl("libc.a"), "-lgcc", "-Wl,--end-group", musl("crtn.o"), "-o", path],
   ]);
 }
 
@@ -86,9 +107,9 @@ function pages(bytes: number): number {
 }
 
 /** Compiles a script. qjsc writes C: `const uint8_t <name>[] = { 0x.., };`. */
-function compileScript(script: string, { quickjs }: Target): string {
+function compileScript(script: string, { quickjs }: Target, hasPositions = false): string {
   const source = `${script}.c`;
-  run([`${quickjs}/qjsc`, "-c", "-s", "-N", "plugins", "-o", source, script]);
+  run([`${quickjs}/qjsc`, "-c", ...(hasPositions ? [] : ["-s"]), "-N", "plugins", "-o", source, script]);
   const [, body = ""] = readFileSync(source, "utf8").split(/const uint8_t plugins\[\d+\] = \{/);
   const bytes = Uint8Array.from(body.match(/0x[0-9a-f]{2}/g) ?? [], Number);
   if (bytes.length === 0) throw new Error(`${source}: expected bytecode as an array of bytes`);

@@ -13,6 +13,7 @@ import {
   type Query,
   type Request,
   readAcknowledgement,
+  type Selection,
   splitDatagram,
   writeRequest,
 } from "./message.ts";
@@ -58,6 +59,7 @@ export class Exchange implements Conversation {
   readonly #keepsBytes: boolean;
   readonly #isWanted: (message: Message) => boolean;
   readonly #pending: Pending[];
+  readonly #selects: Selection | undefined;
 
   /**
    * `keepsBytes`: the buffers passed to `accept` are never reused, so payloads need no copies. `isWanted`: other data
@@ -76,6 +78,8 @@ export class Exchange implements Conversation {
     this.#where = where;
     this.#keepsBytes = keepsBytes;
     this.#first = firstSequence;
+    const [only] = requests;
+    this.#selects = requests.length === 1 && only?.object === undefined ? only?.selects : undefined;
     this.#pending = requests.map((item) => ({
       request: item,
       messages: [],
@@ -97,7 +101,7 @@ export class Exchange implements Conversation {
 
   /** Processes the messages of a datagram; ignores those of other conversations. */
   accept(datagram: Uint8Array): void {
-    for (const message of splitDatagram(datagram)) this.#take(message);
+    for (const message of splitDatagram(datagram, this.#selects)) this.#take(message);
   }
 
   replies(): Reply[] {
