@@ -128,7 +128,7 @@ export function linkDump(): Query {
 export function getLink(link: string | number): Query {
   return query(
     RTM_GETLINK,
-    `ip link show ${describeLink(link)}`,
+    () => `ip link show ${describeLink(link)}`,
     { index: typeof link === "number" ? link : 0 },
     { ...nameOf(link), extendedMask: RTEXT_FILTER_SKIP_STATS },
   );
@@ -203,7 +203,7 @@ export function changeLink(link: LinkSelector, change: LinkChange): Request {
   return request(
     RTM_NEWLINK,
     () => linkObject(link),
-    `ip link set ${describeLink(link)}${describeChange(change)}`,
+    () => `ip link set ${describeLink(link)}${describeChange(change)}`,
     { index: indexOf(link), flags, change: mask },
     {
       ...(typeof link === "string" ? nameOf(link) : { ifname: change.name }),
@@ -252,7 +252,7 @@ export function deleteLink(link: LinkSelector): Request {
   return request(
     RTM_DELLINK,
     () => linkObject(link),
-    `ip link del ${describeLink(link)}`,
+    () => `ip link del ${describeLink(link)}`,
     { index: indexOf(link) },
     nameOf(link),
   );
@@ -293,8 +293,9 @@ export interface BridgeSettings {
 export function createBridge(settings: BridgeSettings): Request {
   return request(
     RTM_NEWLINK,
-    linkObject(settings.name),
-    `ip link add ${settings.name} address ${settings.mac} type bridge${settings.filtersVlans === true ? " vlan_filtering 1" : ""}`,
+    () => linkObject(settings.name),
+    () =>
+      `ip link add ${settings.name} address ${settings.mac} type bridge${settings.filtersVlans === true ? " vlan_filtering 1" : ""}`,
     { flags: IFF_UP, change: IFF_UP },
     {
       ifname: settings.name,
@@ -335,8 +336,9 @@ export function createVeth(settings: VethSettings): Request {
   const { peer } = settings;
   return request(
     RTM_NEWLINK,
-    linkObject(settings.name),
-    `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac}${peer.namespaceFd === undefined ? "" : " netns (the pod's)"}`,
+    () => linkObject(settings.name),
+    () =>
+      `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac}${peer.namespaceFd === undefined ? "" : " netns (the pod's)"}`,
     settings.isDown === true ? {} : { flags: IFF_UP, change: IFF_UP },
     {
       ifname: settings.name,

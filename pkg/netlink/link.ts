@@ -75,17 +75,24 @@ const vxlan = attributes({
   udpZeroChecksum6Rx: attribute(20, "IFLA_VXLAN_UDP_ZERO_CSUM6_RX", u8),
 });
 
-const bridge = attributes({
-  stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
-  vlanFiltering: attribute(7, "IFLA_BR_VLAN_FILTERING", u8),
-  /** Reported only by kernels with VLAN filtering. */
-  vlanProtocol: attribute(8, "IFLA_BR_VLAN_PROTOCOL", be16),
-});
+/** Of the forty settings of a bridge, and of a port, the ones that weft reads or writes. */
+const bridge = attributes(
+  {
+    stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
+    vlanFiltering: attribute(7, "IFLA_BR_VLAN_FILTERING", u8),
+    /** Reported only by kernels with VLAN filtering. */
+    vlanProtocol: attribute(8, "IFLA_BR_VLAN_PROTOCOL", be16),
+  },
+  { dropUnknown: true },
+);
 
-const bridgePort = attributes({
-  hairpin: attribute(4, "IFLA_BRPORT_MODE", u8),
-  isolated: attribute(33, "IFLA_BRPORT_ISOLATED", u8),
-});
+const bridgePort = attributes(
+  {
+    hairpin: attribute(4, "IFLA_BRPORT_MODE", u8),
+    isolated: attribute(33, "IFLA_BRPORT_ISOLATED", u8),
+  },
+  { dropUnknown: true },
+);
 
 const peerAttributes = attributes({
   address: attribute(1, "IFLA_ADDRESS", bytes),

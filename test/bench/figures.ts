@@ -44,7 +44,9 @@ export function chartsOf({ where, executables, scale }: PlotFigures): Readonly<R
     { label: "Kubernetes chain", case: "chain", row },
   ];
   const inUse = (count: number): Bar => {
-    return { label: count.toLocaleString("en"), case: `addresses-${count}`, row: "ADD" };
+    // Without Nodes nothing is programmed.
+  const sizes = scale.sizes.filter(({ nodes }) => nodes > 0);
+  return { label: count.toLocaleString("en"), case: `addresses-${count}`, row: "ADD" };
   };
   const subtitle = (about: string) => `${about}; ${SOURCE}; ${where}`;
   return {
@@ -83,10 +85,10 @@ export function chartsOf({ where, executables, scale }: PlotFigures): Readonly<R
       title: "Time to program all peers from an empty kernel (VXLAN)",
       subtitle: `compare and program, best of ${scale.rounds}; compared with ip -batch and bridge -batch; ${where}`,
       unit: "ms",
-      groups: scale.sizes.map(({ nodes }) => `${nodes.toLocaleString("en")} nodes`),
+      groups: sizes.map(({ nodes }) => `${nodes.toLocaleString("en")} nodes`),
       series: [
-        { name: "ip -batch, bridge -batch", colour: "other", values: scale.sizes.map(({ batchMs }) => batchMs) },
-        { name: "weftd", colour: "weft", values: scale.sizes.map(({ sentMs }) => sentMs) },
+        { name: "ip -batch, bridge -batch", colour: "other", values: sizes.map(({ batchMs }) => batchMs) },
+        { name: "weftd", colour: "weft", values: sizes.map(({ sentMs }) => sentMs) },
       ],
     },
   };

@@ -9,6 +9,7 @@ import { Cluster, type Node } from "../live/harness/cluster.ts";
 import { makeNamespace } from "../live/harness/namespace.ts";
 import { eventually, Running } from "../live/harness/process.ts";
 import { FAMILIES, macOf, OVERLAYS, peer, type Stack, subnetsOf } from "./peers.ts";
+import { type Memory, type Rest, WeftdProcess } from "./weftd-process.ts";
 
 /** The resources of weftd's process. */
 export interface Use {
@@ -63,6 +64,9 @@ interface Entries {
   readonly neighbours: readonly string[];
   readonly forwarding: readonly string[];
 }
+
+/** By then weftd has collected the garbage of its start. */
+const GARBAGE_MS = 5000;
 
 export class ScaleBed {
   readonly #cleanup: Cleanup;
@@ -341,10 +345,14 @@ export class ScaleBed {
     return Number(/^weft_netlink_overruns_total (\S+)$/m.exec(body)?.[1]);
   }
 
-  /** Processor time of weftd in so many seconds without changes. */
-  async idle(seconds: number): Promise<number> {
-    const before = await this.use();
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-    return (await this.use()).cpuSeconds - before.cpuSeconds;
+  /** weftd's memory now, and at the most since its start. */
+  async memory(): Promise<Memory> {
+    return (await WeftdProcess.in(this.#node.namespace)).memory();
+  }
+
+  /** weftd in so many seconds without changes, after it has collected the garbage of its start. */
+  async rest(seconds: number): Promise<Rest> {
+    await new Promise((resolve) => setTimeout(resolve, GARBAGE_MS));
+    return (await WeftdProcess.in(this.#node.namespace)).rest(seconds);
   }
 }
