@@ -1,7 +1,7 @@
 import type { NetlinkSocket, NetworkNamespace, System } from "../sys/system.ts";
 import { Batch } from "./batch.ts";
 import type { NetlinkError } from "./errors.ts";
-import { type Conversation, Exchange, type Reply } from "./exchange.ts";
+import { type Conversation, Exchange, type ExchangeOptions, type Reply } from "./exchange.ts";
 import { type Message, NETLINK_NETFILTER, NETLINK_ROUTE, type Query, type Request } from "./message.ts";
 import { DUMP_ATTEMPTS, IN_FLIGHT, inFlight, interruptedDump } from "./pace.ts";
 import { Trial } from "./trial.ts";
@@ -25,12 +25,13 @@ export class BlockingNetlink {
 
   /**
    * Returns the reply to each request, in the order of the requests. Refusals are in the replies; they are not thrown.
-   * Use `dump` for dumps.
+   * Use `dump` for dumps; only the last request of at most 64 may be one here, and the caller then handles its
+   * interruption. `isWanted` is that of `dump`.
    */
-  exchange(requests: readonly (Request | Query)[]): Reply[] {
+  exchange(requests: readonly (Request | Query)[], isWanted?: (message: Message) => boolean): Reply[] {
     if (requests.length === 0) return [];
-    if (requests.length <= IN_FLIGHT) return this.#send(requests);
-    return [...inFlight(requests)].flatMap((part) => this.#send(part));
+    if (requests.length <= IN_FLIGHT) return this.#send(requests, { isWanted });
+    return [...inFlight(requests)].flatMap((part) => this.#send(part, { isWanted }));
   }
 
   /** Like `exchange`, but throws the first refusal. Later requests of the same call may have taken effect. */
@@ -100,8 +101,8 @@ export class BlockingNetlink {
     this.#socket.close();
   }
 
-  #send(requests: readonly (Request | Query)[]): Reply[] {
-    const exchange = new Exchange(requests, this.#take(requests.length), this.where);
+  #send(requests: readonly (Request | Query)[], options: ExchangeOptions): Reply[] {
+    const exchange = new Exchange(requests, this.#take(requests.length), this.where, options);
     this.#turn(exchange);
     return exchange.replies();
   }

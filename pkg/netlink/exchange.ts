@@ -14,6 +14,7 @@ import {
   type Query,
   type Request,
   readAcknowledgement,
+  type Selection,
   splitDatagram,
   writeRequest,
 } from "./message.ts";
@@ -86,6 +87,7 @@ export class Exchange implements Conversation {
   readonly #keepsBytes: boolean;
   readonly #isWanted: ((message: Message) => boolean) | undefined;
   readonly #pending: Pending[] = [];
+  readonly #selects: Selection | undefined;
 
   constructor(
     requests: readonly (Request | Query)[],
@@ -96,6 +98,8 @@ export class Exchange implements Conversation {
     this.#isWanted = isWanted;
     this.#keepsBytes = keepsBytes;
     this.#first = firstSequence;
+    const [only] = requests;
+    this.#selects = requests.length === 1 && only?.object === undefined ? only?.selects : undefined;
     const count = requests.length;
     const writer = new ByteWriter(count * 128);
     for (let at = 0; at < count; at++) {
@@ -113,7 +117,7 @@ export class Exchange implements Conversation {
 
   /** Processes the messages of a datagram; ignores those of other conversations. */
   accept(datagram: Uint8Array): void {
-    for (const message of splitDatagram(datagram)) this.#take(message);
+    for (const message of splitDatagram(datagram, this.#selects)) this.#take(message);
   }
 
   replies(): Reply[] {

@@ -97,6 +97,16 @@ export interface Request extends Encodable {
 /** A query, which changes nothing: a dump, or a request for one object. */
 export interface Query extends Encodable {
   readonly object: undefined;
+  /** Only messages with an attribute are of interest. A driver may return the others, too. [all messages] */
+  readonly selects?: Selection;
+}
+
+/** Selects messages by their bytes. */
+export interface Selection {
+  /** The length of the header before the attributes, padded. */
+  readonly header: number;
+  /** The number of an attribute that the messages have. */
+  readonly attribute: number;
 }
 
 type Content<H, A> = readonly [header: Partial<H>, attributes: A];
@@ -225,8 +235,11 @@ export function decode<H, A>(
   }
 }
 
-/** Splits a datagram into messages. Throws `CodecError` if a length exceeds the datagram. */
-export function splitDatagram(datagram: Uint8Array): Message[] {
+/**
+ * Splits a datagram into messages. Throws `CodecError` if a length exceeds the datagram. `selects` skips data messages
+ * without this attribute, which takes a quarter of the time of a message.
+ */
+export function splitDatagram(datagram: Uint8Array, selects?: Selection): Message[] {
   const size = datagram.length;
   const messages: Message[] = [];
   let at = 0;
@@ -234,6 +247,12 @@ export function splitDatagram(datagram: Uint8Array): Message[] {
     const length = u32At(datagram, at);
     if (length < HEADER || at + length > size) {
       throw new CodecError("nlmsg_len", `invalid length ${length} at offset ${at} of ${size} bytes`);
+    }
+    const end = at + length;
+    const isSkipped = selects !== undefined && isSkippable(datagram, at) && !holds(datagram, at + HEADER, end, selects);
+    if (isSkipped) {
+      at += (length + 3) & ~3;
+      continue;
     }
     messages.push({
       type: u16At(datagram, at + 4),
@@ -246,6 +265,28 @@ export function splitDatagram(datagram: Uint8Array): Message[] {
   }
   return messages;
 }
+
+/** Types below this are control messages (NLMSG_MIN_TYPE). */
+const FIRST_DATA_TYPE = 0x10;
+
+/** Only one message shows that a change interrupted the dump. */
+function isSkippable(bytes: Uint8Array, at: number): boolean {
+  const type = (bytes[at + 4] as number) | ((bytes[at + 5] as number) << 8);
+  return type >= FIRST_DATA_TYPE && ((bytes[at + 6] as number) & NLM_F_DUMP_INTR) === 0;
+}
+
+function holds(bytes: Uint8Array, from: number, end: number, { header, attribute }: Selection): boolean {
+  for (let at = from + header; end - at >= NLA_HEADER; ) {
+    if (((bytes[at + 2] as number) | (((bytes[at + 3] as number) & 0x3f) << 8)) === attribute) return true;
+    const length = (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
+    if (length < NLA_HEADER) return false;
+    at += (length + 3) & ~3;
+  }
+  return false;
+}
+
+/** The length of struct nlattr. */
+const NLA_HEADER = 4;
 
 /** Appends one request to a datagram. */
 export function writeRequest(to: ByteWriter, item: Encodable, sequence: number, extraFlags: number): void {
