@@ -18,7 +18,10 @@ export interface LoopOptions {
   readonly pauseMs?: () => number;
   /** The time after a failed pass during which patient requests count as caused by it. [0] */
   readonly patienceMs?: number;
-  /** The time from a successful pass to the next one if nothing requests a pass. If undefined, none follows. */
+  /**
+   * The longest time from a successful pass to the next one if nothing requests a pass. If undefined, none follows.
+   * Loops with the same interval begin these passes at the same time, so that they share one snapshot of the kernel.
+   */
   readonly intervalMs?: number;
 }
 
@@ -98,7 +101,7 @@ export class Loop {
       this.#patientUntilMs = 0;
       for (const [reason, dueMs] of this.#echoes)
         this.#requests.set(reason, Math.min(dueMs, this.#requests.get(reason) ?? dueMs));
-      if (intervalMs !== undefined) this.#requests.set("interval", clock.nowMs() + intervalMs);
+      if (intervalMs !== undefined) this.#requests.set("interval", nextTurnMs(clock.nowMs(), intervalMs));
     } catch (error) {
       const soonMs = Math.min(this.#backoff.next(), promisingMs?.() ?? Number.POSITIVE_INFINITY);
       const retryMs = Math.max(soonMs, pauseMs?.() ?? 0);
@@ -112,4 +115,12 @@ export class Loop {
       this.#arm();
     }
   }
+}
+
+/** A pass that ends just before a common time is not repeated at that time. */
+const TOO_SOON_MS = 10;
+
+/** Returns the next time that is a multiple of the interval. */
+function nextTurnMs(nowMs: number, intervalMs: number): number {
+  return Math.ceil((nowMs + TOO_SOON_MS) / intervalMs) * intervalMs;
 }
