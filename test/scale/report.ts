@@ -37,7 +37,7 @@ export interface ScaleReport {
 
 /** For the largest cluster. */
 const LARGEST_RATIO = 1;
-/** Of weftd at rest, by the number of other Nodes of one family. */
+/** Resident memory of weftd at rest, by the number of other Nodes of one family. */
 const RESIDENT_MIB: readonly (readonly [nodes: number, mib: number])[] = [
   [0, 60],
   [5000, 150],

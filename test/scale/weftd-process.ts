@@ -19,7 +19,7 @@ export interface Rest extends Omit<Memory, "peakBytes"> {
   readonly cpuShare: number;
 }
 
-/** By which the kernel counts CPU time for user space (USER_HZ), on all architectures of weft. */
+/** The unit of CPU time in /proc (USER_HZ), the same on all architectures of weft. */
 const TICKS_PER_SECOND = 100;
 const SAMPLE_MS = 1000;
 
@@ -47,7 +47,7 @@ export class WeftdProcess {
     return { residentBytes: bytes("VmRSS"), anonymousBytes: bytes("RssAnon"), peakBytes: bytes("VmHWM") };
   }
 
-  /** Of all threads so far. */
+  /** Returns the CPU time of all threads since the start of the process. */
   async cpuSeconds(): Promise<number> {
     const stat = await readFile(`${this.#folder}/stat`, "utf8");
     // The fields after the command, which may contain spaces (proc_pid_stat(5)). utime and stime are fields 14 and 15.
