@@ -2,9 +2,13 @@
  * `npm run bench -- data-path`: measures packets between pods of two nodes: weft's path, the same path made by hand, and
  * node to node. Exits with 1 if a bound is exceeded.
  */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, release } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { Family } from "../../../pkg/ip/address.ts";
+import { drawChart } from "../chart.ts";
 import { DataPathBed } from "./bed.ts";
+import { dataPathCharts, replaceRows, type StoredReport } from "./charts.ts";
 import type { Mode } from "./hand-made.ts";
 import { type DataPathReport, formatDataPath, MEASURES, type Row, rowsOf, type Samples, SIDES } from "./report.ts";
 
@@ -13,9 +17,12 @@ interface Options {
   readonly ms: number;
   readonly mode: readonly Mode[];
   readonly family: readonly Family[];
+  readonly save?: true;
   readonly output: "table" | "json";
 }
 
+const PLOTS = new URL("../../../docs/plots/", import.meta.url);
+const STORED = new URL("data-path.json", PLOTS);
 const MODES: readonly Mode[] = ["vxlan", "host-gw"];
 const FAMILIES: readonly Family[] = [4, 6];
 
@@ -29,6 +36,7 @@ const options = new Command("bench data-path")
   .addOption(new Option("--ms <n>", "time of each measurement in milliseconds").default(250).argParser(parseCount))
   .addOption(choice("--mode <mode>", "only this backend", MODES, (text) => text as Mode))
   .addOption(choice("--family <family>", "only this IP family, 4 or 6", FAMILIES, (text) => Number(text) as Family))
+  .addOption(new Option("--save", "store the results in docs/plots/data-path.json, and draw the plots from it"))
   .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .parse()
   .opts<Options>();
@@ -36,6 +44,7 @@ const options = new Command("bench data-path")
 const rows: Row[] = [];
 for (const mode of options.mode) rows.push(...(await measure(mode, options)));
 const report: DataPathReport = { rounds: options.rounds, rows };
+if (options.save) save(report);
 console.log(options.output === "json" ? JSON.stringify(report, undefined, 2) : formatDataPath(report));
 process.exitCode = rows.every(({ isKept }) => isKept) ? 0 : 1;
 
@@ -57,6 +66,15 @@ async function measure(mode: Mode, { rounds, ms, family: families }: Options): P
   } finally {
     await bed.close();
   }
+}
+
+function save({ rounds, rows }: DataPathReport): void {
+  const before = existsSync(STORED) ? (JSON.parse(readFileSync(STORED, "utf8")) as StoredReport).rows : [];
+  const where = `${cpus().length} processors, Linux ${release().split("-")[0]}`;
+  const stored: StoredReport = { where, rounds, rows: replaceRows(before, rows) };
+  writeFileSync(STORED, `${JSON.stringify(stored, undefined, 2)}\n`);
+  for (const [name, chart] of Object.entries(dataPathCharts(stored)))
+    writeFileSync(new URL(`${name}.svg`, PLOTS), drawChart(chart));
 }
 
 function noSamples() {

@@ -36,7 +36,7 @@ test("a bound holds for rates from below and for times from above; the tail has 
 
 test("the table has all sides and says which bounds are exceeded", () => {
   const text = formatDataPath({ rounds: 2, rows: rows([2.1e9, 1.05e9]) });
-  expect(text).toMatch(/weft,\s+│[^]*Services, policies/);
+  expect(text).toContain("Services, policies");
   expect(text).toMatch(/request, median: weft 1\.050 of by hand, at most 1\.02: EXCEEDED/);
   expect(text).toMatch(/TCP, 1 stream: weft 1\.050 of by hand, at least 0\.99: kept/);
   expect(text).not.toMatch(/p99: weft/);
