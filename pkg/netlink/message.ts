@@ -1,7 +1,7 @@
 /**
  * Netlink framing: encodes requests, and splits datagrams into messages (include/uapi/linux/netlink.h).
  */
-import { ByteWriter, viewOf } from "./bytes.ts";
+import { ByteWriter, i32At, u16At, u32At } from "./bytes.ts";
 import { type Codec, CodecError, cstring, eachAttribute, type FixedCodec } from "./codec.ts";
 
 export const NETLINK_ROUTE = 0;
@@ -160,18 +160,18 @@ class EncodableMessage<H, A, O extends ObjectIdentity | undefined> implements En
   }
 
   writeBody(to: ByteWriter): void {
-    const [header, attributes] = this.#content();
-    this.#message.header.write(to, header);
+    const content = this.#content();
+    this.#message.header.write(to, content[0]);
     to.align4();
-    this.#message.attributes.write(to, attributes);
+    this.#message.attributes.write(to, content[1]);
   }
 }
 
-/** Makes a change of `object`. If its key is expensive, pass a function; it runs only when the key is read. */
+/** Makes a change of `object`. Pass functions for its key and text if they take work: both are rarely read. */
 export function request<H, A>(
   message: MessageType<H, A>,
   object: Late<ObjectIdentity>,
-  text: string,
+  text: Late<string>,
   header: Partial<H>,
   attributes: A,
   flags = 0,
@@ -196,7 +196,7 @@ export function lateRequest<H, A>(
 /** Makes a query for single objects. Tests also encode the kernel's answers with it. */
 export function query<H, A>(
   message: MessageType<H, A>,
-  text: string,
+  text: Late<string>,
   header: Partial<H>,
   attributes: A,
   flags = 0,
@@ -235,16 +235,18 @@ export function decode<H, A>(
   }
 }
 
-/** Splits a datagram into messages. Throws `CodecError` if a length exceeds the datagram. */
-/** `selects` skips data messages without this attribute, which takes a quarter of the time of a message. */
+/**
+ * Splits a datagram into messages. Throws `CodecError` if a length exceeds the datagram. `selects` skips data messages
+ * without this attribute, which takes a quarter of the time of a message.
+ */
 export function splitDatagram(datagram: Uint8Array, selects?: Selection): Message[] {
-  const view = viewOf(datagram);
+  const size = datagram.length;
   const messages: Message[] = [];
   let at = 0;
-  while (datagram.length - at >= HEADER) {
-    const length = view.getUint32(at, true);
-    if (length < HEADER || at + length > datagram.length) {
-      throw new CodecError("nlmsg_len", `invalid length ${length} at offset ${at} of ${datagram.length} bytes`);
+  while (size - at >= HEADER) {
+    const length = u32At(datagram, at);
+    if (length < HEADER || at + length > size) {
+      throw new CodecError("nlmsg_len", `invalid length ${length} at offset ${at} of ${size} bytes`);
     }
     const end = at + length;
     const isSkipped = selects !== undefined && isSkippable(datagram, at) && !holds(datagram, at + HEADER, end, selects);
@@ -253,10 +255,10 @@ export function splitDatagram(datagram: Uint8Array, selects?: Selection): Messag
       continue;
     }
     messages.push({
-      type: view.getUint16(at + 4, true),
-      flags: view.getUint16(at + 6, true),
-      sequence: view.getUint32(at + 8, true),
-      portId: view.getUint32(at + 12, true),
+      type: u16At(datagram, at + 4),
+      flags: u16At(datagram, at + 6),
+      sequence: u32At(datagram, at + 8),
+      portId: u32At(datagram, at + 12),
       payload: datagram.subarray(at + HEADER, at + length),
     });
     at += (length + 3) & ~3;
@@ -311,15 +313,14 @@ export interface Acknowledgement {
 export function readAcknowledgement(message: Message): Acknowledgement {
   const { payload } = message;
   if (payload.length < 4) return { errno: 0, extendedText: undefined };
-  const view = viewOf(payload);
-  const errno = -view.getInt32(0, true);
+  const errno = -i32At(payload, 0);
   if ((message.flags & NLM_F_ACK_TLVS) === 0) return { errno, extendedText: undefined };
   // In DONE the attributes follow the errno directly; ERROR repeats the request's header before them (the full request
   // unless capped).
   let at = 4;
   if (message.type === NLMSG_ERROR) {
     if (payload.length < 4 + HEADER) return { errno, extendedText: undefined };
-    const repeated = (message.flags & NLM_F_CAPPED) !== 0 ? HEADER : view.getUint32(4, true);
+    const repeated = (message.flags & NLM_F_CAPPED) !== 0 ? HEADER : u32At(payload, 4);
     at += (repeated + 3) & ~3;
   }
   let extendedText: string | undefined;
