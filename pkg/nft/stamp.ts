@@ -83,6 +83,7 @@ export function stampedParts(table: Table, seen: readonly Message[]): readonly n
 class StampCheck {
   exists = false;
   readonly #table: Table;
+  readonly #family: number;
   #stamp: { readonly objects: number; readonly rules: number; readonly parts: readonly number[] } | undefined;
   /** The handle of the first rule, and the number of rules so far. */
   #first = 0;
@@ -91,21 +92,21 @@ class StampCheck {
 
   constructor(table: Table) {
     this.#table = table;
+    this.#family = tableHeader(table).family;
   }
 
   /** Returns false for messages of other objects. */
   see(message: Message): boolean {
-    const { family } = tableHeader(this.#table);
     if (message.type === NFT_MSG_NEWTABLE.type) {
       const { header, attributes } = decode(NFT_MSG_NEWTABLE, message);
-      if (header.family !== family || attributes.name !== this.#table.name) return false;
+      if (header.family !== this.#family || attributes.name !== this.#table.name) return false;
       this.exists = true;
       const stamp = readStamp(attributes.userdata);
       const isAlike = stamp?.layout === this.#table.stamp?.layout && stamp?.objects === attributes.use;
       this.#stamp = isAlike && attributes.flags === 0 ? stamp : undefined;
       return true;
     }
-    if (message.type !== NFT_MSG_NEWRULE.type || message.payload[0] !== family) return false;
+    if (message.type !== NFT_MSG_NEWRULE.type || message.payload[0] !== this.#family) return false;
     const handle = ruleHandle(message.payload);
     if (this.#rules === 0) this.#first = handle;
     this.#isConsecutive &&= handle === this.#first + this.#rules;

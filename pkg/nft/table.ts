@@ -239,14 +239,17 @@ function isMap(set: NftSet): boolean {
 
 /**
  * Adds elements. Fails with EEXIST if an element exists, whatever its comment; with `exclusive: false` it stays
- * unchanged.
+ * unchanged. `wire` are the set's elements, if the caller has encoded them (`wireElements`).
  */
 export function addElements(
   table: Table,
   set: NftSet,
-  { exclusive = true }: { readonly exclusive?: boolean } = {},
+  {
+    exclusive = true,
+    wire = wireElements(set),
+  }: { readonly exclusive?: boolean; readonly wire?: readonly SetElement[] } = {},
 ): Request[] {
-  return inMessages(wireElements(set)).map((elements) =>
+  return inMessages(wire).map((elements) =>
     lateRequest(
       NFT_MSG_NEWSETELEM,
       () => elementsObject(tableText(table), set.name, elements),
