@@ -7,7 +7,17 @@ const NAMES = {
 };
 
 /** main calls `walk` twice, which calls itself, and a C function. */
-const TEXT = ["f main", "f js walk 3 1", "f c 64", "n 0 0 0 10", "n 0 1 2 20", "n 1 1 3 30", "n 2 2 4 40", "a 100 60", "a 104 40"];
+const TEXT = [
+  "f main",
+  "f js walk 3 1",
+  "f c 64",
+  "n 0 0 0 10",
+  "n 0 1 2 20",
+  "n 1 1 3 30",
+  "n 2 2 4 40",
+  "a 100 60",
+  "a 104 40",
+];
 
 test("counts a function over all contexts, and a recursive call once", () => {
   const rows = totals(parseProfile(TEXT.join("\n"), NAMES)).map(({ function: { name }, calls, own, inclusive }) => [
