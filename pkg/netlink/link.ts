@@ -75,7 +75,7 @@ const vxlan = attributes({
   udpZeroChecksum6Rx: attribute(20, "IFLA_VXLAN_UDP_ZERO_CSUM6_RX", u8),
 });
 
-/** Of the forty settings of a bridge, and of a port, the ones that weft reads or writes. */
+/** The settings of a bridge that weft reads or writes, out of forty; those of a port follow. */
 const bridge = attributes(
   {
     stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
