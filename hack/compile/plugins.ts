@@ -125,6 +125,9 @@ export async function bundle(
     // For imports of plugins outside this tree, such as "weft/pkg/cni/plugin.ts".
     alias: { weft: ROOT },
     metafile: true,
+    // A separate file, for `npm run profile`. The script is the same without it.
+    sourcemap: "external",
+    sourcesContent: false,
     plugins: [lazyConstants, noteBundledPackages(script), ...plugins],
   });
 }

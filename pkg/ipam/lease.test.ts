@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ConfigObject } from "../cni/config.ts";
 import { formatAddress, parseAddress } from "../ip/address.ts";
+import { BOOT_ID_FILE } from "../sys/boot.ts";
 import { FakeSystem } from "../sys/fake.ts";
 import { DUPLICATE_ALLOCATION, leaseAddresses } from "./lease.ts";
 import { type RangeSet, readRangeSets } from "./ranges.ts";
@@ -54,6 +55,39 @@ describe("a lease", () => {
     const { system, lease } = network();
     system.writeFile("/data/net/10.0.0.2", new Uint8Array());
     expect(lease(sets([small]), "c1")).toEqual(["10.0.0.3"]);
+  });
+
+  test.each([
+    { reserved: 60, listed: 1 },
+    { reserved: 60_000, listed: 0 },
+  ])("that passes 60 reserved addresses of $reserved lists the directory $listed times", ({ reserved, listed }) => {
+    const system = new FakeSystem();
+    system.makeDirectory("/data/net");
+    for (let at = 2; at < reserved + 3; at++) {
+      const isFree = at === 62;
+      if (!isFree)
+        system.writeFile(`/data/net/10.1.${at >> 8}.${at & 255}`, new TextEncoder().encode(`c${at}\r\neth0`));
+    }
+    system.makeDirectory("/proc/sys/kernel/random");
+    system.writeFile(BOOT_ID_FILE, new TextEncoder().encode("boot\n"));
+    const inStore = <T>(work: (store: ReservationStore) => T): T => {
+      const store = ReservationStore.open(system, "/data", "net");
+      const result = work(store);
+      store.close();
+      return result;
+    };
+    // Creates the index.
+    inStore((store) => store.list());
+    let lists = 0;
+    system.files.fault = (call, path) => {
+      if (call === "open" && path === "/data/net") lists++;
+      return undefined;
+    };
+    const wanted = sets([{ subnet: "10.1.0.0/16" }]);
+    const owner = { containerId: "c1", ifName: "eth0" };
+    const leased = inStore((store) => leaseAddresses(store, wanted, [], owner));
+    expect(leased.map(({ address }) => formatAddress(address))).toEqual(["10.1.0.62"]);
+    expect(lists).toBe(listed);
   });
 
   test("from an exhausted set is refused and reserves nothing from the other sets", () => {

@@ -5,7 +5,7 @@
  *     <dataDir>/.weft/<network>/<boot id>/<shard>   lines "<container id>@<interface> <address>"
  *
  * Owners are distributed to shards by a digest of the container's id. A call reads and writes one shard, which stays
- * small. Indexing thousands of reservations takes no more than `SHARDS` files.
+ * small: it has 15 lines if the node has 60,000 reservations. Indexing them takes no more than `SHARDS` files.
  *
  * The index may be wrong. An entry counts only if the reservation's own file confirms it. To detect changes by other
  * programs, a call ends by setting the same modification time on both directories, with half a millisecond as its
@@ -24,7 +24,9 @@ import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 import { rewriteFile } from "./rewrite.ts";
 
-const SHARDS = 256;
+/** With 256 shards, an ADD on a node with 60,000 reservations needed 2.6 times the instructions of one on an empty node. */
+const SHARDS = 4096;
+const SHARD_DIGITS = 3;
 /** The fraction of the times that the index sets. Other times have it by chance once in a million. */
 const FRACTION_MS = 0.5;
 
@@ -53,8 +55,8 @@ export class OwnerIndex {
   readonly #thisBoot: string;
   #path: string;
   #isCurrent: boolean;
-  /** Lines of the shards that were read or must be written. */
-  readonly #shards = new Map<string, readonly string[]>();
+  /** The shards that were read or must be written: a line feed, then each line with its line feed. */
+  readonly #shards = new Map<string, string>();
   readonly #changed = new Set<string>();
 
   private constructor(system: System, directory: string, thisBoot: string, path: string) {
@@ -111,9 +113,7 @@ export class OwnerIndex {
   namesOf(owner: Owner): string[] | undefined {
     const key = keyOf(owner);
     if (key === undefined) return undefined;
-    const start = `${key} `;
-    const lines = this.#linesOf(shardOf(owner)).filter((line) => line.startsWith(start));
-    return lines.map((line) => line.slice(start.length));
+    return lines(this.#textOf(shardOf(owner)), `${key} `);
   }
 
   /** True if this reservation existed when the index was saved, and is not a newer one with the same name and owner. */
@@ -128,7 +128,7 @@ export class OwnerIndex {
   hasSeenName(name: string): boolean {
     const file = this.#system.status(`${this.#directory}/${name}`);
     return namesIn(this.#system, this.#path).some((shard) => {
-      if (!this.#linesOf(shard).some((line) => /@\S/.test(line) && line.endsWith(` ${name}`))) return false;
+      if (!lines(this.#textOf(shard)).some((line) => /@\S/.test(line) && line.endsWith(` ${name}`))) return false;
       const seen = this.#system.status(`${this.#path}/${shard}`);
       return seen !== undefined && file !== undefined && file.modifiedMs <= seen.modifiedMs;
     });
@@ -137,15 +137,15 @@ export class OwnerIndex {
   add(entry: Entry): void {
     const line = lineOf(entry);
     const shard = shardOf(entry);
-    if (line !== undefined) this.#set(shard, [...this.#linesOf(shard), line]);
+    if (line !== undefined) this.#set(shard, `${this.#textOf(shard)}${line}\n`);
   }
 
   remove(entry: Entry): void {
     const line = lineOf(entry);
     const shard = shardOf(entry);
-    const lines = this.#linesOf(shard);
-    const others = lines.filter((other) => other !== line);
-    if (others.length < lines.length) this.#set(shard, others);
+    const text = this.#textOf(shard);
+    const at = line === undefined ? -1 : text.indexOf(`\n${line}\n`);
+    if (line !== undefined && at >= 0) this.#set(shard, `${text.slice(0, at)}${text.slice(at + 1 + line.length)}`);
   }
 
   /** Replaces the content of the index by `entries`. */
@@ -156,11 +156,11 @@ export class OwnerIndex {
       const line = lineOf(entry);
       if (line === undefined) continue;
       const shard = shardOf(entry);
-      const lines = shards.get(shard);
-      if (lines === undefined) shards.set(shard, [line]);
-      else lines.push(line);
+      const known = shards.get(shard);
+      if (known === undefined) shards.set(shard, [line]);
+      else known.push(line);
     }
-    for (const [shard, lines] of shards) this.#set(shard, lines);
+    for (const [shard, all] of shards) this.#set(shard, `\n${all.map((line) => `${line}\n`).join("")}`);
     this.#isCurrent = true;
   }
 
@@ -169,7 +169,7 @@ export class OwnerIndex {
     if (!this.#isCurrent) return;
     try {
       for (const shard of this.#changed) {
-        rewriteFile(this.#system, `${this.#path}/${shard}`, this.#linesOf(shard).join("\n"));
+        rewriteFile(this.#system, `${this.#path}/${shard}`, this.#textOf(shard).slice(1));
       }
       const nowMs = Math.floor(this.#system.status(this.#directory)?.modifiedMs ?? 0) + FRACTION_MS;
       for (const path of [this.#path, this.#directory]) this.#system.setModified(path, nowMs);
@@ -178,29 +178,41 @@ export class OwnerIndex {
     }
   }
 
-  #set(shard: string, lines: readonly string[]): void {
-    this.#shards.set(shard, lines);
+  #set(shard: string, text: string): void {
+    this.#shards.set(shard, text);
     this.#changed.add(shard);
   }
 
-  #linesOf(shard: string): readonly string[] {
-    let lines = this.#shards.get(shard);
-    if (lines === undefined) {
-      lines = this.#read(shard);
-      this.#shards.set(shard, lines);
+  #textOf(shard: string): string {
+    let text = this.#shards.get(shard);
+    if (text === undefined) {
+      text = this.#read(shard);
+      this.#shards.set(shard, text);
     }
-    return lines;
+    return text;
   }
 
-  #read(shard: string): string[] {
+  /** A file without a last line feed was cut off by a power failure. */
+  #read(shard: string): string {
     try {
       const text = new TextDecoder().decode(this.#system.readFile(`${this.#path}/${shard}`));
-      return text.split("\n").filter((line) => line !== "");
+      return text === "" || text.endsWith("\n") ? `\n${text}` : `\n${text}\n`;
     } catch (error) {
       if (!isSystemError(error)) throw error;
-      return [];
+      return "\n";
     }
   }
+}
+
+/** Returns the rest of the lines that begin with `start`. Searches the text, because splitting it costs more. */
+function lines(text: string, start = ""): string[] {
+  const found: string[] = [];
+  const mark = `\n${start}`;
+  for (let at = text.indexOf(mark); at >= 0 && at + 1 < text.length; at = text.indexOf(mark, at + 1)) {
+    const from = at + mark.length;
+    found.push(text.slice(from, text.indexOf("\n", from)));
+  }
+  return found;
 }
 
 /** Container ids contain no "@". */
@@ -220,7 +232,7 @@ function shardOf({ containerId }: Owner): string {
   let digest = 0;
   const end = containerId.slice(-12);
   for (let at = 0; at < end.length; at++) digest = (digest * 31 + end.charCodeAt(at)) % SHARDS;
-  return digest.toString(16).padStart(2, "0");
+  return digest.toString(16).padStart(SHARD_DIGITS, "0");
 }
 
 function namesIn(system: System, directory: string): string[] {

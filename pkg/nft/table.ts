@@ -2,6 +2,7 @@
  * An nf_tables table as data, and the transaction that makes the kernel's table equal to it.
  */
 import {
+  lateRequest,
   NLM_F_APPEND,
   NLM_F_CREATE,
   NLM_F_EXCL,
@@ -31,7 +32,7 @@ import { flushChain } from "./clearing.ts";
 import type { Statement } from "./expressions.ts";
 import { chainObject, elementsObject, ruleObject, setObject, tableObject } from "./object.ts";
 import { elementsText, keyAttributes, keyText, type NftSet, stateAttributes, userdataOf, wireElements } from "./set.ts";
-import { commentUserdata } from "./userdata.ts";
+import { commentUserdata, stampedUserdata } from "./userdata.ts";
 
 export interface Rule {
   readonly statements: readonly Statement[];
@@ -63,6 +64,16 @@ export interface Table {
   readonly comment: string;
   readonly sets: readonly NftSet[];
   readonly chains: readonly Chain[];
+  /** Only tables whose sets, chains and rules never change after the creation of the table have a stamp. */
+  readonly stamp?: TableStamp;
+}
+
+/** The kernel stores it with the table, and `stamp.ts` reads it back. */
+export interface TableStamp {
+  /** The digest of the layout (`layoutDigest`), as a constant. */
+  readonly layout: number;
+  /** Bytes that describe the variable parts of the layout; at most 64. */
+  readonly parts?: readonly number[];
 }
 
 /** nla_len has 16 bits; 200 elements with the longest comment take 48 KiB. */
@@ -182,9 +193,15 @@ function addTable(table: Table, exclusive = 0): Request {
     tableObject(tableText(table)),
     `nft add table ${tableText(table)}`,
     tableHeader(table),
-    { name: table.name, flags: 0, userdata: commentUserdata(table.comment) },
+    { name: table.name, flags: 0, userdata: tableUserdata(table) },
     NLM_F_CREATE | exclusive,
   );
+}
+
+function tableUserdata({ comment, stamp, sets, chains }: Table): Uint8Array | undefined {
+  if (stamp === undefined) return commentUserdata(comment);
+  const rules = chains.reduce((sum, chain) => sum + chain.rules.length, 0);
+  return stampedUserdata(comment, { parts: [], ...stamp, objects: sets.length + chains.length, rules });
 }
 
 /** Deletes the table. With `handle`, fails with ENOENT if another table of this name has replaced it. */
@@ -222,21 +239,22 @@ function isMap(set: NftSet): boolean {
 
 /**
  * Adds elements. Fails with EEXIST if an element exists, whatever its comment; with `exclusive: false` it stays
- * unchanged.
+ * unchanged. `wire` are the set's elements, if the caller has encoded them (`wireElements`).
  */
 export function addElements(
   table: Table,
   set: NftSet,
-  { exclusive = true }: { readonly exclusive?: boolean } = {},
+  {
+    exclusive = true,
+    wire = wireElements(set),
+  }: { readonly exclusive?: boolean; readonly wire?: readonly SetElement[] } = {},
 ): Request[] {
-  const where = `${tableText(table)} ${set.name}`;
-  return inMessages(wireElements(set)).map((elements) =>
-    request(
+  return inMessages(wire).map((elements) =>
+    lateRequest(
       NFT_MSG_NEWSETELEM,
       () => elementsObject(tableText(table), set.name, elements),
-      `nft ${exclusive ? "create" : "add"} element ${where} ${elementsText(set)}`,
-      tableHeader(table),
-      { table: table.name, set: set.name, elements },
+      () => `nft ${exclusive ? "create" : "add"} element ${tableText(table)} ${set.name} ${elementsText(set)}`,
+      () => [tableHeader(table), { table: table.name, set: set.name, elements }],
       NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0),
     ),
   );

@@ -2,7 +2,7 @@
  * The user data that nft stores with an object: a list of one byte type, one byte length, and the value (libnftnl's
  * udata; the types are in libnftnl/udata.h). The kernel stores it without interpreting it.
  */
-import { RULE_HANDLES_USERDATA } from "../footprint.ts";
+import { DIGEST_USERDATA, RULE_HANDLES_USERDATA, STAMP_USERDATA } from "../footprint.ts";
 
 /** NFTNL_UDATA_{TABLE,CHAIN,RULE,SET_ELEM}_COMMENT are all 0. */
 const COMMENT = 0;
@@ -15,6 +15,8 @@ const SET_COMMENT = 7;
 const HOST_ENDIAN = 1;
 const BIG_ENDIAN = 2;
 const HANDLE_LENGTH = 8;
+/** The length of a stamp without parts. */
+const STAMP_LENGTH = 8;
 /** NFTNL_UDATA_COMMENT_MAXLEN, which includes the NUL. */
 const LONGEST_COMMENT = 128;
 
@@ -97,6 +99,49 @@ export function readRuleHandles(userdata: Uint8Array | undefined): bigint[] {
   const view = new DataView(value.buffer, value.byteOffset, value.length);
   const count = Math.floor(value.length / HANDLE_LENGTH);
   return Array.from({ length: count }, (_, at) => view.getBigUint64(at * HANDLE_LENGTH));
+}
+
+/** The user data of an element with a comment and a digest of other elements (32 bits). */
+export function digestUserdata(comment: string, digest: number): Uint8Array {
+  return concatenate(field(COMMENT, text(comment)), field(DIGEST_USERDATA, word(digest)));
+}
+
+/** Parses the digest of `digestUserdata`; `undefined` if there is none. */
+export function readDigest(userdata: Uint8Array | undefined): number | undefined {
+  const [a, b, c, d] = readField(userdata, DIGEST_USERDATA) ?? [];
+  if (a === undefined || b === undefined || c === undefined || d === undefined) return undefined;
+  return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
+}
+
+/** The content of a table's stamp (`stamp.ts`). */
+export interface StampField {
+  /** Identifies the layout of the table. */
+  readonly layout: number;
+  /** The number of sets and chains, and the number of rules. */
+  readonly objects: number;
+  readonly rules: number;
+  /** Bytes that describe the variable parts of the layout. */
+  readonly parts: readonly number[];
+}
+
+/** The user data of a table with a comment and a stamp. */
+export function stampedUserdata(comment: string, { layout, objects, rules, parts }: StampField): Uint8Array {
+  const counts = [objects >>> 8, objects, rules >>> 8, rules];
+  const stamp = Uint8Array.of(layout >>> 24, layout >>> 16, layout >>> 8, layout, ...counts, ...parts);
+  return concatenate(field(COMMENT, text(comment)), field(STAMP_USERDATA, stamp));
+}
+
+/** Parses a table's stamp; `undefined` if there is none. */
+export function readStamp(userdata: Uint8Array | undefined): StampField | undefined {
+  const stamp = readField(userdata, STAMP_USERDATA);
+  if (stamp === undefined || stamp.length < STAMP_LENGTH) return undefined;
+  const u16 = (at: number) => ((stamp[at] ?? 0) << 8) | (stamp[at + 1] ?? 0);
+  return {
+    layout: ((u16(0) << 16) | u16(2)) >>> 0,
+    objects: u16(4),
+    rules: u16(6),
+    parts: [...stamp.subarray(STAMP_LENGTH)],
+  };
 }
 
 /** The comment of a table, chain, rule or element; `undefined` if there is none. */

@@ -7,17 +7,29 @@ import { type Address, addressKey } from "../ip/address.ts";
 export class AddressOwners {
   /** Keys of pods, by address. A list if several pods claim the address: the last one owns it. */
   readonly #claims = new Map<string, string | readonly string[]>();
+  readonly #startOf: (pod: string) => number;
 
-  /** Adds a claim of a pod. A claim that exists keeps its place. */
-  claim(address: Address, pod: string): void {
-    const claims = this.#claimsOf(addressKey(address));
-    if (!claims.includes(pod)) this.#put(address, [...claims, pod]);
+  /** `startOf` returns the time when a pod started. */
+  constructor(startOf: (pod: string) => number) {
+    this.#startOf = startOf;
   }
 
-  /** Adds a claim that replaces older claims as owner. */
+  /**
+   * Adds a claim of a pod. It becomes the owner unless a pod that started later has claimed the address, so the order in
+   * which the API server lists pods does not matter. A claim that exists keeps its place.
+   */
+  claim(address: Address, pod: string): void {
+    const claims = this.#claimsOf(addressKey(address));
+    if (claims.includes(pod)) return;
+    const start = this.#startOf(pod);
+    const at = claims.findLastIndex((other) => this.#startOf(other) <= start) + 1;
+    this.#put(address, claims.toSpliced(at, 0, pod));
+  }
+
+  /** Adds a claim that replaces all others as owner. */
   takeOver(address: Address, pod: string): void {
     this.release(address, pod);
-    this.claim(address, pod);
+    this.#put(address, [...this.#claimsOf(addressKey(address)), pod]);
   }
 
   release(address: Address, pod: string): void {

@@ -25,7 +25,7 @@ export class PodIndex {
   readonly #namespaces = new Map<string, Namespace>();
   readonly #pods = new Map<string, KnownPod>();
   readonly #byNamespace = new Map<string, Set<string>>();
-  readonly #owners = new AddressOwners();
+  readonly #owners = new AddressOwners((key) => this.#pods.get(key)?.pod.startSeconds ?? 0);
   readonly #attachments = new Attachments();
   /** By `addressKey`. */
   readonly #touched = new Map<string, Address>();

@@ -16,6 +16,21 @@ describe("a reused address", () => {
     expect([bed.ingress(API, WEB), bed.ingress(API, "10.0.0.7")]).toEqual(["allow", "deny"]);
   });
 
+  test.each([
+    ["x/old", "x/young"],
+    ["x/young", "x/old"],
+  ])("belongs to the pod that started later: %s, then %s", (...order) => {
+    const bed = bedWith(isolated);
+    const pods = {
+      "x/old": { ips: ["10.0.0.7"], labels: { app: "web" }, started: "2026-11-30T09:00:00Z" },
+      "x/young": { ips: ["10.0.0.7"], labels: { app: "other" }, started: "2026-11-30T09:00:01Z" },
+    };
+    for (const key of order) bed.pod(key, pods[key as keyof typeof pods]);
+    expect(bed.ingress(API, "10.0.0.7")).toBe("allow");
+    bed.pod("x/young", undefined);
+    expect(bed.ingress(API, "10.0.0.7")).toBe("deny");
+  });
+
   test("returns to the older pod if the newer one is removed", () => {
     const bed = bedWith(isolated);
     bed.pod("x/new", { ips: [WEB] });

@@ -22,6 +22,8 @@ export interface PodOptions {
   readonly ports?: readonly unknown[];
   readonly uid?: string;
   readonly configHash?: string;
+  /** `status.startTime` */
+  readonly started?: string;
 }
 
 /** A map for node n1 and the tables that its changes produce. */
@@ -31,12 +33,22 @@ export class Bed {
 
   pod(key: string, options: PodOptions | undefined): void {
     const [namespace = "", name = ""] = key.split("/");
-    const { node = "n1", labels, ips = [], phase = "Running", hostNetwork, ports, uid, configHash } = options ?? {};
+    const {
+      node = "n1",
+      labels,
+      ips = [],
+      phase = "Running",
+      hostNetwork,
+      ports,
+      uid,
+      configHash,
+      started,
+    } = options ?? {};
     const annotations = configHash === undefined ? {} : { "kubernetes.io/config.hash": configHash };
     const object = {
       metadata: { namespace, name, uid: uid ?? `uid of ${key}`, annotations, ...(labels && { labels }) },
       spec: { nodeName: node, hostNetwork, containers: [{ ports }] },
-      status: { phase, podIPs: ips.map((ip) => ({ ip })) },
+      status: { phase, startTime: started, podIPs: ips.map((ip) => ({ ip })) },
     };
     this.map.setPod(key, options && POD_PARSER.parse(object));
     this.apply();

@@ -148,7 +148,7 @@ export class FakeFiles implements Files {
       throw error;
     }
     const { kind, inode, mode, modifiedMs } = node;
-    return { kind, device: DEVICE, inode, mode, modifiedMs, sizeBytes: node.kind === "file" ? node.data.length : 4096 };
+    return { kind, device: DEVICE, inode, mode, modifiedMs, sizeBytes: sizeOf(node) };
   }
 
   setModified(path: string, modifiedMs: number): void {
@@ -285,3 +285,12 @@ function isWithin(outer: Directory, inner: Directory): boolean {
   if (outer === inner) return true;
   return [...outer.entries.values()].some((node) => node.kind === "directory" && isWithin(node, inner));
 }
+
+/** A directory has blocks of entries, as on ext4: 8 bytes and the name, padded to 4 bytes. */
+function sizeOf(node: File | Directory): number {
+  if (node.kind === "file") return node.data.length;
+  const entries = [...node.entries.keys()].reduce((sum, name) => sum + 8 + 4 * Math.ceil(name.length / 4), 0);
+  return BLOCK * Math.max(1, Math.ceil(entries / BLOCK));
+}
+
+const BLOCK = 4096;

@@ -1,4 +1,7 @@
-/** The native part of the daemon's netlink sockets (addon/netlink.c), loaded from the build's output. */
+/**
+ * The native part of the daemon, loaded from the build's output: its netlink sockets (addon/netlink.c), and the return
+ * of memory to the kernel (addon/memory.c).
+ */
 import { createRequire } from "node:module";
 
 export interface NetlinkAddon {
@@ -19,6 +22,11 @@ export interface NetlinkAddon {
   ignorePort(handle: NetlinkHandle, port: number): number;
   /** Call it once; the handle is invalid afterwards. */
   close(handle: NetlinkHandle): void;
+  /**
+   * Returns memory that V8 does not manage to the kernel: free blocks of malloc, and the pages of Node.js's code. The
+   * kernel maps the latter again at their next use, from the page cache.
+   */
+  releaseMemory(): void;
 }
 
 declare const handleBrand: unique symbol;

@@ -33,8 +33,10 @@ import {
   returnToCaller,
 } from "../nft/expressions.ts";
 import { type AddressSet, type NftSet, readElement, readTuple, type TupleSet, wireElements } from "../nft/set.ts";
+import { stampedParts } from "../nft/stamp.ts";
 import {
   addElements,
+  type Chain,
   createTable,
   deleteFromSet,
   deleteTable,
@@ -59,12 +61,15 @@ export interface Firewall {
   readonly policies: ReadonlyMap<string, BridgePolicy>;
 }
 
+/** `layoutDigest` of the table; a unit test compares it. */
+const LAYOUT = 0xb608_1de3;
+
 const FAMILIES = [4, 6] as const;
 const podsSet = (family: Family) => `pods${family}`;
 const membersSet = (family: Family) => `bridge-pods${family}`;
 const memberFields = (family: Family) => ["ifname", `ipv${family}_addr`] as const;
 const recordsSet = (family: Family) => `rule-handles${family}`;
-const BRIDGES = "bridges";
+export const BRIDGES = "bridges";
 const OPEN_BRIDGES = "open-bridges";
 const EMPTY: Firewall = { pods: [], policies: new Map() };
 
@@ -76,6 +81,7 @@ export function firewallTable({ pods, policies }: Firewall): Table {
     family: "inet",
     name: POD_TABLE.firewall,
     comment: "weft: pods that firewall lets through",
+    stamp: { layout: LAYOUT },
     sets: [
       ...FAMILIES.flatMap((family) => [...podSets(family, pods), recordSet([], family)]),
       {
@@ -93,11 +99,14 @@ export function firewallTable({ pods, policies }: Firewall): Table {
         elements: open.map((bridge) => ({ values: [bridge, bridge] })),
       },
     ],
-    chains: [{ name: "forward", type: "filter", hook: "forward", priority: FILTER_PRIORITY, rules: rules() }],
+    // Calls that change only elements do not build the rules.
+    get chains(): Chain[] {
+      return [{ name: "forward", type: "filter", hook: "forward", priority: FILTER_PRIORITY, rules: rules() }];
+    },
   };
 }
 
-function podSets(family: Family, pods: readonly FirewallPod[]): NftSet[] {
+export function podSets(family: Family, pods: readonly FirewallPod[]): NftSet[] {
   const own = pods.filter(({ address }) => address.family === family);
   return [
     {
@@ -174,15 +183,20 @@ export function firewallDumps(): Query[] {
 export interface SeenFirewall extends Firewall {
   /** `undefined` if there is no table. */
   readonly table: ObservedTable | undefined;
+  /** True if this version of weft made the table and no program has changed it (`nft/stamp.ts`). */
+  readonly isStamped: boolean;
 }
 
 /** Parses the answers to `firewallDumps`. */
 export function readFirewall(seen: readonly Message[]): SeenFirewall {
-  const table = readTable(firewallTable(EMPTY), seen);
-  return { table, ...(table === undefined ? EMPTY : parseElements(table.elements)) };
+  const wanted = firewallTable(EMPTY);
+  const table = readTable(wanted, seen);
+  const isStamped = stampedParts(wanted, seen) !== undefined;
+  return { table, isStamped, ...(table === undefined ? EMPTY : parseElements(table.elements)) };
 }
 
-function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
+/** Parses the elements of the table. */
+export function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
   const tuples = (set: string, fields: TupleSet["fields"]) =>
     (elements.get(set) ?? []).flatMap((element) => readTuple({ fields }, element)?.values ?? []);
   const bridges = new Map<string, string>();
@@ -220,8 +234,8 @@ function closedTo(policies: Firewall["policies"], others: readonly string[]): Fi
 /**
  * Makes one transaction that adds `added`. An address of another owner, which is stale, is assigned to the new one. A
  * bridge is isolated if one pod requests it. `others` are bridges that the reference plugin isolates; ours are isolated
- * from them, too. A table that is not as wanted (an older version's, or damaged) is recreated with its readable
- * elements. EEXIST or ENOENT: it has changed since the dump.
+ * from them, too. A table that is not as wanted (an older version's, or damaged), or without an intact stamp, is recreated
+ * with its readable elements. EEXIST or ENOENT: it has changed since the dump.
  */
 export function addToFirewall(before: SeenFirewall, added: Firewall, others: readonly string[] = []): Request[] {
   const isNew = (address: Address) => added.pods.some((pod) => isSameAddress(pod.address, address));
@@ -232,7 +246,8 @@ export function addToFirewall(before: SeenFirewall, added: Firewall, others: rea
   const observed = before.table;
   if (observed === undefined) return createTable(firewallTable(after));
   const table = firewallTable(after);
-  if (!hasSameShape(table, observed)) return [deleteTable(table, observed.handle), ...createTable(table)];
+  if (!before.isStamped || !hasSameShape(table, observed))
+    return [deleteTable(table, observed.handle), ...createTable(table)];
   return [
     ...changeElements(observed.elements, table),
     // Add existing elements again, because the last pod of the bridge may be leaving at this moment.

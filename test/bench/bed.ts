@@ -1,159 +1,153 @@
-/**
- * The environment of the calls: a node and a pod for each side, all network namespaces, with the files that the calls
- * read.
- */
+/** The environment of a case: network namespaces for the node and the pods of each side, with the files of the calls. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
-import { type Call, type Sample, SIDES, type Side, type Verb } from "./call.ts";
+import type { Cleanup } from "../live/harness/cleanup.ts";
+import type { BenchCase, Call, Program, Side } from "./case.ts";
+import { FLOORS, floorOf, TABLES } from "./compile.ts";
+import { reserveAddresses, writeForeignChains } from "./load.ts";
+import { type RunnerCall, runInTurn } from "./runner.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const RUNNER = `${ROOT}.cache/bench/runner`;
 
-/** The subjects of measurement, with the executables that their calls use. */
-export const SUBJECTS = {
-  bridge: ["bridge", "host-local"],
-  ptp: ["ptp", "host-local"],
-  "host-local": ["host-local"],
-  portmap: ["portmap"],
-} as const;
-export type Subject = keyof typeof SUBJECTS;
-
-/** The folders of both sides' executables. */
-export const FOLDERS: Readonly<Record<Side, string>> = {
-  weft: `${ROOT}dist/bin`,
+/** The folders of the executables. */
+export const FOLDERS: Readonly<Record<Program, string>> = {
   reference: `${ROOT}.cache/reference-plugins/bin`,
+  floor: FLOORS,
+  weft: `${ROOT}dist/bin`,
 };
 
-/** Throws with a remedy if a file is missing. */
-export function assertReady(subject: Subject): void {
-  if (process.getuid?.() !== 0)
-    throw new Error("the benchmark makes network namespaces, which needs root: run it as root");
-  const remedies: Record<Side, string> = { weft: "npm run build", reference: "hack/setup reference" };
-  for (const side of SIDES)
-    for (const name of SUBJECTS[subject])
-      if (!existsSync(`${FOLDERS[side]}/${name}`))
-        throw new Error(`${FOLDERS[side]}/${name} is missing: run ${remedies[side]}`);
-}
+const REMEDIES: Readonly<Record<Program, string>> = {
+  reference: "run hack/setup reference",
+  floor: "install gcc",
+  weft: "run npm run build",
+};
+
+/** The most mappings of one call: the configuration and its result must fit into pipes. */
+const PORTS_PER_CALL = 100;
+const FIRST_PORT = 20_000;
 
 export class Bed {
   readonly #folder = mkdtempSync(`${tmpdir()}/weft-bench-`);
-  readonly #node = `weft-bench-${process.pid}`;
-  readonly #namespaces = [this.#node, ...SIDES.map((side) => this.#pod(side))];
-  readonly #subject: Subject;
+  readonly #name = `weft-bench-${process.pid}`;
+  readonly #namespaces: string[] = [];
+  readonly #case: BenchCase;
 
-  /** `inUse` addresses are reserved before the calls. */
-  constructor(subject: Subject, inUse: number) {
-    this.#subject = subject;
-    compileRunner();
-    try {
-      for (const name of this.#namespaces) execFileSync("ip", ["netns", "add", name]);
-      for (const side of SIDES) {
-        writeFileSync(`${this.#folder}/${side}.conf`, JSON.stringify(this.#configuration(side)));
-        writeFileSync(`${this.#folder}/version.conf`, '{"cniVersion":"1.1.0"}');
-        if (inUse > 0) this.#reserve(side, inUse);
-      }
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+  private constructor(benchCase: BenchCase) {
+    this.#case = benchCase;
   }
 
-  /** Throws the output of the first failed call. */
-  run(calls: readonly Call[]): Sample[] {
-    const output = `${this.#folder}/output`;
-    const list = calls.map(({ side, verb, containerId }) =>
-      [
-        `${FOLDERS[side]}/${this.#subject}`,
-        verb,
-        containerId,
-        `/run/netns/${this.#pod(side)}`,
-        this.#input(side, verb),
-      ].join("\t"),
-    );
-    const { stdout, stderr, status } = spawnSync("ip", ["netns", "exec", this.#node, RUNNER, output], {
-      input: `${list.join("\n")}\n`,
-      env: { PATH: process.env.PATH, CNI_IFNAME: "eth0" },
-      encoding: "utf8",
-      maxBuffer: 64 << 20,
-    });
-    const lines = stdout.split("\n").filter((line) => line !== "");
-    const samples = lines.map((line) => {
-      const [, nanoseconds = Number.NaN, peakKib = Number.NaN] = line.split(" ").map(Number);
-      return { milliseconds: nanoseconds / 1e6, peakKib };
-    });
-    if (status === 0 && samples.length === calls.length) return samples;
-    const failed = calls[Math.max(0, lines.length - 1)];
-    const said = existsSync(output) ? readFileSync(output, "utf8") : "";
-    throw new Error(`${failed?.verb} of ${failed?.side} failed: ${said}${stderr}`);
+  /** Throws with a remedy if an executable is missing. */
+  static async make(benchCase: BenchCase, cleanup: Cleanup): Promise<Bed> {
+    if (process.getuid?.() !== 0)
+      throw new Error("the benchmark makes network namespaces, which needs root: run it as root");
+    const bed = new Bed(benchCase);
+    cleanup.push(() => bed.#close());
+    for (const side of benchCase.sides) await bed.#prepare(side);
+    return bed;
   }
 
-  close(): void {
+  /** The call with its files and namespaces. */
+  locate({ side, step, round, pod }: Call): RunnerCall {
+    const result = `${this.#folder}/${side.index}-${pod}.result`;
+    return {
+      node: `/run/netns/${this.#node(side)}`,
+      executable: executableOf(side.program, step.plugin, step.verb),
+      verb: step.verb,
+      containerId: `bench-${round}-${pod}`,
+      pod: `/run/netns/${this.#pod(side, pod)}`,
+      configuration: this.#configuration(side, step.plugin),
+      previous: step.hasPrevious ? result : undefined,
+      output: step.keepsResult ? result : undefined,
+    };
+  }
+
+  #close(): void {
     for (const name of this.#namespaces) spawnSync("ip", ["netns", "del", name]);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** Reserves addresses one after another, as on a node that was never full. */
-  #reserve(side: Side, count: number): void {
-    const directory = `${this.#folder}/networks/bench-${side}`;
-    mkdirSync(directory, { recursive: true });
-    let last = "";
-    for (let at = 0; at < count; at++) {
-      last = `10.${240 + SIDES.indexOf(side)}.${(at + 2) >> 8}.${(at + 2) & 255}`;
-      writeFileSync(`${directory}/${last}`, `${at.toString(16).padStart(64, "0")}\r\neth0`, { mode: 0o600 });
+  async #prepare(side: Side): Promise<void> {
+    this.#add(this.#node(side));
+    for (let pod = 0; pod < (this.#case.parallel?.pods ?? 1); pod++) this.#add(this.#pod(side, pod));
+    execFileSync("ip", ["-n", this.#node(side), "link", "set", "lo", "up"]);
+    if (side.program === "floor") this.#loadRules(side, TABLES);
+    const dataDir = `${this.#folder}/networks`;
+    const plugins = new Set(this.#case.measures.flatMap(({ steps }) => steps.map(({ plugin }) => plugin)));
+    for (const plugin of plugins) {
+      const executable = executableOf(side.program, plugin, "ADD");
+      if (!existsSync(executable)) throw new Error(`${executable} is missing: ${REMEDIES[side.program]}`);
+      const configuration = this.#case.configure(plugin, side, dataDir);
+      writeFileSync(this.#configuration(side, plugin), JSON.stringify(configuration));
+      const { name } = configuration as { name: string };
+      const directory = `${dataDir}/${name}`;
+      if (existsSync(directory)) continue;
+      mkdirSync(directory, { recursive: true });
+      reserveAddresses(directory, `10.${240 + side.index}`, side.load.reservations);
     }
-    writeFileSync(`${directory}/last_reserved_ip.0`, last, { mode: 0o600 });
+    await this.#mapPorts(side);
+    if (side.load.foreignChains > 0) {
+      const file = `${this.#folder}/foreign.nft`;
+      writeForeignChains(file, side.load.foreignChains);
+      this.#loadRules(side, file);
+    }
   }
 
-  #pod(side: Side): string {
-    return `${this.#node}-${side}`;
+  /** Maps ports to addresses of another network by weft's portmap. */
+  async #mapPorts(side: Side): Promise<void> {
+    const calls: RunnerCall[] = [];
+    for (let from = 0; from < side.load.hostPorts; from += PORTS_PER_CALL) {
+      const count = Math.min(PORTS_PER_CALL, side.load.hostPorts - from);
+      const configuration = `${this.#folder}/${side.index}-ports-${from}.conf`;
+      writeFileSync(configuration, JSON.stringify(portsOf(from, count)));
+      calls.push({
+        ...{ node: `/run/netns/${this.#node(side)}`, pod: `/run/netns/${this.#pod(side, 0)}` },
+        ...{ executable: executableOf("weft", "portmap", "ADD"), verb: "ADD", containerId: `load-${from}` },
+        ...{ configuration, previous: undefined, output: undefined },
+      });
+    }
+    await runInTurn(calls);
   }
 
-  #input(side: Side, verb: Verb): string {
-    return `${this.#folder}/${verb === "VERSION" ? "version" : side}.conf`;
+  #loadRules(side: Side, file: string): void {
+    execFileSync("ip", ["netns", "exec", this.#node(side), "nft", "-f", file], { stdio: ["ignore", "ignore", "pipe"] });
   }
 
-  /** The same for both sides, except what they must not share: bridge, subnet and reservations, or ports. */
-  #configuration(side: Side): object {
-    const at = SIDES.indexOf(side);
-    const network = { cniVersion: "1.1.0", name: `bench-${side}`, type: this.#subject };
-    if (this.#subject === "portmap") return { ...network, ...portMappings(at) };
-    return {
-      ...network,
-      ...(this.#subject === "bridge" ? { bridge: `bench${at}`, isDefaultGateway: true, hairpinMode: true } : {}),
-      mtu: 1450,
-      ipam: {
-        type: "host-local",
-        ranges: [[{ subnet: `10.${240 + at}.0.0/16` }]],
-        routes: [{ dst: "10.96.0.0/12" }],
-        dataDir: `${this.#folder}/networks`,
-      },
-    };
+  #add(name: string): void {
+    execFileSync("ip", ["netns", "add", name]);
+    this.#namespaces.push(name);
+  }
+
+  #configuration(side: Side, plugin: string): string {
+    return `${this.#folder}/${side.index}-${plugin}.conf`;
+  }
+
+  #node(side: Side): string {
+    return `${this.#name}-node${side.index}`;
+  }
+
+  #pod(side: Side, pod: number): string {
+    return `${this.#name}-pod${side.index}-${pod}`;
   }
 }
 
-/** A pod with both families and a port for both TCP and UDP. */
-function portMappings(at: number): object {
+function executableOf(program: Program, plugin: string, verb: string): string {
+  return `${FOLDERS[program]}/${program === "floor" ? floorOf(plugin, verb) : plugin}`;
+}
+
+/** A configuration of portmap with `count` ports of one pod. */
+function portsOf(from: number, count: number): object {
+  const portMappings = Array.from({ length: count }, (_, at) => {
+    return { hostPort: FIRST_PORT + from + at, containerPort: 80, protocol: "tcp" };
+  });
+  const address = `10.239.${Math.floor(from / PORTS_PER_CALL)}.2/24`;
   return {
-    runtimeConfig: {
-      portMappings: ["tcp", "udp"].map((protocol) => ({ hostPort: 8080 + at, containerPort: 80, protocol })),
-    },
+    ...{ cniVersion: "1.1.0", name: "bench-load", type: "portmap", runtimeConfig: { portMappings } },
     prevResult: {
       cniVersion: "1.1.0",
       interfaces: [{ name: "eth0", sandbox: "/run/netns/pod" }],
-      ips: [
-        { address: `10.${240 + at}.0.2/24`, interface: 0 },
-        { address: `fd00:${240 + at}::2/64`, interface: 0 },
-      ],
+      ips: [{ address, interface: 0 }],
     },
   };
-}
-
-function compileRunner(): void {
-  mkdirSync(`${ROOT}.cache/bench`, { recursive: true });
-  const source = fileURLToPath(new URL("runner.c", import.meta.url));
-  execFileSync("gcc", ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static", source, "-o", RUNNER], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
 }

@@ -1,106 +1,162 @@
-/** Evaluates the samples: a row for each verb, and whether the bounds hold. */
-import { styleText } from "node:util";
-import Table from "cli-table3";
-import { SUBJECTS, type Subject } from "./bed.ts";
-import { type Call, type Sample, SIDES, type Side, VERBS, type Verb } from "./call.ts";
+/** Evaluates the values of a case: a row for each measure, and whether the bounds hold. */
+import type { BenchCase, Bound, Call, Program, Sample } from "./case.ts";
 import { median, quantile } from "./statistics.ts";
 
-/**
- * The largest allowed ratio of the medians, weft to reference. `portmap` has no bounds: its calls mostly wait for the
- * kernel.
- */
-const BOUNDS: Readonly<Record<Subject, Partial<Readonly<Record<Verb, number>>>>> = {
-  bridge: { ADD: 0.4, VERSION: 0.4 },
-  ptp: { ADD: 0.4, VERSION: 0.4 },
-  "host-local": {},
-  portmap: {},
-};
+export type Unit = "ms" | "per s" | "MiB";
 
-export interface Figures {
-  readonly medianMs: number;
-  readonly p99Ms: number;
-  readonly peakKib: number;
+/** The values of one row, by side. */
+export interface Series {
+  readonly row: string;
+  readonly unit: Unit;
+  readonly values: Readonly<Record<string, readonly number[]>>;
+  /** The peak resident memory of the largest process of each round, in KiB. Absent if it is not measured. */
+  readonly peaksKib?: Readonly<Record<string, readonly number[]>>;
+  /** The processor time of each round, in milliseconds. Absent if it is not measured. */
+  readonly cpuMs?: Readonly<Record<string, readonly number[]>>;
 }
 
-export interface Row extends Record<Side, Figures> {
-  readonly verb: Verb;
-  /** The ratio of the medians, weft to reference. */
+export interface Figures {
+  readonly median: number;
+  /** The 99th percentile of times, the first of rates. */
+  readonly worst: number;
+  readonly peakKib?: number;
+  /** The median of the processor time, in milliseconds. */
+  readonly cpuMs?: number;
+}
+
+/** The last side's median over that of another side. */
+export interface Ratio {
+  readonly over: string;
   readonly ratio: number;
-  readonly bound: number | undefined;
+  readonly limit?: number;
+  /** True if there is no limit. */
   readonly isKept: boolean;
 }
 
-export interface Setting {
-  readonly subject: Subject;
-  /** The number of addresses reserved before the calls. */
-  readonly inUse: number;
+export interface Row {
+  readonly name: string;
+  readonly unit: Unit;
+  readonly sides: Readonly<Record<string, Figures>>;
+  readonly ratios: readonly Ratio[];
 }
 
-export interface Report extends Setting {
+export interface CaseReport {
+  readonly name: string;
+  readonly title: string;
+  readonly note: string;
   readonly rounds: number;
+  /** The last one is compared with each of the others. */
+  readonly sides: readonly { readonly name: string; readonly program: Program }[];
   readonly rows: readonly Row[];
-  /** Total size in bytes of the files to install for these calls. */
-  readonly sizeBytes: Readonly<Record<Side, number>>;
 }
 
-export function makeReport(
-  { subject, inUse }: Setting,
-  calls: readonly Call[],
-  samples: readonly Sample[],
-  sizeBytes: Record<Side, number>,
-): Report {
-  const figures = (verb: Verb, side: Side): Figures => {
-    const chosen = samples.filter((_, at) => calls[at]?.verb === verb && calls[at]?.side === side);
-    const times = chosen.map(({ milliseconds }) => milliseconds);
+/**
+ * Adds the times of the calls of each measure and round. A measure with several steps also gets a row for each plugin.
+ * `samples` belong to `calls`, in the same order.
+ */
+export function collect({ sides, measures }: BenchCase, calls: readonly Call[], samples: readonly Sample[]): Series[] {
+  const seriesOf = (row: string, isOf: (call: Call) => boolean): Series => {
+    const rounds = sides.map((side) => roundsOf(calls, samples, (call) => call.side === side && isOf(call)));
+    const bySide = (pick: (sample: Sample) => number) =>
+      Object.fromEntries(sides.map(({ name }, at) => [name, (rounds[at] ?? []).map(pick)]));
     return {
-      medianMs: median(times),
-      p99Ms: quantile(times, 0.99),
-      peakKib: median(chosen.map(({ peakKib }) => peakKib)),
+      ...{ row, unit: "ms" },
+      values: bySide(({ milliseconds }) => milliseconds),
+      peaksKib: bySide(({ peakKib }) => peakKib),
+      cpuMs: bySide(({ cpuMilliseconds }) => cpuMilliseconds),
     };
   };
-  const rows = VERBS.map((verb): Row => {
-    const [weft, reference] = [figures(verb, "weft"), figures(verb, "reference")];
-    const ratio = weft.medianMs / reference.medianMs;
-    const bound = BOUNDS[subject][verb];
-    return { verb, weft, reference, ratio, bound, isKept: bound === undefined || ratio <= bound };
+  return measures.flatMap((measure) => {
+    const { row, steps } = measure;
+    if (row === undefined) return [];
+    const parts = steps.length > 1 ? steps : [];
+    return [
+      seriesOf(row, (call) => call.measure === measure),
+      ...parts.map((step) => seriesOf(`${row} ${step.plugin}`, (call) => call.step === step)),
+    ];
   });
-  return { subject, inUse, rounds: calls.length / VERBS.length / SIDES.length, rows, sizeBytes };
 }
 
-/** Plain text if the stream has no colours (NO_COLOR, a pipe). */
-export function formatTable({ subject, inUse, rounds, rows, sizeBytes }: Report): string {
-  const table = new Table({
-    head: [
-      "",
-      "weft\nmedian",
-      "reference\nmedian",
-      "weft\np99",
-      "reference\np99",
-      "weft\nmemory",
-      "reference\nmemory",
-      "ratio",
-    ],
-    colAligns: ["left", "right", "right", "right", "right", "right", "right", "right"],
-    style: { head: [], border: [] },
-  });
-  for (const { verb, weft, reference, ratio } of rows)
-    table.push([
-      verb,
-      ...[weft.medianMs, reference.medianMs, weft.p99Ms, reference.p99Ms].map((ms) => `${ms.toFixed(2)} ms`),
-      ...[weft.peakKib, reference.peakKib].map((kib) => `${(kib / 1024).toFixed(1)} MiB`),
-      ratio.toFixed(2),
+const NOTHING: Sample = { milliseconds: 0, peakKib: 0, cpuMilliseconds: 0 };
+
+/** A sample for each round: the sum of the times of the chosen calls, and the highest peak. */
+function roundsOf(calls: readonly Call[], samples: readonly Sample[], isChosen: (call: Call) => boolean): Sample[] {
+  const rounds: Sample[] = [];
+  for (const [at, call] of calls.entries()) {
+    const sample = samples[at];
+    if (sample === undefined || !isChosen(call)) continue;
+    const { milliseconds, peakKib, cpuMilliseconds } = rounds[call.round] ?? NOTHING;
+    rounds[call.round] = {
+      milliseconds: milliseconds + sample.milliseconds,
+      peakKib: Math.max(peakKib, sample.peakKib),
+      cpuMilliseconds: cpuMilliseconds + sample.cpuMilliseconds,
+    };
+  }
+  return rounds;
+}
+
+/** `rates` are calls per second, one for each round, side and row. */
+export function collectRates(
+  { sides, measures }: BenchCase,
+  rates: readonly { readonly side: string; readonly row: string; readonly perSecond: number }[],
+): Series[] {
+  return measures.flatMap(({ row }) => {
+    if (row === undefined) return [];
+    const values = sides.map(({ name }) => [
+      name,
+      rates.filter((rate) => rate.side === name && rate.row === row).map(({ perSecond }) => perSecond),
     ]);
-  const mib = (side: Side) => `${(sizeBytes[side] / 2 ** 20).toFixed(1)} MiB`;
-  return [
-    `${SUBJECTS[subject].join(" with ")}, ${rounds} calls of each kind, alternating${inUse > 0 ? `, ${inUse} addresses in use` : ""}`,
-    table.toString(),
-    "VERSION is little more than the start and end of the process. Memory: peak resident, median.",
-    `size: weft ${mib("weft")} (all plugins), reference ${mib("reference")}`,
-    ...rows.filter(({ bound }) => bound !== undefined).map(formatBound),
-  ].join("\n");
+    return [{ row, unit: "per s", values: Object.fromEntries(values) }];
+  });
 }
 
-function formatBound({ verb, ratio, bound = 0, isKept }: Row): string {
-  const text = `${verb}: ${ratio.toFixed(3)} of the reference's time, bound ${bound.toFixed(2)}: ${isKept ? "kept" : "EXCEEDED"}`;
-  return styleText(isKept ? "green" : "red", text, { stream: process.stdout });
+export function makeReport(benchCase: BenchCase, rounds: number, series: readonly Series[]): CaseReport {
+  const { name, title, note } = benchCase;
+  const sides = benchCase.sides.map((side) => ({ name: side.name, program: side.program }));
+  const rows = series.map(({ row, unit, values, peaksKib, cpuMs }): Row => {
+    const figures = sides.map(({ name: side }): [string, Figures] => [
+      side,
+      figuresOf(unit, values[side] ?? [], peaksKib?.[side], cpuMs?.[side]),
+    ]);
+    return {
+      ...{ name: row, unit, sides: Object.fromEntries(figures) },
+      ratios: ratiosOf(unit, figures, benchCase.bounds[row] ?? []),
+    };
+  });
+  return { name, title, note, rounds, sides, rows };
+}
+
+function figuresOf(
+  unit: Unit,
+  values: readonly number[],
+  peaksKib: readonly number[] | undefined,
+  cpuMs: readonly number[] | undefined,
+): Figures {
+  return {
+    median: median(values),
+    worst: quantile(values, isRate(unit) ? 0.01 : 0.99),
+    ...(peaksKib === undefined ? {} : { peakKib: median(peaksKib) }),
+    ...(cpuMs === undefined ? {} : { cpuMs: median(cpuMs) }),
+  };
+}
+
+/** The ratios to the other sides, the nearest side first. */
+function ratiosOf(unit: Unit, figures: readonly (readonly [string, Figures])[], bounds: readonly Bound[]): Ratio[] {
+  const [subject, ...others] = figures.toReversed();
+  if (subject === undefined) return [];
+  return others.map(([over, { median }]) => {
+    const ratio = subject[1].median / median;
+    const limit = bounds.find((bound) => bound.over === over)?.limit;
+    if (limit === undefined) return { over, ratio, isKept: true };
+    return { over, ratio, limit, isKept: isRate(unit) ? ratio >= limit : ratio <= limit };
+  });
+}
+
+/** True if more is better. */
+export function isRate(unit: Unit): boolean {
+  return unit === "per s";
+}
+
+export function areBoundsKept({ rows }: CaseReport): boolean {
+  return rows.every(({ ratios }) => ratios.every(({ isKept }) => isKept));
 }

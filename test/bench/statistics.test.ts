@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import { planCalls } from "./call.ts";
 import { median, quantile } from "./statistics.ts";
 
 test.each([
@@ -21,27 +20,4 @@ test("samples keep their order", () => {
 
 test("the median of no samples is an error", () => {
   expect(() => median([])).toThrow(RangeError);
-});
-
-test("calls alternate strictly, and both sides are first equally often", () => {
-  const calls = planCalls(4);
-  for (let at = 0; at < calls.length; at += 2) {
-    expect(calls[at]?.verb).toBe(calls[at + 1]?.verb);
-    expect(calls[at]?.side).not.toBe(calls[at + 1]?.side);
-  }
-  expect(calls.filter(({ side }, at) => at % 2 === 0 && side === "weft")).toHaveLength(calls.length / 4);
-});
-
-test("each ADD is followed by a DEL of the same side and container before the next ADD", () => {
-  const attached = new Map<string, string>();
-  for (const { side, verb, containerId } of planCalls(5)) {
-    if (verb === "ADD") {
-      expect(attached.has(side)).toBe(false);
-      attached.set(side, containerId);
-    } else if (verb === "DEL") {
-      expect(attached.get(side)).toBe(containerId);
-      attached.delete(side);
-    }
-  }
-  expect(attached.size).toBe(0);
 });

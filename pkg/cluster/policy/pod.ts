@@ -18,6 +18,8 @@ export interface Pod {
   readonly addresses: readonly Address[];
   /** Neither a subject nor a peer of policies: its traffic is the node's. */
   readonly isHostNetwork: boolean;
+  /** `status.startTime` in seconds since 1970: when kubelet accepted the pod. 0 before that. */
+  readonly startSeconds: number;
   /** Phase Succeeded or Failed: its addresses may belong to another pod by now. */
   readonly hasEnded: boolean;
   /** Ports that have a name, of containers and sidecar containers, in the order of the pod's specification. */
@@ -49,10 +51,16 @@ export const POD_PARSER: ResourceParser<Pod> = {
       addresses: isHostNetwork || hasEnded ? [] : readAddresses(status),
       isHostNetwork,
       hasEnded,
+      startSeconds: secondsOf(status.startTime),
       namedPorts: readNamedPorts([...listOf(spec.containers), ...listOf(spec.initContainers).filter(isSidecar)]),
     };
   },
 };
+
+function secondsOf(time: unknown): number {
+  const ms = Date.parse(textOf(time) ?? "");
+  return Number.isNaN(ms) ? 0 : Math.floor(ms / 1000);
+}
 
 /** True for an init container that runs as long as the pod. */
 const isSidecar = (container: unknown) => objectOf(container).restartPolicy === "Always";

@@ -13,6 +13,8 @@
  * blocked. Each send is a job that also reads the available data, and further jobs read more. While a job runs, nothing
  * else uses the socket.
  */
+#include "memory.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <linux/filter.h>
@@ -396,6 +398,7 @@ static napi_value close_socket(napi_env env, napi_callback_info info)
 
 NAPI_MODULE_INIT()
 {
+	keep_malloc_small();
 	const struct {
 		const char *name;
 		napi_callback function;
@@ -406,6 +409,7 @@ NAPI_MODULE_INIT()
 		{ "setReceiveBufferBytes", set_receive_buffer_bytes },
 		{ "ignorePort", ignore_port },
 		{ "close", close_socket },
+		{ "releaseMemory", release_memory },
 	};
 	for (size_t at = 0; at < sizeof(functions) / sizeof(functions[0]); at++) {
 		napi_value made;

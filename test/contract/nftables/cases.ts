@@ -8,6 +8,7 @@ import { dynamicCases } from "./dynamic-cases.ts";
 import { expressionCases } from "./expression-cases.ts";
 import { ruleCases } from "./rule-cases.ts";
 import { setCases } from "./set-cases.ts";
+import { stampCases } from "./stamp-cases.ts";
 import { tableCases } from "./table-cases.ts";
 import { transactionCases } from "./transaction-cases.ts";
 
@@ -19,4 +20,5 @@ export const cases: Cases = {
   ...dynamicCases,
   ...setCases,
   ...transactionCases,
+  ...stampCases,
 };
