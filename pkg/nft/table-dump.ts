@@ -4,6 +4,20 @@ import { type Message, splitDatagram, writeRequest } from "../netlink/message.ts
 import { NFT_MSG_NEWRULE } from "../netlink/nftables.ts";
 import { replaceTable, type Table } from "./table.ts";
 
+/** Gives the rules of a table with this number of chains and sets the handles that the kernel would report. */
+export function withHandles(messages: readonly Message[], objects: number): Message[] {
+  let handle = objects;
+  return messages.map((message) => {
+    if (message.type !== NFT_MSG_NEWRULE.type) return message;
+    handle += 1;
+    // NFTA_RULE_HANDLE: 12 bytes long, type 3, in network byte order.
+    return {
+      ...message,
+      payload: Uint8Array.of(...message.payload, 12, 0, 3, 0, 0, 0, 0, 0, 0, 0, handle >> 8, handle),
+    };
+  });
+}
+
 /**
  * The dump of a table: the messages that create it, with the use count (the number of chains and sets) and the handles
  * of rules that the kernel would report.
@@ -16,14 +30,6 @@ export function dumpOf(table: Table): Message[] {
   if (first === undefined) throw new Error("replaceTable made no requests");
   // NFTA_TABLE_USE: 8 bytes long, type 3, in network byte order.
   const use = [8, 0, 3, 0, 0, 0, 0, table.chains.length + table.sets.length];
-  let handle = table.chains.length + table.sets.length;
-  return [
-    { ...first, payload: Uint8Array.of(...first.payload, ...use) },
-    ...rest.map((message) => (message.type === NFT_MSG_NEWRULE.type ? withHandle(message, ++handle) : message)),
-  ];
-}
-
-/** NFTA_RULE_HANDLE: 12 bytes long, type 3, in network byte order. */
-function withHandle(message: Message, handle: number): Message {
-  return { ...message, payload: Uint8Array.of(...message.payload, 12, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, handle) };
+  const objects = table.chains.length + table.sets.length;
+  return withHandles([{ ...first, payload: Uint8Array.of(...first.payload, ...use) }, ...rest], objects);
 }

@@ -8,6 +8,7 @@ import { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, type Node } from "../live/harness/cluster.ts";
 import { makeNamespace } from "../live/harness/namespace.ts";
 import { eventually, Running } from "../live/harness/process.ts";
+import { type Latencies, type NodeStep, timeSteps } from "./latency.ts";
 import { FAMILIES, macOf, OVERLAYS, peer, type Stack, subnetsOf } from "./peers.ts";
 import { type Memory, type Rest, WeftdProcess } from "./weftd-process.ts";
 
@@ -343,6 +344,39 @@ export class ScaleBed {
     }, 30_000);
     const { body } = await this.#cluster.status(this.#node, "/metrics");
     return Number(/^weft_netlink_overruns_total (\S+)$/m.exec(body)?.[1]);
+  }
+
+  /** Changes, deletes and creates `count` peers, one after the other. All entries are there before and after. */
+  async latencies(count: number): Promise<Latencies> {
+    const { device } = OVERLAYS[4];
+    const monitor = new Running(
+      this.#node.namespace,
+      "ip",
+      ["-o", "-tshort", "monitor", "route", "neigh"],
+      this.#cleanup,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const numbers = Array.from({ length: count }, (_, at) => at * Math.floor(this.#peers / count));
+    const time = (stepOf: (n: number) => NodeStep) =>
+      timeSteps(numbers.map(stepOf), (order) => this.#cluster.standIn(order), monitor);
+    try {
+      const change = await time((n) => {
+        const { metadata } = this.#peer(n, 200);
+        const update = [{ name: metadata.name, patch: { metadata: { annotations: metadata.annotations ?? {} } } }];
+        return { order: { update }, shown: new RegExp(`dev ${device} lladdr ${macOf(this.#peer(n, 200))} PERMANENT`) };
+      });
+      const remove = await time((n) => ({
+        order: { remove: [this.#peer(n).metadata.name] },
+        shown: new RegExp(`Deleted ${OVERLAYS[4].subnet(n)} via`),
+      }));
+      const add = await time((n) => ({
+        order: { create: [this.#peer(n)] },
+        shown: new RegExp(` ${OVERLAYS[4].subnet(n)} via`),
+      }));
+      return { add, change, remove };
+    } finally {
+      await monitor.stop("SIGTERM");
+    }
   }
 
   /** weftd's memory now, and at the most since its start. */
