@@ -1,6 +1,9 @@
 /** The results of `npm run bench -- scale`. */
+
 import Table from "cli-table3";
+import { median, quantile } from "../bench/statistics.ts";
 import type { Churn } from "./bed.ts";
+import type { Latencies } from "./latency.ts";
 
 export interface SizeReport {
   readonly nodes: number;
@@ -16,8 +19,21 @@ export interface SizeReport {
   readonly idleCpuSeconds: number;
 }
 
+/** Latencies of the changes of one Node, in milliseconds. */
+export interface LatencyReport {
+  readonly nodes: number;
+  readonly steps: readonly { readonly name: keyof Latencies; readonly p50Ms: number; readonly p99Ms: number }[];
+}
+
+export function latencyReport(nodes: number, times: Latencies): LatencyReport {
+  const names = ["add", "change", "remove"] as const;
+  const steps = names.map((name) => ({ name, p50Ms: median(times[name]), p99Ms: quantile(times[name], 0.99) }));
+  return { nodes, steps };
+}
+
 export interface ScaleReport {
   readonly rounds: number;
+  readonly latency: LatencyReport;
   /** With IPv4. */
   readonly sizes: readonly SizeReport[];
   /** With IPv4 and IPv6, each with its own VTEP: twice the entries. */
@@ -36,12 +52,16 @@ export interface ScaleReport {
 /** For the largest cluster. */
 const LARGEST_RATIO = 1;
 
-export function isKept({ sizes, dualStack, relist }: ScaleReport): boolean {
+/** From the event of the watch to the kernel's notification. */
+const LATENCY_P99_MS = 5;
+
+export function isKept({ latency, sizes, dualStack, relist }: ScaleReport): boolean {
+  if (latency.steps.some(({ p99Ms }) => p99Ms > LATENCY_P99_MS)) return false;
   const largest = [sizes, dualStack].map((of) => of.at(-1)?.ratio ?? Number.NaN);
   return largest.every((ratio) => ratio <= LARGEST_RATIO) && relist.removed === relist.left;
 }
 
-export function formatScale({ sizes, dualStack, churn, relist }: ScaleReport): string {
+export function formatScale({ latency, sizes, dualStack, churn, relist }: ScaleReport): string {
   const table = new Table({
     head: ["Nodes", "weftd programs", "-batch", "ratio", "after the list", "after the start", "RSS", "CPU", "CPU idle"],
     colAligns: Array.from({ length: 9 }, () => "right" as const),
@@ -61,6 +81,11 @@ export function formatScale({ sizes, dualStack, churn, relist }: ScaleReport): s
   }
   return [
     table.toString(),
+    ...latency.steps.map(
+      ({ name, p50Ms, p99Ms }) =>
+        `One Node of ${latency.nodes}, ${name}: from the event to the kernel's notification p50 ${p50Ms.toFixed(1)} ms, ` +
+        `p99 ${p99Ms.toFixed(1)} ms; bound ${LATENCY_P99_MS} ms ${p99Ms > LATENCY_P99_MS ? "exceeded" : "kept"}`,
+    ),
     `${churn.changes} Node changes in ${churn.seconds} s: ${churn.passes} passes, ${churn.cpuSeconds.toFixed(1)} s of CPU, ` +
       `all in the kernel ${ms(churn.settledMs)} after the last, none lost`,
     `A relist of ${relist.nodes} Nodes, ${relist.left} of them deleted and ${relist.came} created: ${relist.removed} routes ` +
