@@ -34,7 +34,7 @@ import { ProcessDriver } from "./core/drivers/processes.ts";
 import { SettingWatch } from "./core/drivers/setting-watch.ts";
 import { assertSettingsIn, settingPath, withSettingsIn } from "./core/drivers/settings-folder.ts";
 import { Health } from "./core/health.ts";
-import { releaseGarbage } from "./core/heap.ts";
+import { releaseGarbage, releaseUnused } from "./core/heap.ts";
 import { Kernel } from "./core/kernel.ts";
 import { claimRunDir } from "./core/liveness.ts";
 import type { Logger } from "./core/log.ts";
@@ -189,6 +189,8 @@ async function start(
   const { backend } = netConf.current.conf;
   log.info({ ...(options.pods && { backend }), runDir, metricsPort: status.port }, "weftd runs");
 
+  // Before the lists of objects arrive and the first passes begin, which need most memory.
+  releaseUnused();
   await Promise.race([broken, aborted(signal)]);
 }
 

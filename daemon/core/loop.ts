@@ -27,7 +27,10 @@ export interface LoopOptions {
   readonly pauseMs?: () => number;
   /** The time after a failed pass during which patient requests count as caused by it. [0] */
   readonly patienceMs?: number;
-  /** The time from a successful pass to the next one if nothing requests a pass. If undefined, none follows. */
+  /**
+   * The longest time from a successful pass to the next one if nothing requests a pass. If undefined, none follows.
+   * Loops with the same interval begin these passes at the same time, so that they share one snapshot of the kernel.
+   */
   readonly intervalMs?: number;
 }
 
@@ -108,7 +111,7 @@ export class Loop {
       this.#patientUntilMs = 0;
       this.#addAll(this.#echoes);
       if (intervalMs !== undefined && !this.#requests.has(INTERVAL))
-        this.#requests.set(INTERVAL, clock.nowMs() + intervalMs);
+        this.#requests.set(INTERVAL, nextTurnMs(clock.nowMs(), intervalMs));
     } catch (error) {
       const soonMs = Math.min(this.#backoff.next(), promisingMs?.() ?? Number.POSITIVE_INFINITY);
       const retryMs = Math.max(soonMs, pauseMs?.() ?? 0);
@@ -127,4 +130,12 @@ export class Loop {
     for (const [reason, dueMs] of requests)
       this.#requests.set(reason, Math.min(dueMs, this.#requests.get(reason) ?? dueMs));
   }
+}
+
+/** A pass that ends just before a common time is not repeated at that time. */
+const TOO_SOON_MS = 10;
+
+/** Returns the next time that is a multiple of the interval. */
+function nextTurnMs(nowMs: number, intervalMs: number): number {
+  return Math.ceil((nowMs + TOO_SOON_MS) / intervalMs) * intervalMs;
 }

@@ -80,8 +80,13 @@ export function compileExecutable(
 }
 
 function link(files: readonly string[], path: string, imageBytes: number, target: Target): void {
+  const gcc = `${target.toolPrefix}gcc`;
+  // musl instead of gcc's own C library.
+  const headers = [`${target.quickjs}/musl/include`, output([gcc, "-print-file-name=include"]).trim()];
+  const musl = (name: string) => `${target.quickjs}/musl/lib/${name}`;
   run([
-    `${target.toolPrefix}gcc`,
+    gcc,
+    ...["-nostdinc", "-nostdlib", ...headers.flatMap((folder) => ["-isystem", folder])],
     ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", `-ffile-prefix-map=${ROOT}=.`],
     // Two builds of one commit are identical: paths of debug information and the time are excluded.
     ...["-Wl,--build-id=none", "-Wl,--wrap=gettimeofday"],
@@ -90,7 +95,10 @@ function link(files: readonly string[], path: string, imageBytes: number, target
     // Nothing unwinds the stack, so no file needs the tables for it. Code and constants may share a page of the file, which makes it smaller.
     ...["-fno-asynchronous-unwind-tables", "-Wl,-z,noseparate-code", `-Wl,-T,${HOST}/unwinding.ld`],
     ...[`-DHOST_IMAGE_BYTES=${imageBytes}`, "-isystem", target.quickjs, "-I", HOST],
-    ...[...files, `${target.quickjs}/libquickjs.a`, "-lm", "-o", path],
+    // Functions of QuickJS and of the C library that nothing uses are omitted.
+    ...["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"],
+    ...[musl("crt1.o"), musl("crti.o"), ...files, `${target.quickjs}/libquickjs.a`],
+    ...["-Wl,--start-group", musl("libc.a"), "-lgcc", "-Wl,--end-group", musl("crtn.o"), "-o", path],
   ]);
 }
 

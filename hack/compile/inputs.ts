@@ -15,7 +15,7 @@ const INPUTS = [
   "package-lock.json",
   "tsconfig.json",
 ];
-const LIBRARIES = ["qjsc", "libquickjs.a", "quickjs.h"];
+const LIBRARIES = ["qjsc", "libquickjs.a", "quickjs.h", "musl/lib/libc.a"];
 const stampOf = ({ dist }: Target) => `${dist}/lib/inputs`;
 
 /** Returns a digest of every input's name and content, and of the Node.js that starts weftd. */

@@ -5,5 +5,5 @@ export const ROOT = resolve(import.meta.dirname, "../..");
 export const DIST = `${ROOT}/dist`;
 /** Intermediate files of the build: bundles and bytecode. */
 export const WORK = `${ROOT}/.cache/build`;
-/** The folder with qjsc, libquickjs.a and quickjs.h, which the set-up creates. */
+/** The folder with qjsc, libquickjs.a, quickjs.h and musl, which the set-up creates. */
 export const QUICKJS = process.env.QUICKJS_DIR ?? `${ROOT}/.cache/quickjs`;

@@ -8,7 +8,10 @@ export interface Target {
   readonly toolPrefix: string;
   /** The command that runs a program of this target. Empty if this machine runs it directly. */
   readonly emulator: readonly string[];
-  /** A folder with the target's libquickjs.a, and with qjsc (for this machine) and quickjs.h of the same source. */
+  /**
+   * A folder with the target's libquickjs.a, with qjsc (for this machine) and quickjs.h of the same source, and with musl,
+   * the C library.
+   */
   readonly quickjs: string;
   /** The folder of `bin` and `lib`. */
   readonly dist: string;

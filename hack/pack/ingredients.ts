@@ -38,7 +38,8 @@ export function ingredientsOf(target: Target): Ingredient[] {
   return [
     ...[...folders].sort().map((folder) => npmIngredient(folder, lock.packages[folder])),
     quickjsIngredient(target),
-    ...LINKED.map((library) => linkedIngredient(library, target)),
+    muslIngredient(target),
+    libgccIngredient(target),
   ];
 }
 
@@ -71,28 +72,29 @@ function quickjsIngredient({ quickjs }: Target): Ingredient {
   };
 }
 
-interface LinkedLibrary {
-  /** The name with which gcc finds it. */
-  readonly file: string;
-  readonly licence: string;
+/** The C library, from the package that the set-up unpacks. */
+function muslIngredient({ quickjs, arch }: Target): Ingredient {
+  const version = readFileSync(`${quickjs}/musl/version`, "utf8").trim();
+  return {
+    name: "musl-dev",
+    version,
+    licence: "MIT",
+    purl: `pkg:deb/debian/musl-dev@${encodeURIComponent(version)}?arch=${arch}`,
+    notices: [readFileSync(`${quickjs}/musl/copyright`, "utf8")],
+  };
 }
 
-/** Libraries of a static C program. libm and the start files are in the C library's package. */
-const LINKED: readonly LinkedLibrary[] = [
-  { file: "libc.a", licence: "LGPL-2.1-or-later" },
-  { file: "libgcc.a", licence: "GPL-3.0-or-later WITH GCC-exception-3.1" },
-];
-
-function linkedIngredient({ file, licence }: LinkedLibrary, target: Target): Ingredient {
-  const name = packageOf(file, target);
+/** The compiler's own library. */
+function libgccIngredient(target: Target): Ingredient {
+  const name = packageOf("libgcc.a", target);
   // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own
   const version = output(["dpkg-query", "-W", "-f", "${Version}", name]);
   // A cross compiler's package is built from the same sources. Its own copyright file describes how it is built.
-  const papers = `/usr/share/doc/${packageOf(file, NATIVE)}/copyright`;
+  const papers = `/usr/share/doc/${packageOf("libgcc.a", NATIVE)}/copyright`;
   return {
     name,
     version,
-    licence,
+    licence: "GPL-3.0-or-later WITH GCC-exception-3.1",
     purl: `pkg:deb/debian/${name}@${encodeURIComponent(version)}?arch=${target === NATIVE ? target.arch : "all"}`,
     notices: [readFileSync(papers, "utf8")],
   };

@@ -5,15 +5,20 @@
  * answer to it. If the device cannot be removed, the address stays reserved. The address is released even if removing
  * nf_tables entries fails: the next owner of the address takes over the entry for masquerading, and an entry for a
  * removed port matches no frames. Removing something that no longer exists succeeds.
+ *
+ * The removals of nf_tables elements and of a device each wait for the kernel (`element-removal.ts`). So DEL sets the host's
+ * end down, after which the pod can send nothing, removes the elements, and then the device.
  */
 import { delegateDel, delegateGc } from "../cni/delegate.ts";
 import type { CniRequest } from "../cni/plugin.ts";
+import { ElementRemoval, type OwnElements } from "./element-removal.ts";
 import { collectGarbage } from "./garbage.ts";
 import { ipamType } from "./ipam.ts";
 import { removeLegacy, removeLegacyGarbage } from "./legacy.ts";
 import { removeHostLinks, removeLink } from "./links.ts";
-import { removeMasquerade } from "./masquerade.ts";
+import { ownMasquerade, removeMasquerade } from "./masquerade.ts";
 import { inOwnPod } from "./own-pod.ts";
+import { removeOwnPort } from "./own-port.ts";
 import { garbageOf, ownerOf } from "./owner.ts";
 
 /** The parts of the attachment other than devices and addresses. */
@@ -21,31 +26,45 @@ export interface Rest {
   readonly isMasqueraded: boolean;
   /** The state that the reference plugin may have created for the attachment. */
   readonly legacy: Parameters<typeof removeLegacy>[1];
-  /** Removes everything else that has the owner's mark. */
-  readonly remove?: (isWanted: (mark: string) => boolean) => void;
+  /** Other elements in nf_tables. */
+  readonly elements?: readonly OwnElements[];
 }
 
-export function detach(request: CniRequest, { isMasqueraded, legacy, remove }: Rest): void {
+export function detach(request: CniRequest, { isMasqueraded, legacy, elements = [] }: Rest): void {
+  const removal = new ElementRemoval(request.system, [...(isMasqueraded ? [ownMasquerade(request)] : []), ...elements]);
+  try {
+    const isRemoved = !removal.isEmpty && removeOwnPort(request, () => removal.tryRemove());
+    if (!isRemoved) removePair(request);
+    try {
+      const isOurs = removal.remove();
+      if (!isOurs) removeLegacy(request, legacy);
+    } finally {
+      const ipam = ipamType(request.config);
+      if (ipam !== undefined) delegateDel(request, ipam);
+    }
+  } finally {
+    removal.close();
+  }
+}
+
+/** Removing one end of the pair removes both. The pod may have renamed its end, or moved it to another namespace. */
+function removePair(request: CniRequest): void {
   const owner = ownerOf(request);
-  const isOwn = (mark: string) => mark === owner;
-  // Removing one end of the pair removes both. The pod may have renamed its end, or moved it to another namespace.
   let isRemoved = false;
   inOwnPod(request, (pod) => {
     isRemoved = removeLink(pod, request.ifName);
   });
-  if (!isRemoved) removeHostEnds(request, isOwn);
-  try {
-    const isOurs = isMasqueraded && removeMasquerade(request.system, isOwn);
-    remove?.(isOwn);
-    if (!isOurs) removeLegacy(request, legacy);
-  } finally {
-    const ipam = ipamType(request.config);
-    if (ipam !== undefined) delegateDel(request, ipam);
-  }
+  if (!isRemoved) removeHostEnds(request, (mark) => mark === owner);
+}
+
+/** What GC collects besides devices, masquerading and addresses. */
+interface Garbage extends Pick<Rest, "legacy"> {
+  /** Removes everything else that has the mark of a selected owner. */
+  readonly remove?: (isWanted: (mark: string) => boolean) => void;
 }
 
 /** Removes only objects with weft's marks. A failure does not stop the other steps. */
-export function collect(request: CniRequest, { legacy, remove }: Omit<Rest, "isMasqueraded">): void {
+export function collect(request: CniRequest, { legacy, remove }: Garbage): void {
   const isGarbage = garbageOf(request);
   const ipam = ipamType(request.config);
   collectGarbage(request, [

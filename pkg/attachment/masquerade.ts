@@ -6,13 +6,20 @@ import type { Undo } from "../cni/undo.ts";
 import { networkOf } from "../ip/prefix.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import { changeRuleset, lacksNetfilter } from "../netlink/ruleset.ts";
+import { addToStamped } from "../nft/stamped-change.ts";
 import type { System } from "../sys/system.ts";
 import {
   addPodMasquerade,
   deletePodMasquerade,
+  deleteSeenMasquerade,
   type PodMasquerade,
-  podMasqueradeDumps,
+  podMasquerade,
+  podMasqueradeElementDumps,
+  podMasqueradeQuestions,
 } from "../tables/pod-masquerade.ts";
+import { ownAddresses } from "./addresses.ts";
+import type { OwnElements } from "./element-removal.ts";
+import { lastResult } from "./own-pod.ts";
 import { ownerOf } from "./owner.ts";
 
 /** Adds ipMasq for a request's attachment. Pushes an undo step that removes it if ADD fails later. */
@@ -27,7 +34,7 @@ export function addMasquerade(system: System, owner: string, ips: readonly Resul
   if (ips.length === 0) return;
   const entries = masqueradesOf(owner, ips);
   try {
-    changeRuleset(system, podMasqueradeDumps(), (dumped) => addPodMasquerade(dumped, entries));
+    addToStamped(system, podMasquerade(entries), (dumped) => addPodMasquerade(dumped, entries));
   } catch (error) {
     // A kernel without nf_tables returns EINVAL or has no such socket. A kernel without the masquerade expression
     // returns ENOENT.
@@ -48,7 +55,7 @@ export function masqueradesOf(owner: string, ips: readonly ResultAddress[]): Pod
 export function removeMasquerade(system: System, isWanted: (mark: string) => boolean): boolean {
   let wasThere = false;
   try {
-    changeRuleset(system, podMasqueradeDumps(), (dumped) => {
+    changeRuleset(system, podMasqueradeElementDumps(), (dumped) => {
       const requests = deletePodMasquerade(dumped, isWanted);
       wasThere = requests.length > 0;
       return requests;
@@ -57,4 +64,17 @@ export function removeMasquerade(system: System, isWanted: (mark: string) => boo
     if (!lacksNetfilter(error)) throw error;
   }
   return wasThere;
+}
+
+/** The entries that ADD made for the attachment, for DEL. Another attachment may have taken over an entry since. */
+export function ownMasquerade(request: CniRequest): OwnElements {
+  const owner = ownerOf(request);
+  const result = lastResult(request);
+  const entries = result === undefined ? [] : masqueradesOf(owner, ownAddresses(result, request.ifName));
+  return {
+    questions: podMasqueradeQuestions(entries),
+    remove: (seen) => (entries.length === 0 ? undefined : deleteSeenMasquerade(seen, entries)),
+    dumps: podMasqueradeElementDumps(),
+    removeMarked: (dumped) => deletePodMasquerade(dumped, (mark) => mark === owner),
+  };
 }

@@ -91,8 +91,8 @@ function isAsInResult(request: CniRequest, pod: BlockingNetlink, link: Link): bo
   return ips.some(({ address }) => held.some(({ prefix }) => isSamePrefix(prefix, address)));
 }
 
-/** A result that cannot be parsed does not make DEL fail. */
-function lastResult(request: CniRequest): Result | undefined {
+/** Returns `prevResult`. A result that cannot be parsed does not make DEL fail. */
+export function lastResult(request: CniRequest): Result | undefined {
   try {
     return request.prevResult;
   } catch (error) {

@@ -26,8 +26,11 @@ import { type GuardedSender, SENDERS_FAMILIES } from "../tables/senders-table.ts
 import { ownAddresses } from "./addresses.ts";
 import type { NewPort } from "./before-up.ts";
 import { wrong } from "./check.ts";
+import type { OwnElements } from "./element-removal.ts";
 import type { AttachContext } from "./interface-plugin.ts";
 import { ipamType } from "./ipam.ts";
+import { lastResult } from "./own-pod.ts";
+import { lastPair } from "./own-port.ts";
 import { ownerOf } from "./owner.ts";
 
 export type GuardingPlugin = "bridge" | "ptp";
@@ -126,27 +129,33 @@ function removeEach(system: System, senders: readonly GuardedSender[]): void {
   removeSenders(system, (mark) => senders.some(({ owner }) => owner === mark));
 }
 
-/** Removes the elements of an attachment at DEL. Succeeds if there are none. */
-export function removeOwnSender(request: CniRequest, plugin: GuardingPlugin): void {
-  const senders = previousSenders(request, plugin);
-  if (senders !== undefined) removeEach(request.system, senders);
-  else removeSenders(request.system, (mark) => mark === ownerOf(request));
+/** The elements that ADD made for the attachment's port, for DEL. No other port has its name. */
+export function ownSender(request: CniRequest, plugin: GuardingPlugin): OwnElements {
+  const owner = ownerOf(request);
+  return {
+    questions: [],
+    remove: () => lastSenders(request, plugin)?.flatMap(deleteSender),
+    dumps: SENDERS_FAMILIES.flatMap(sendersElementDumps),
+    removeMarked: (dumped) => markedSenders(dumped, (mark) => mark === owner),
+  };
 }
 
 /** Removes the elements of all attachments that `isWanted` selects. Succeeds if there are none. */
 export function removeSenders(system: System, isWanted: (mark: string) => boolean): void {
   try {
-    changeRuleset(system, SENDERS_FAMILIES.flatMap(sendersElementDumps), (dumped) =>
-      SENDERS_FAMILIES.flatMap((family) => deleteSenders(family, dumped, isWanted)),
-    );
+    changeRuleset(system, SENDERS_FAMILIES.flatMap(sendersElementDumps), (dumped) => markedSenders(dumped, isWanted));
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
   }
 }
 
+function markedSenders(dumped: readonly Message[], isWanted: (mark: string) => boolean): Request[] {
+  return SENDERS_FAMILIES.flatMap((family) => deleteSenders(family, dumped, isWanted));
+}
+
 /** Throws `CniError` if the attachment's port is not guarded. Reads only the rules and the port's own elements. */
 export function checkSender(request: CniRequest, plugin: GuardingPlugin): void {
-  const senders = previousSenders(request, plugin);
+  const senders = lastSenders(request, plugin);
   if (senders === undefined)
     throw wrong("prevResult does not have the two ends of the veth pair, with their addresses");
   const isHeld = senderTest(read(request.system, senders.flatMap(senderQuestions)));
@@ -166,13 +175,13 @@ function read(system: System, questions: readonly Query[]): readonly Message[] {
   }
 }
 
-/** Reads the senders from `prevResult`: in the results of bridge and ptp, the pod's end follows the host's end. */
-function previousSenders(request: CniRequest, plugin: GuardingPlugin): GuardedSender[] | undefined {
-  const { prevResult: previous, ifName, config } = request;
-  const at = previous?.interfaces.findIndex(({ name, sandbox }) => name === ifName && Boolean(sandbox)) ?? -1;
-  const [host, pod] = [previous?.interfaces[at - 1], previous?.interfaces[at]];
-  if (previous === undefined || host === undefined || !pod?.mac) return undefined;
-  const addresses = ownAddresses(previous, ifName).map(({ address }) => address.address);
+/** Returns the senders of the last result. */
+function lastSenders(request: CniRequest, plugin: GuardingPlugin): GuardedSender[] | undefined {
+  const { ifName, config } = request;
+  const result = lastResult(request);
+  const { host, pod } = lastPair(request) ?? {};
+  if (result === undefined || host === undefined || !pod?.mac) return undefined;
+  const addresses = ownAddresses(result, ifName).map(({ address }) => address.address);
   const attachment = { plugin, config, owner: ownerOf(request) };
   return guardedSenders(attachment, { port: host.name, mac: pod.mac.toLowerCase(), addresses });
 }

@@ -44,7 +44,7 @@ export interface StreamHandlers {
 }
 
 /** Timeout for the start of an answer, and for pauses within it. */
-const ANSWER_SILENCE_MS = 30_000;
+export const ANSWER_SILENCE_MS = 30_000;
 
 /** Upper limit for a server's Retry-After. */
 const MAX_RETRY_AFTER_MS = 60_000;

@@ -1,7 +1,8 @@
 /** Requests for the objects of one resource: pages of a list, a watch, a single object, and writes. */
-import type { Connection, ConnectionRequest } from "./connection.ts";
+import { ANSWER_SILENCE_MS, type Connection, type ConnectionRequest } from "./connection.ts";
 import { type Advice, KubernetesError } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
+import { ListSplitter } from "./list-splitter.ts";
 import type { Page, WatchEvent, WatchHandlers, WatchRequest } from "./listwatch.ts";
 import {
   acceptOf,
@@ -67,8 +68,8 @@ export class ResourceClient {
   }
 
   /**
-   * Returns one page with what `parse` returns for each object; the objects themselves are not kept. Throws with status
-   * 410 if the server no longer has the list to which `next` belongs, and with 404 if it does not know the resource;
+   * Returns one page with what `parse` returns for each object. The objects are parsed as they arrive and are not kept,
+   * so `parse` is also called for the objects before an error in the page. Throws with status 410 if the server no longer has the list to which `next` belongs, and with 404 if it does not know the resource;
    * see `isNotFound`.
    */
   async listPage<Item>(
@@ -80,13 +81,24 @@ export class ResourceClient {
     const operation = `list ${plural}`;
     const query = queryOf(selection, { limit: String(limit), continue: next });
     const path = `${resourcePath(this.resource, selection)}?${query}`;
-    const answer = await this.#request({ operation, method: "GET", path, accept: acceptOf(form, "list") }, signal);
-    const { metadata, items: listed } = (answer ?? {}) as { metadata?: ListMetadata; items?: unknown };
+    const invalid = () => new KubernetesError("protocol", `${operation}: the answer is not a valid ${kind}List`);
+    const splitter = new ListSplitter();
+    const items: Item[] = [];
+    const onBytes = (bytes: Uint8Array) => {
+      for (const text of splitter.push(bytes)) {
+        const object = parseJson(operation, text);
+        if (!this.#isObject(object)) throw invalid();
+        items.push(parse(object));
+      }
+    };
+    const request = { operation, method: "GET", path, accept: acceptOf(form, "list"), advice: this.#advice } as const;
+    await this.#connection.stream(request, ANSWER_SILENCE_MS, { onOpen: () => undefined, onBytes }, signal);
+    const list = parseJson(operation, splitter.list) as { metadata?: ListMetadata; items?: unknown } | null;
+    const { metadata, items: listed } = list ?? {};
     // The server encodes an empty list of metadata as null.
-    const items = listed === null ? [] : listed;
-    if (!metadata?.resourceVersion || !Array.isArray(items) || !items.every((item) => this.#isObject(item)))
-      throw new KubernetesError("protocol", `${operation}: the answer is not a valid ${kind}List`);
-    return { items: items.map(parse), version: metadata.resourceVersion, next: metadata.continue || undefined };
+    const count = listed === null ? 0 : Array.isArray(listed) ? listed.length : undefined;
+    if (!metadata?.resourceVersion || count !== items.length) throw invalid();
+    return { items, version: metadata.resourceVersion, next: metadata.continue || undefined };
   }
 
   /** Resolves when the server ends the watch. An ERROR event is thrown as a refusal with its code. */
@@ -178,6 +190,14 @@ export class ResourceClient {
         break;
     }
     throw new KubernetesError("protocol", `${operation}: invalid event: ${line.slice(0, 200)}`);
+  }
+}
+
+function parseJson(operation: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new KubernetesError("protocol", `${operation}: the answer is not JSON`, { cause });
   }
 }
 

@@ -24,6 +24,8 @@ const collect = runInNewContext("gc") as () => void;
 const BALLAST_BYTES = 10_000;
 const PODS_COUNT = 1000;
 const PAGE_SIZE = 200;
+/** More objects than those that arrive in one turn of the event loop. */
+const RECENT = 50;
 
 const cleanups: (() => void | Promise<void>)[] = [];
 
@@ -62,12 +64,12 @@ test("releases the objects of a list and of a watch as soon as they are parsed",
   for (let n = 0; n < PODS_COUNT; n++) createPod(server, n);
   const seen: WeakRef<KubeObject>[] = [];
   const alive = () => seen.filter((object) => object.deref() !== undefined).length;
-  /** The number of still reachable objects of earlier pages, recorded at the first object of each page. */
+  /** The number of reachable objects before the last `RECENT`, recorded several times in each page. */
   const held: number[] = [];
   const parse = (object: KubeObject) => {
-    if (seen.length % PAGE_SIZE === 0 && seen.length < PODS_COUNT) {
+    if (seen.length % RECENT === 0 && seen.length < PODS_COUNT) {
       collect();
-      held.push(seen.slice(0, -PAGE_SIZE).filter((earlier) => earlier.deref() !== undefined).length);
+      held.push(seen.slice(0, -RECENT).filter((earlier) => earlier.deref() !== undefined).length);
     }
     seen.push(new WeakRef(object));
     return String((object.status as { podIP?: string }).podIP);
@@ -84,7 +86,7 @@ test("releases the objects of a list and of a watch as soon as they are parsed",
   // Targets of weak references stay alive until the end of the turn that dereferenced them.
   await new Promise((resolve) => setTimeout(resolve, 20));
   collect();
-  expect(held).toHaveLength(PODS_COUNT / PAGE_SIZE);
+  expect(held).toHaveLength(PODS_COUNT / RECENT);
   expect(Math.max(...held)).toBe(0);
   // A register may still refer to the last event.
   expect(alive()).toBeLessThan(5);

@@ -71,8 +71,9 @@ export function formatResult(result: Result, version: Version, options: ResultOp
 function sortKeys(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sortKeys);
   if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, inner]) => [key, sortKeys(inner)]));
+  const sorted: Json = {};
+  for (const key of Object.keys(value).sort()) sorted[key] = sortKeys((value as Json)[key]);
+  return sorted;
 }
 
 export interface ResultOptions {
@@ -271,7 +272,8 @@ type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
 /** Returns the object without keys whose value is undefined. */
 function defined<T extends object>(entries: T): Defined<T> {
   const kept: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(entries)) {
+  for (const key of Object.keys(entries)) {
+    const value = entries[key as keyof T];
     if (value !== undefined) kept[key] = value;
   }
   return kept as Defined<T>;

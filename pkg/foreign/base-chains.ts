@@ -9,9 +9,9 @@
  */
 import type { Look } from "../netlink/look.ts";
 import {
+  baseChainsDump,
   type ChainPlace,
   chainRequest,
-  chainsDump,
   isBaseChain,
   type NftChain,
   placeText,
@@ -49,7 +49,7 @@ export class BaseChains {
     const complete = this.#families;
     const dumped = [...families].filter((family) => !complete.has(family));
     const asked = [...this.#places].filter(([, { family }]) => families.has(family) && complete.has(family));
-    const seen = yield [...dumped.map(chainsDump), ...asked.map(([, place]) => chainRequest(place))];
+    const seen = yield [...dumped.map(baseChainsDump), ...asked.map(([, place]) => chainRequest(place))];
     const chains = readChains(seen.filter(isBaseChain)).filter(isForward);
     const found = new Set(chains.map(placeText));
     // Keeps a chain that was announced meanwhile.

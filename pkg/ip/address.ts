@@ -1,11 +1,10 @@
 /**
- * IP addresses as a family and a number. The `ip-address` library parses text; this file accepts only the subset that
+ * IP addresses as a family and a number. The `ip-address` library parses IPv6 text; this file accepts only the subset that
  * CNI configurations may contain. Text is formatted canonically: dotted decimal for IPv4, RFC 5952 for IPv6.
  *
- * The library's two classes are imported by file. Importing its main entry would load the same code under more names.
+ * The library's class is imported by file. Importing its main entry would load the same code under more names.
  */
 
-import { Address4 } from "ip-address/dist/ipv4.js";
 import { Address6 } from "ip-address/dist/ipv6.js";
 
 export type Family = 4 | 6;
@@ -48,18 +47,23 @@ export function parseAddress(text: string): Address {
   return text.includes(":") ? parseAddress6(text) : parseAddress4(text);
 }
 
+/** Four decimal numbers without leading zeros. */
+const IPV4 = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;
+
 function parseAddress4(text: string): Address {
-  let value = 0n;
-  try {
-    // Computed here because the library's bigInt() converts through hexadecimal text.
-    for (const octet of new Address4(text).parsedAddress) value = (value << 8n) | BigInt(octet);
-  } catch {
+  const octets = IPV4.exec(text);
+  let value = 0;
+  for (let at = 1; octets !== null && at <= 4; at++) {
+    const octet = Number(octets[at]);
+    value = octet > 255 ? Number.NaN : value * 256 + octet;
+  }
+  if (octets === null || Number.isNaN(value)) {
     throw new AddressError(
       `"${text}" is not an IP address: expected an IPv4 address such as 10.244.0.1 (four numbers from 0 to 255 ` +
         "without leading zeros) or an IPv6 address such as fd00::1",
     );
   }
-  return { family: 4, value };
+  return { family: 4, value: BigInt(value) };
 }
 
 function parseAddress6(text: string): Address {
@@ -129,8 +133,9 @@ export function addressFromBytes(bytes: Uint8Array): Address {
     throw new AddressError(`${bytes.length} bytes are not an IP address: expected 4 or 16`);
   }
   if (bytes.length === 4) {
-    const [a = 0, b = 0, c = 0, d = 0] = bytes;
-    return { family: 4, value: BigInt(a * 0x1000000 + ((b << 16) | (c << 8) | d)) };
+    let number = 0;
+    for (let at = 0; at < 4; at++) number = number * 256 + (bytes[at] as number);
+    return { family: 4, value: BigInt(number) };
   }
   let value = 0n;
   for (const byte of bytes) value = (value << 8n) | BigInt(byte);

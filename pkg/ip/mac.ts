@@ -5,20 +5,23 @@ import { type Address, AddressError, addressFromBytes } from "./address.ts";
 /** The three common spellings: with colons, with hyphens, and in three groups of four digits. */
 const MAC = /^(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}(?:\.[0-9a-f]{4}){2})$/i;
 
+/** Where the bytes begin in the spellings with a separator after each byte, and after two bytes. */
+const COLON_STARTS = [0, 3, 6, 9, 12, 15];
+const DOT_STARTS = [0, 2, 5, 7, 10, 12];
+
+/** Each byte as two hexadecimal digits. */
+const HEXADECIMAL = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** Parses a hardware address in any of the three spellings. Throws `AddressError`. */
 export function parseMac(text: string): Uint8Array {
   if (!MAC.test(text)) {
     throw new AddressError(`"${text}" is not a MAC address: expected six bytes such as 0a:58:0a:f4:00:02`);
   }
+  const starts = text.length === 17 ? COLON_STARTS : DOT_STARTS;
   const bytes = new Uint8Array(6);
-  let digits = 0;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code < 0x30 || code === 0x3a) continue;
-    // "0" is 0x30. The low three bits of the letters a to f, in either case, are 1 to 6.
-    const digit = code < 0x3a ? code - 0x30 : (code & 7) + 9;
-    bytes[digits >> 1] = ((bytes[digits >> 1] ?? 0) << 4) | digit;
-    digits++;
+  for (let at = 0; at < 6; at++) {
+    const start = starts[at] as number;
+    bytes[at] = Number.parseInt(text.slice(start, start + 2), 16);
   }
   return bytes;
 }
@@ -26,7 +29,7 @@ export function parseMac(text: string): Uint8Array {
 /** Formats in lower case, with colons. Takes any number of bytes: other link types have longer addresses, or none. */
 export function formatMac(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += `${text === "" ? "" : ":"}${byte < 16 ? "0" : ""}${byte.toString(16)}`;
+  for (let at = 0; at < bytes.length; at++) text += `${at === 0 ? "" : ":"}${HEXADECIMAL[bytes[at] as number]}`;
   return text;
 }
 

@@ -102,7 +102,7 @@ export function addAddress(settings: AddressSettings): Request {
   return request(
     RTM_NEWADDR,
     () => addressObject(settings),
-    `ip address add ${formatPrefix(prefix)} dev index ${index}`,
+    () => `ip address add ${formatPrefix(prefix)} dev index ${index}`,
     { family: addressFamily(family), prefixLength: prefix.length, index, scope: RT_SCOPE.universe },
     {
       address: bytes,
@@ -125,7 +125,7 @@ export function deleteAddress(index: number, prefix: Prefix): Request {
   return request(
     RTM_DELADDR,
     () => addressObject({ index, prefix }),
-    `ip address del ${formatPrefix(prefix)} dev index ${index}`,
+    () => `ip address del ${formatPrefix(prefix)} dev index ${index}`,
     { family: addressFamily(prefix.address.family), prefixLength: prefix.length, index },
     { address: bytes, local: bytes },
   );

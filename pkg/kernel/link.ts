@@ -12,6 +12,7 @@ import {
   RTM_DELLINK,
   RTM_GETLINK,
   RTM_NEWLINK,
+  RTM_NEWLINK_STATE,
 } from "../netlink/link.ts";
 import {
   decode,
@@ -119,6 +120,21 @@ export function parseLink(message: Message): Link {
   };
 }
 
+/** The part of a link that ADD needs of the links that it has made or brought up. */
+export type LinkState = Pick<Link, "index" | "name" | "mac" | "masterIndex" | "isOperational">;
+
+/** Reads RTM_NEWLINK like `parseLink`. */
+export function parseLinkState(message: Message): LinkState {
+  const { header, attributes } = decode(RTM_NEWLINK_STATE, message);
+  return {
+    index: header.index,
+    name: attributes.ifname ?? "",
+    mac: attributes.address === undefined ? "" : formatMac(attributes.address),
+    masterIndex: attributes.master ?? 0,
+    isOperational: attributes.operState === IF_OPER_UP,
+  };
+}
+
 /** Dumps all links of the namespace. */
 export function linkDump(): Query {
   return dumpRequest(RTM_GETLINK, "ip link show", {}, { extendedMask: RTEXT_FILTER_SKIP_STATS });
@@ -128,7 +144,7 @@ export function linkDump(): Query {
 export function getLink(link: string | number): Query {
   return query(
     RTM_GETLINK,
-    `ip link show ${describeLink(link)}`,
+    () => `ip link show ${describeLink(link)}`,
     { index: typeof link === "number" ? link : 0 },
     { ...nameOf(link), extendedMask: RTEXT_FILTER_SKIP_STATS },
   );
@@ -203,7 +219,7 @@ export function changeLink(link: LinkSelector, change: LinkChange): Request {
   return request(
     RTM_NEWLINK,
     () => linkObject(link),
-    `ip link set ${describeLink(link)}${describeChange(change)}`,
+    () => `ip link set ${describeLink(link)}${describeChange(change)}`,
     { index: indexOf(link), flags, change: mask },
     {
       ...(typeof link === "string" ? nameOf(link) : { ifname: change.name }),
@@ -252,7 +268,7 @@ export function deleteLink(link: LinkSelector): Request {
   return request(
     RTM_DELLINK,
     () => linkObject(link),
-    `ip link del ${describeLink(link)}`,
+    () => `ip link del ${describeLink(link)}`,
     { index: indexOf(link) },
     nameOf(link),
   );
@@ -293,8 +309,9 @@ export interface BridgeSettings {
 export function createBridge(settings: BridgeSettings): Request {
   return request(
     RTM_NEWLINK,
-    linkObject(settings.name),
-    `ip link add ${settings.name} address ${settings.mac} type bridge${settings.filtersVlans === true ? " vlan_filtering 1" : ""}`,
+    () => linkObject(settings.name),
+    () =>
+      `ip link add ${settings.name} address ${settings.mac} type bridge${settings.filtersVlans === true ? " vlan_filtering 1" : ""}`,
     { flags: IFF_UP, change: IFF_UP },
     {
       ifname: settings.name,
@@ -335,8 +352,9 @@ export function createVeth(settings: VethSettings): Request {
   const { peer } = settings;
   return request(
     RTM_NEWLINK,
-    linkObject(settings.name),
-    `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac}${peer.namespaceFd === undefined ? "" : " netns (the pod's)"}`,
+    () => linkObject(settings.name),
+    () =>
+      `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac}${peer.namespaceFd === undefined ? "" : " netns (the pod's)"}`,
     settings.isDown === true ? {} : { flags: IFF_UP, change: IFF_UP },
     {
       ifname: settings.name,

@@ -118,7 +118,7 @@ export function forwardingObject({ index, mac }: Pick<Forwarding, "index" | "mac
 export function getNeighbour(index: number, address: Address): Query {
   return query(
     RTM_GETNEIGH,
-    `ip neigh get ${formatAddress(address)} dev index ${index}`,
+    () => `ip neigh get ${formatAddress(address)} dev index ${index}`,
     { family: addressFamily(address.family), index },
     { destination: addressToBytes(address) },
   );

@@ -1,7 +1,7 @@
 /** Reads kernel state for the executables, with blocking requests. */
 import type { Family } from "../ip/address.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
-import { isGone, isNetlinkError } from "../netlink/errors.ts";
+import { isGoneErrno, isNetlinkError } from "../netlink/errors.ts";
 import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
 import { getLink, type Link, mayNameLink, parseLink } from "./link.ts";
 import { type ObservedProxy, parseProxy, proxyDump } from "./neighbour-proxy.ts";
@@ -12,11 +12,10 @@ import { type ObservedRule, parseRule, ruleDump } from "./rule.ts";
 export function findLink(netlink: BlockingNetlink, link: string | number): Link | undefined {
   if (typeof link === "string" && !mayNameLink(link)) return undefined;
   const [reply] = netlink.exchange([getLink(link)]);
-  if (reply?.error !== undefined) {
-    if (isGone(reply.error)) return undefined;
-    throw reply.error;
-  }
-  const message = reply?.messages[0];
+  // Whether a name is free is asked at each ADD: the absence of the link is not an error then.
+  if (reply === undefined || isGoneErrno(reply.errno)) return undefined;
+  if (reply.error !== undefined) throw reply.error;
+  const message = reply.messages[0];
   return message === undefined ? undefined : parseLink(message);
 }
 

@@ -194,7 +194,7 @@ export function addRoute(route: Route): Request {
  * share the traffic. Fails with EEXIST if exactly this route exists.
  */
 export function joinRoute(route: Route): Request {
-  const text = `ip route prepend ${describeRoute(route)}`;
+  const text = () => `ip route prepend ${describeRoute(route)}`;
   return request(RTM_NEWROUTE, () => routeObject(route), text, ...routeMessage(route), NLM_F_CREATE);
 }
 
@@ -211,7 +211,7 @@ export function replaceRoute(route: Route): Request {
 
 /** Deletes a route. Fails with ESRCH if no route matches everything that `route` states. */
 export function deleteRoute(route: Route): Request {
-  const text = `ip route del ${describeRoute(route)}`;
+  const text = () => `ip route del ${describeRoute(route)}`;
   return request(RTM_DELROUTE, () => routeObject(route), text, ...routeMessage(route));
 }
 

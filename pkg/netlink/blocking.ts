@@ -1,9 +1,9 @@
 import type { NetlinkSocket, NetworkNamespace, System } from "../sys/system.ts";
 import { Batch } from "./batch.ts";
 import type { NetlinkError } from "./errors.ts";
-import { type Conversation, Exchange, type Reply } from "./exchange.ts";
+import { type Conversation, Exchange, type ExchangeOptions, type Reply } from "./exchange.ts";
 import { type Message, NETLINK_NETFILTER, NETLINK_ROUTE, type Query, type Request } from "./message.ts";
-import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
+import { DUMP_ATTEMPTS, IN_FLIGHT, inFlight, interruptedDump } from "./pace.ts";
 import { Trial } from "./trial.ts";
 
 /**
@@ -29,18 +29,9 @@ export class BlockingNetlink {
    * interruption. `isWanted` is that of `dump`.
    */
   exchange(requests: readonly (Request | Query)[], isWanted?: (message: Message) => boolean): Reply[] {
-    const replies: Reply[] = [];
-    for (const part of inFlight(requests)) {
-      const exchange = new Exchange(
-        part,
-        this.#take(part.length),
-        this.where,
-        isWanted === undefined ? {} : { isWanted },
-      );
-      this.#turn(exchange);
-      replies.push(...exchange.replies());
-    }
-    return replies;
+    if (requests.length === 0) return [];
+    if (requests.length <= IN_FLIGHT) return this.#send(requests, { isWanted });
+    return [...inFlight(requests)].flatMap((part) => this.#send(part, { isWanted }));
   }
 
   /** Like `exchange`, but throws the first refusal. Later requests of the same call may have taken effect. */
@@ -48,7 +39,7 @@ export class BlockingNetlink {
     const messages: Message[] = [];
     for (const reply of this.exchange(requests)) {
       if (reply.error !== undefined) throw reply.error;
-      messages.push(...reply.messages);
+      for (const message of reply.messages) messages.push(message);
     }
     return messages;
   }
@@ -60,8 +51,7 @@ export class BlockingNetlink {
    */
   dump(request: Query, isWanted?: (message: Message) => boolean): readonly Message[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-      const options = isWanted === undefined ? {} : { isWanted };
-      const exchange = new Exchange([request], this.#take(1), this.where, options);
+      const exchange = new Exchange([request], this.#take(1), this.where, { isWanted });
       this.#turn(exchange);
       const reply = exchange.replies()[0];
       if (reply?.error !== undefined) throw reply.error;
@@ -109,6 +99,12 @@ export class BlockingNetlink {
 
   close(): void {
     this.#socket.close();
+  }
+
+  #send(requests: readonly (Request | Query)[], options: ExchangeOptions): Reply[] {
+    const exchange = new Exchange(requests, this.#take(requests.length), this.where, options);
+    this.#turn(exchange);
+    return exchange.replies();
   }
 
   #take(count: number): number {

@@ -32,10 +32,15 @@ export function isExists(error: unknown): error is NetlinkError {
   return isNetlinkError(error, "EEXIST");
 }
 
-/**
- * True if the object to be read or removed does not exist. Links, addresses, routes and neighbours each have their own
- * errno for it.
- */
+/** Links, addresses, routes and neighbours each have their own errno for an object that does not exist. */
+const GONE: readonly string[] = ["ENODEV", "ENOENT", "ESRCH", "EADDRNOTAVAIL", "ENXIO"];
+
+/** True if the object to be read or removed does not exist. */
 export function isGone(error: unknown): error is NetlinkError {
-  return isNetlinkError(error, "ENODEV", "ENOENT", "ESRCH", "EADDRNOTAVAIL", "ENXIO");
+  return isNetlinkError(error, ...GONE);
+}
+
+/** Like `isGone`, for the errno of a reply. */
+export function isGoneErrno(errno: number): boolean {
+  return errno > 0 && GONE.includes(errnoName(errno));
 }

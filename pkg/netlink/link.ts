@@ -75,17 +75,24 @@ const vxlan = attributes({
   udpZeroChecksum6Rx: attribute(20, "IFLA_VXLAN_UDP_ZERO_CSUM6_RX", u8),
 });
 
-const bridge = attributes({
-  stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
-  vlanFiltering: attribute(7, "IFLA_BR_VLAN_FILTERING", u8),
-  /** Reported only by kernels with VLAN filtering. */
-  vlanProtocol: attribute(8, "IFLA_BR_VLAN_PROTOCOL", be16),
-});
+/** Of the forty settings of a bridge, and of a port, the ones that weft reads or writes. */
+const bridge = attributes(
+  {
+    stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
+    vlanFiltering: attribute(7, "IFLA_BR_VLAN_FILTERING", u8),
+    /** Reported only by kernels with VLAN filtering. */
+    vlanProtocol: attribute(8, "IFLA_BR_VLAN_PROTOCOL", be16),
+  },
+  { dropUnknown: true },
+);
 
-const bridgePort = attributes({
-  hairpin: attribute(4, "IFLA_BRPORT_MODE", u8),
-  isolated: attribute(33, "IFLA_BRPORT_ISOLATED", u8),
-});
+const bridgePort = attributes(
+  {
+    hairpin: attribute(4, "IFLA_BRPORT_MODE", u8),
+    isolated: attribute(33, "IFLA_BRPORT_ISOLATED", u8),
+  },
+  { dropUnknown: true },
+);
 
 const peerAttributes = attributes({
   address: attribute(1, "IFLA_ADDRESS", bytes),
@@ -195,6 +202,23 @@ export const RTM_NEWLINK: LinkMessage = {
   type: 16,
   header: ifinfomsg,
   attributes: linkAttributes,
+};
+const linkState = attributes(
+  {
+    address: attribute(1, "IFLA_ADDRESS", bytes),
+    ifname: attribute(3, "IFLA_IFNAME", cstring),
+    master: attribute(10, "IFLA_MASTER", u32),
+    operState: attribute(16, "IFLA_OPERSTATE", u8),
+  },
+  { dropUnknown: true },
+);
+
+/** RTM_NEWLINK for callers that wait for a link: it has only the attributes that they need. */
+export const RTM_NEWLINK_STATE: MessageType<ValueOf<typeof ifinfomsg>, ValueOf<typeof linkState>> = {
+  identifier: "RTM_NEWLINK",
+  type: 16,
+  header: ifinfomsg,
+  attributes: linkState,
 };
 export const RTM_DELLINK: LinkMessage = {
   identifier: "RTM_DELLINK",

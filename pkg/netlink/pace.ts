@@ -5,7 +5,7 @@ import type { Query } from "./message.ts";
  * The number of requests per datagram. The refusals of one datagram must fit the receive buffer; 64 small ones fit even
  * the default of 208 KiB.
  */
-const IN_FLIGHT = 64;
+export const IN_FLIGHT = 64;
 
 /** The number of attempts of a dump. If changes interrupt all of them, the dump fails. */
 export const DUMP_ATTEMPTS = 8;

@@ -56,26 +56,36 @@ export function changeSeen<Seen>(
   plan: (seen: Seen) => Change,
 ): readonly Message[] {
   const netfilter = openNetfilter(system);
-  let attempts = 0;
-  let overtaken = 0;
   try {
-    for (;;) {
-      try {
-        const { requests, generation } = plan(look(netfilter));
-        return netfilter.commit(requests, generation);
-      } catch (error) {
-        if (isNetlinkError(error, "ERESTART") && ++overtaken < OVERTAKEN_ATTEMPTS) {
-          const [lot = 0] = system.randomBytes(1);
-          system.sleep(lot % Math.min(2 ** overtaken, LONGEST_LOT_MS));
-          continue;
-        }
-        // EINTR: changes interrupted every attempt of a dump.
-        if (++attempts === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR")) throw error;
-        system.sleep(PAUSE_MS * attempts);
-      }
-    }
+    return changeOver(netfilter, system, look, plan);
   } finally {
     netfilter.close();
+  }
+}
+
+/** Like `changeSeen`, over an open socket. */
+export function changeOver<Seen>(
+  netfilter: BlockingNetlink,
+  system: System,
+  look: (netfilter: BlockingNetlink) => Seen,
+  plan: (seen: Seen) => Change,
+): readonly Message[] {
+  let attempts = 0;
+  let overtaken = 0;
+  for (;;) {
+    try {
+      const { requests, generation } = plan(look(netfilter));
+      return netfilter.commit(requests, generation);
+    } catch (error) {
+      if (isNetlinkError(error, "ERESTART") && ++overtaken < OVERTAKEN_ATTEMPTS) {
+        const [lot = 0] = system.randomBytes(1);
+        system.sleep(lot % Math.min(2 ** overtaken, LONGEST_LOT_MS));
+        continue;
+      }
+      // EINTR: changes interrupted every attempt of a dump.
+      if (++attempts === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR")) throw error;
+      system.sleep(PAUSE_MS * attempts);
+    }
   }
 }
 

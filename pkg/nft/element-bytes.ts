@@ -134,9 +134,7 @@ const DELETE_ELEMENTS: Elements = { ...NFT_MSG_DELSETELEM, header: nfgenmsg, att
 function writeElements(to: ByteWriter, { set, keys, data }: Omit<ElementList, "table">): void {
   const { hasRanges = false, hasCounters = false, isGoto = false } = set;
   keys.forEach((key, at) => {
-    const start = to.length;
-    to.u16(0);
-    to.u16(LIST.element | NLA_F_NESTED);
+    const start = to.openAttribute(LIST.element | NLA_F_NESTED);
     writeValue(to, ELEMENT.key, hasRanges ? key.slice(0, key.length / 2) : key);
     const value = data[at];
     if (value !== undefined && value !== "") (isGoto ? writeGoto : writeValue)(to, ELEMENT.data, value);
@@ -146,7 +144,7 @@ function writeElements(to: ByteWriter, { set, keys, data }: Omit<ElementList, "t
       to.characters(COUNTER);
     }
     if (hasRanges) writeValue(to, ELEMENT.keyEnd, key.slice(key.length / 2));
-    to.patchU16(start, to.length - start);
+    to.closeAttribute(start);
   });
 }
 

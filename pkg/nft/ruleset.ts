@@ -74,6 +74,11 @@ export function chainsDump(family: number): Query {
   return dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${familyName(family)}`, { family }, {});
 }
 
+/** Dumps the base chains of a family. A driver may return the other chains, too. */
+export function baseChainsDump(family: number): Query {
+  return Object.assign(chainsDump(family), { selects: { header: NFGENMSG_LENGTH, attribute: NFTA_CHAIN_HOOK } });
+}
+
 /** Queries one chain. Fails with ENOENT if it does not exist. */
 export function chainRequest({ family, table, chain }: ChainPlace): Query {
   const text = `nft list chain ${familyName(family)} ${table} ${chain} (without rules)`;

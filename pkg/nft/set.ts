@@ -105,6 +105,8 @@ export interface TupleElement {
   /** In a verdict map, the chain to jump to, or to go to without returning. */
   readonly data?: readonly FieldValue[] | Jump | Goto;
   readonly comment?: string;
+  /** The complete user data of the element, which contains the comment. */
+  readonly userdata?: Uint8Array;
 }
 
 export interface Jump {
@@ -219,7 +221,7 @@ function wireTuple(
     ...(hasRanges ? { keyEnd: { value: tupleBytes(fields, element.values, true) } } : {}),
     ...(data === undefined || element.data === undefined ? {} : { data: wireData(data, element.data) }),
     ...(hasCounters ? { expression: COUNTER } : {}),
-    userdata: commentUserdata(element.comment),
+    userdata: element.userdata ?? commentUserdata(element.comment),
   };
 }
 

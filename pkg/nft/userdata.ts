@@ -2,7 +2,7 @@
  * The user data that nft stores with an object: a list of one byte type, one byte length, and the value (libnftnl's
  * udata; the types are in libnftnl/udata.h). The kernel stores it without interpreting it.
  */
-import { RULE_HANDLES_USERDATA, STAMP_USERDATA } from "../footprint.ts";
+import { DIGEST_USERDATA, RULE_HANDLES_USERDATA, STAMP_USERDATA } from "../footprint.ts";
 
 /** NFTNL_UDATA_{TABLE,CHAIN,RULE,SET_ELEM}_COMMENT are all 0. */
 const COMMENT = 0;
@@ -99,6 +99,18 @@ export function readRuleHandles(userdata: Uint8Array | undefined): bigint[] {
   const view = new DataView(value.buffer, value.byteOffset, value.length);
   const count = Math.floor(value.length / HANDLE_LENGTH);
   return Array.from({ length: count }, (_, at) => view.getBigUint64(at * HANDLE_LENGTH));
+}
+
+/** The user data of an element with a comment and a digest of other elements (32 bits). */
+export function digestUserdata(comment: string, digest: number): Uint8Array {
+  return concatenate(field(COMMENT, text(comment)), field(DIGEST_USERDATA, word(digest)));
+}
+
+/** Parses the digest of `digestUserdata`; `undefined` if there is none. */
+export function readDigest(userdata: Uint8Array | undefined): number | undefined {
+  const [a, b, c, d] = readField(userdata, DIGEST_USERDATA) ?? [];
+  if (a === undefined || b === undefined || c === undefined || d === undefined) return undefined;
+  return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
 }
 
 /** The content of a table's stamp (`stamp.ts`). */

@@ -9,10 +9,13 @@
 import { FILTER_PRIORITY, POD_TABLE, PRIVATE_CHAIN } from "../footprint.ts";
 import type { BridgePolicy } from "../foreign/reference-state.ts";
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
+import type { BlockingNetlink } from "../netlink/blocking.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
+import { readRuleset } from "../netlink/ruleset.ts";
 import { changeElements } from "../nft/change.ts";
 import {
+  elementDumps,
   hasSameShape,
   holdsElements,
   type ObservedTable,
@@ -33,8 +36,10 @@ import {
   returnToCaller,
 } from "../nft/expressions.ts";
 import { type AddressSet, type NftSet, readElement, readTuple, type TupleSet, wireElements } from "../nft/set.ts";
+import { readStamped, stampedParts } from "../nft/stamp.ts";
 import {
   addElements,
+  type Chain,
   createTable,
   deleteFromSet,
   deleteTable,
@@ -59,6 +64,9 @@ export interface Firewall {
   readonly policies: ReadonlyMap<string, BridgePolicy>;
 }
 
+/** `layoutDigest` of the table; a unit test compares it. */
+const LAYOUT = 0xb608_1de3;
+
 const FAMILIES = [4, 6] as const;
 const podsSet = (family: Family) => `pods${family}`;
 const membersSet = (family: Family) => `bridge-pods${family}`;
@@ -76,6 +84,7 @@ export function firewallTable({ pods, policies }: Firewall): Table {
     family: "inet",
     name: POD_TABLE.firewall,
     comment: "weft: pods that firewall lets through",
+    stamp: { layout: LAYOUT },
     sets: [
       ...FAMILIES.flatMap((family) => [...podSets(family, pods), recordSet([], family)]),
       {
@@ -93,7 +102,10 @@ export function firewallTable({ pods, policies }: Firewall): Table {
         elements: open.map((bridge) => ({ values: [bridge, bridge] })),
       },
     ],
-    chains: [{ name: "forward", type: "filter", hook: "forward", priority: FILTER_PRIORITY, rules: rules() }],
+    // Calls that change only elements do not build the rules.
+    get chains(): Chain[] {
+      return [{ name: "forward", type: "filter", hook: "forward", priority: FILTER_PRIORITY, rules: rules() }];
+    },
   };
 }
 
@@ -174,12 +186,64 @@ export function firewallDumps(): Query[] {
 export interface SeenFirewall extends Firewall {
   /** `undefined` if there is no table. */
   readonly table: ObservedTable | undefined;
+  /** True if this version of weft made the table and no program has changed it (`nft/stamp.ts`). */
+  readonly isStamped: boolean;
 }
 
 /** Parses the answers to `firewallDumps`. */
 export function readFirewall(seen: readonly Message[]): SeenFirewall {
-  const table = readTable(firewallTable(EMPTY), seen);
-  return { table, ...(table === undefined ? EMPTY : parseElements(table.elements)) };
+  const wanted = firewallTable(EMPTY);
+  const table = readTable(wanted, seen);
+  const isStamped = stampedParts(wanted, seen) !== undefined;
+  return { table, isStamped, ...(table === undefined ? EMPTY : parseElements(table.elements)) };
+}
+
+/** What `lookByKey` reads. */
+export interface KeyedFirewall {
+  /** The pods that have the addresses. */
+  readonly pods: readonly FirewallPod[];
+  readonly records: readonly RuleRecord[];
+  /** The answers to the caller's questions. */
+  readonly answers: readonly Message[];
+}
+
+/**
+ * Reads only the elements of `addresses`, and the answers to `questions` before them. Undefined if the table is not
+ * intact according to its stamp, or if pods request policies: bridges depend on all pods.
+ */
+export function lookByKey(
+  netfilter: BlockingNetlink,
+  addresses: readonly Address[],
+  questions: readonly Query[],
+): KeyedFirewall | undefined {
+  const table = firewallTable(EMPTY);
+  const byKey = addresses.flatMap((address) =>
+    podSets(address.family, [{ owner: "", address }])
+      .slice(0, 1)
+      .map((set) => elementRequest(table, set)),
+  );
+  const all = [...questions, ...byKey, ...ruleRecordRequests(addresses)];
+  const { parts, answers } = readStamped(netfilter, table, all);
+  if (parts === undefined) return undefined;
+  const bridges = readRuleset(
+    netfilter,
+    elementDumps({ ...table, sets: table.sets.filter(({ name }) => name === BRIDGES) }),
+  );
+  if (readElements(table, bridges).get(BRIDGES)?.length) return undefined;
+  return { pods: parseElements(readElements(table, answers)).pods, records: readRuleRecords(answers), answers };
+}
+
+/** Adds pods without policies to a table that `lookByKey` has read. EEXIST or ENOENT: the table has changed since. */
+export function addKeyed(pods: readonly FirewallPod[]): Request[] {
+  const table = firewallTable({ ...EMPTY, pods });
+  return table.sets.flatMap((set) => addElements(table, set));
+}
+
+/** Removes pods that `lookByKey` has read; others are not known. ENOENT: the table has changed since. */
+export function removeKeyed(pods: readonly FirewallPod[]): Removal {
+  const table = firewallTable({ ...EMPTY, pods });
+  const requests = table.sets.flatMap((set) => deleteFromSet(table, set.name, wireElements(set)));
+  return { requests, pods, left: [], needsGeneration: false, sharesWithOthers: false };
 }
 
 function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
@@ -220,8 +284,8 @@ function closedTo(policies: Firewall["policies"], others: readonly string[]): Fi
 /**
  * Makes one transaction that adds `added`. An address of another owner, which is stale, is assigned to the new one. A
  * bridge is isolated if one pod requests it. `others` are bridges that the reference plugin isolates; ours are isolated
- * from them, too. A table that is not as wanted (an older version's, or damaged) is recreated with its readable
- * elements. EEXIST or ENOENT: it has changed since the dump.
+ * from them, too. A table that is not as wanted (an older version's, or damaged), or without an intact stamp, is recreated
+ * with its readable elements. EEXIST or ENOENT: it has changed since the dump.
  */
 export function addToFirewall(before: SeenFirewall, added: Firewall, others: readonly string[] = []): Request[] {
   const isNew = (address: Address) => added.pods.some((pod) => isSameAddress(pod.address, address));
@@ -232,7 +296,8 @@ export function addToFirewall(before: SeenFirewall, added: Firewall, others: rea
   const observed = before.table;
   if (observed === undefined) return createTable(firewallTable(after));
   const table = firewallTable(after);
-  if (!hasSameShape(table, observed)) return [deleteTable(table, observed.handle), ...createTable(table)];
+  if (!before.isStamped || !hasSameShape(table, observed))
+    return [deleteTable(table, observed.handle), ...createTable(table)];
   return [
     ...changeElements(observed.elements, table),
     // Add existing elements again, because the last pod of the bridge may be leaving at this moment.

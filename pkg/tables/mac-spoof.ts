@@ -3,8 +3,10 @@
  * all attachments of the node. Each guarded port is an element in a set of ports and in a set of ports with addresses,
  * both with the attachment's mark as comment.
  *
- * Many executables write the table at the same time and no daemon repairs it. So each reads the table first. The kernel
- * refuses its changes if another one was faster (EEXIST, ENOENT), and the executable reads again.
+ * Many executables write the table at the same time and no daemon repairs it. ADD adds elements without reading the
+ * others if the stamp shows that the table is intact (`nft/stamp.ts`), and DEL removes them by their keys. Otherwise
+ * each reads the table first. The kernel refuses its changes if another one was faster (EEXIST, ENOENT), and the
+ * executable reads again.
  */
 import { BRIDGE_DSTNAT_PRIORITY, POD_TABLE } from "../footprint.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
@@ -19,8 +21,17 @@ import {
 } from "../nft/comparison.ts";
 import { counter, drop, matchInSet } from "../nft/expressions.ts";
 import { etherSource, interfaceName } from "../nft/selector.ts";
-import { readTuple, type TupleSet } from "../nft/set.ts";
-import { addElements, createTable, deleteElements, deleteTable, type Table } from "../nft/table.ts";
+import { readTuple, type TupleSet, wireElements } from "../nft/set.ts";
+import { stampedParts } from "../nft/stamp.ts";
+import {
+  addElements,
+  type Chain,
+  createTable,
+  deleteElements,
+  deleteFromSet,
+  deleteTable,
+  type Table,
+} from "../nft/table.ts";
 import { readComment } from "../nft/userdata.ts";
 
 /**
@@ -32,6 +43,9 @@ export interface GuardedPort {
   readonly mac: string;
 }
 
+/** `layoutDigest` of the table; a unit test compares it. */
+const LAYOUT = 0x5efb_a2a1;
+
 const SOURCE_FIELDS = ["ifname", "ether_addr"] as const;
 const PORTS = "ports";
 const SOURCES = "sources";
@@ -42,6 +56,7 @@ export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readon
     family: "bridge",
     name: POD_TABLE.macspoofchk,
     comment: "weft: pods with macspoofchk",
+    stamp: { layout: LAYOUT },
     sets: [
       {
         kind: "tuples",
@@ -58,22 +73,27 @@ export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readon
         elements: guarded.map(({ port, mac, owner }) => ({ values: [port, mac], comment: owner })),
       },
     ],
-    chains: [
+    // Calls that change only elements do not build the rule.
+    get chains() {
+      return [guardingChain()];
+    },
+  };
+}
+
+function guardingChain(): Chain {
+  return {
+    name: "prerouting",
+    type: "filter",
+    hook: "prerouting",
+    priority: BRIDGE_DSTNAT_PRIORITY,
+    rules: [
       {
-        name: "prerouting",
-        type: "filter",
-        hook: "prerouting",
-        priority: BRIDGE_DSTNAT_PRIORITY,
-        rules: [
-          {
-            comment: "frames under another's address",
-            statements: [
-              matchInSet([interfaceName("iifname")], PORTS),
-              matchInSet([interfaceName("iifname"), etherSource], SOURCES, { invert: true }),
-              counter,
-              drop,
-            ],
-          },
+        comment: "frames under another's address",
+        statements: [
+          matchInSet([interfaceName("iifname")], PORTS),
+          matchInSet([interfaceName("iifname"), etherSource], SOURCES, { invert: true }),
+          counter,
+          drop,
         ],
       },
     ],
@@ -97,15 +117,15 @@ export function macSpoofElementDumps(): Query[] {
 
 /**
  * Makes one transaction that guards ports; `dumped` are the answers to `macSpoofDumps`. It removes what is left of an
- * earlier port with the same name. A table that is not as wanted (an older version's, or damaged) is recreated with its
- * readable elements. EEXIST or ENOENT: the table has changed since the dump.
+ * earlier port with the same name. A table that is not as wanted (an older version's, or damaged), or without an intact
+ * stamp, is recreated with its readable elements. EEXIST or ENOENT: the table has changed since the dump.
  */
 export function addGuards(dumped: readonly Message[], guarded: readonly GuardedPort[]): Request[] {
   const wanted = macSpoofTable(guarded);
   const observed = readTable(wanted, dumped);
   if (observed === undefined) return createTable(wanted);
   const isNew = (port: string | undefined) => guarded.some((each) => each.port === port);
-  if (hasSameShape(wanted, observed)) {
+  if (hasSameShape(wanted, observed) && stampedParts(wanted, dumped) !== undefined) {
     const stale = deleteElements(wanted, observed.elements, (element) => isNew(portOf(element)));
     return [...stale, ...wanted.sets.flatMap((set) => addElements(wanted, set))];
   }
@@ -136,6 +156,12 @@ export function deleteGuards(dumped: readonly Message[], isWanted: (owner: strin
     const owner = readComment(userdata);
     return owner !== undefined && isWanted(owner);
   });
+}
+
+/** Removes a port's elements by their keys. ENOENT: one of them is missing. */
+export function deleteGuard(guarded: Omit<GuardedPort, "owner">): Request[] {
+  const table = macSpoofTable([{ owner: "", ...guarded }]);
+  return table.sets.flatMap((set) => deleteFromSet(table, set.name, wireElements(set)));
 }
 
 /** True if the table contains any element of the owner, correct or not. */

@@ -3,15 +3,24 @@
  * own subnet get the node's address as source. There is one table for all attachments of the node. Each address is an
  * element in a set of sources and in a set of sources with their subnets, both with the attachment's mark as comment.
  *
- * Many executables write the table at the same time and no daemon repairs it. So each reads the table first. The kernel
- * refuses its changes if another one was faster (EEXIST, ENOENT), and the executable reads again.
+ * Many executables write the table at the same time and no daemon repairs it. ADD adds elements without reading the
+ * others if the stamp shows that the table is intact (`nft/stamp.ts`), and DEL finds them by their keys. Otherwise each
+ * reads the table first. The kernel refuses its changes if another one was faster (EEXIST, ENOENT), and the executable
+ * reads again.
  */
 import { POD_TABLE } from "../footprint.ts";
 import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
-import { hasSameShape, holdsElements, readElements, readTable, tableQuestions } from "../nft/comparison.ts";
+import {
+  elementDumps,
+  hasSameShape,
+  holdsElements,
+  readElements,
+  readTable,
+  tableQuestions,
+} from "../nft/comparison.ts";
 import {
   counter,
   masquerade,
@@ -20,8 +29,18 @@ import {
   matchPairInSet,
   matchSourceInSet,
 } from "../nft/expressions.ts";
-import { type NftSet, readElement, readPair } from "../nft/set.ts";
-import { addElements, createTable, deleteElements, deleteTable, type Rule, type Table } from "../nft/table.ts";
+import { type NftSet, readElement, readPair, wireElements } from "../nft/set.ts";
+import { stampedParts } from "../nft/stamp.ts";
+import {
+  addElements,
+  createTable,
+  deleteElements,
+  deleteFromSet,
+  deleteTable,
+  elementRequest,
+  type Rule,
+  type Table,
+} from "../nft/table.ts";
 import { postrouting } from "./masquerade.ts";
 
 /** A pod's address, the subnet that sees this address unchanged, and the owner's mark (at most 127 bytes). */
@@ -30,6 +49,9 @@ export interface PodMasquerade {
   readonly address: Address;
   readonly subnet: Prefix;
 }
+
+/** `layoutDigest` of the table; a unit test compares it. */
+const LAYOUT = 0x6ff7_de47;
 
 const FAMILIES = [4, 6] as const;
 const podsSet = (family: Family) => `pods${family}`;
@@ -41,6 +63,7 @@ export function podMasquerade(entries: readonly PodMasquerade[]): Table {
     family: "inet",
     name: POD_TABLE.masquerade,
     comment: "weft: pods with ipMasq",
+    stamp: { layout: LAYOUT },
     sets: FAMILIES.flatMap((family): NftSet[] => {
       const own = entries.filter(({ address }) => address.family === family);
       return [
@@ -64,7 +87,10 @@ export function podMasquerade(entries: readonly PodMasquerade[]): Table {
         },
       ];
     }),
-    chains: [postrouting(FAMILIES.map(podRule))],
+    // Calls that change only elements do not build the rules.
+    get chains() {
+      return [postrouting(FAMILIES.map(podRule))];
+    },
   };
 }
 
@@ -90,17 +116,23 @@ export function podMasqueradeDumps(): Query[] {
   return tableQuestions(podMasquerade([]));
 }
 
+/** The part of `podMasqueradeDumps` that `deletePodMasquerade` needs. */
+export function podMasqueradeElementDumps(): Query[] {
+  return elementDumps(podMasquerade([]));
+}
+
 /**
  * Makes one transaction that adds `entries`; `dumped` are the answers to `podMasqueradeDumps`. An address of another
- * owner, which is stale, is assigned to the new one. A table that is not as wanted (an older version's, or damaged) is
- * recreated with its readable elements. EEXIST or ENOENT: the table has changed since the dump.
+ * owner, which is stale, is assigned to the new one. A table that is not as wanted (an older version's, or damaged), or
+ * without an intact stamp, is recreated with its readable elements. EEXIST or ENOENT: the table has changed since the
+ * dump.
  */
 export function addPodMasquerade(dumped: readonly Message[], entries: readonly PodMasquerade[]): Request[] {
   const wanted = podMasquerade(entries);
   const observed = readTable(wanted, dumped);
   if (observed === undefined) return createTable(wanted);
   const isNew = (address: Address) => entries.some((entry) => isSameAddress(entry.address, address));
-  if (hasSameShape(wanted, observed)) {
+  if (hasSameShape(wanted, observed) && stampedParts(wanted, dumped) !== undefined) {
     const stale = deleteElements(wanted, observed.elements, (element) => {
       const read = readElement(element);
       return read !== undefined && isNew(read.source);
@@ -142,4 +174,24 @@ export function deletePodMasquerade(dumped: readonly Message[], isWanted: (owner
     const owner = readElement(element)?.comment;
     return owner !== undefined && isWanted(owner);
   });
+}
+
+/** The queries for the elements of `entries` by their keys. The caller treats ENOENT as an empty answer. */
+export function podMasqueradeQuestions(entries: readonly PodMasquerade[]): Query[] {
+  const table = podMasquerade(entries);
+  return table.sets.filter(({ elements }) => elements.length > 0).map((set) => elementRequest(table, set));
+}
+
+/**
+ * Makes one transaction that removes `entries` by their keys; `seen` are the answers to `podMasqueradeQuestions`.
+ * Returns undefined if one of them is missing or belongs to another owner.
+ */
+export function deleteSeenMasquerade(
+  seen: readonly Message[],
+  entries: readonly PodMasquerade[],
+): Request[] | undefined {
+  const table = podMasquerade(entries);
+  const held = readElements(table, seen);
+  if (!table.sets.every((set) => holdsElements(set, held.get(set.name) ?? []))) return undefined;
+  return table.sets.flatMap((set) => deleteFromSet(table, set.name, wireElements(set)));
 }

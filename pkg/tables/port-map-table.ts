@@ -12,6 +12,9 @@
  * for all connections. Each of these layers has its own maps, which are looked up in order. A translation ends the
  * lookups, so the sources of one layer never affect another layer's ports. The layers with conditions exist only while
  * ports use them.
+ *
+ * An index of the attachments and their pods' addresses (`port-map-index.ts`) and a stamp (`pkg/nft/stamp.ts`) let ADD
+ * and DEL work on single elements.
  */
 import { BEHIND_DSTNAT_PRIORITY, DEFAULT_MARK_BIT, POD_TABLE, SRCNAT_PRIORITY } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
@@ -31,8 +34,10 @@ import {
   setMark,
   verdictByMap,
 } from "../nft/expressions.ts";
+import type { TupleSet } from "../nft/set.ts";
 import type { Chain, Rule, Table } from "../nft/table.ts";
 import { loopbackGuard } from "./loopback-guard.ts";
+import { indexSets } from "./port-map-index.ts";
 import {
   LAYERS,
   type Layer,
@@ -78,15 +83,43 @@ export function hasParts(parts: PortMapParts, needed: PortMapParts): boolean {
   );
 }
 
+/**
+ * The digest of the whole table's layout (`layoutDigest`). It changes with each change of sets, chains or rules;
+ * port-map.test.ts compares it.
+ */
+const LAYOUT = 0x1566_699a;
+
+/** The parts in a stamp: the number of families with layers for conditions, these families, the mark bits. */
+function stampOf({ markBits, conditional }: PortMapParts) {
+  return { layout: LAYOUT, parts: [conditional.length, ...conditional, ...markBits] };
+}
+
+/** Parses the parts in a stamp. */
+export function partsOfStamp([count = 0, ...rest]: readonly number[]): PortMapParts {
+  const families = rest.slice(0, count);
+  return { markBits: rest.slice(count), conditional: FAMILIES.filter((family) => families.includes(family)) };
+}
+
+/** The maps of ports and their index with the elements of `map`; without maps that have none. */
+export function portMapElements(map: PortMap): TupleSet[] {
+  const sets = FAMILIES.filter((family) => map.mappings.some(({ target }) => target.family === family)).flatMap(
+    (family) => LAYERS.flatMap((layer) => layerSets(layer, family, map)),
+  );
+  return [...sets, ...indexSets(map, sets)].filter(({ elements }) => elements.length > 0);
+}
+
 /** Makes `table inet weft_portmap`. Chains depend only on the parts; ports are elements. */
-export function portMapTable(map: PortMap, { markBits, conditional }: PortMapParts = partsOf(map)): Table {
+export function portMapTable(map: PortMap, parts: PortMapParts = partsOf(map)): Table {
+  const { markBits, conditional } = parts;
   const layersOf = (family: Family) =>
     LAYERS.filter(({ hasCondition }) => !hasCondition || conditional.includes(family));
+  const sets = FAMILIES.flatMap((family) => layersOf(family).flatMap((layer) => layerSets(layer, family, map)));
   return {
     family: "inet",
     name: POD_TABLE.portmap,
     comment: "weft: ports of the node that lead to pods",
-    sets: FAMILIES.flatMap((family) => layersOf(family).flatMap((layer) => layerSets(layer, family, map))),
+    stamp: stampOf(parts),
+    sets: [...sets, ...indexSets(map, sets)],
     chains: [
       ...markBits.map(markChain),
       { name: "translate", rules: FAMILIES.flatMap((family) => translationRules(family, layersOf(family))) },

@@ -11,6 +11,8 @@ import {
   NFT_MSG_NEWSETELEM,
   NFT_MSG_NEWTABLE,
 } from "../netlink/nftables.ts";
+import { layoutDigest } from "../nft/layout-digest.ts";
+import { withHandles } from "../nft/table-dump.ts";
 import { nameSpan } from "./port-condition.ts";
 import {
   addPortMap,
@@ -19,6 +21,7 @@ import {
   lookAtPortMapElements,
   missingFromPortMap,
   PortTakenError,
+  WHOLE_TABLE,
 } from "./port-map.ts";
 import { readPortMap } from "./port-map-reading.ts";
 import type { PortMap, PortMapping } from "./port-mapping.ts";
@@ -48,7 +51,8 @@ function answers(requests: readonly Encodable[]): Message[] {
     // The use count, which the kernel adds.
     return query(NFT_MSG_NEWTABLE, item.text, header, { ...attributes, use: sets.length + chains.length });
   });
-  return [...tables, ...sets, ...chains, ...made(NFT_MSG_NEWRULE), ...made(NFT_MSG_NEWSETELEM)].map(message);
+  const all = [...tables, ...sets, ...chains, ...made(NFT_MSG_NEWRULE), ...made(NFT_MSG_NEWSETELEM)];
+  return withHandles(all.map(message), sets.length + chains.length);
 }
 const adding = (...args: Parameters<typeof addPortMap>) => addPortMap(...args).requests;
 const held = (map: PortMap) => answers(adding([], map));
@@ -60,6 +64,10 @@ const deleted = (requests: readonly Request[]) =>
       const { attributes } = decode(NFT_MSG_DELSETELEM, message(item));
       return (attributes.elements ?? []).map(() => attributes.set);
     });
+
+test("the stamp has the digest of the table's layout: set LAYOUT to it", () => {
+  expect(WHOLE_TABLE.stamp?.layout).toBe(layoutDigest(WHOLE_TABLE));
+});
 
 test("parses a map back from its elements", () => {
   const map = mapOf([
@@ -140,7 +148,8 @@ test("replaces all ports of another holder only if the holder is gone", () => {
   const isGone = (holder: unknown) => asked.push(holder) > 0;
   const { requests, replaced } = addPortMap(dumped, mapOf([mine]), isGone);
   expect(asked).toEqual([{ owner: "a", targets: [parseAddress("10.1.0.2"), parseAddress("fd00::2")] }]);
-  expect(deleted(requests)).toHaveLength(4);
+  // Two ports with their masquerades, two pods' addresses, and the attachment.
+  expect(deleted(requests)).toHaveLength(7);
   expect(new Set(replaced.map(({ owner }) => owner))).toEqual(new Set(["a"]));
   expect(() => addPortMap(dumped, mapOf([mine]), () => false)).toThrow(PortTakenError);
 });
@@ -161,8 +170,8 @@ test("queries the sets for conditions only if they exist", () => {
 
 test("replaces the owner's ports, and other ports to its address", () => {
   const dumped = held(mapOf([mapping("a", "10.1.0.2", 1), mapping("a", "fd00::2", 1), mapping("c", "10.1.0.4", 2)]));
-  expect(deleted(adding(dumped, mapOf([mapping("a", "10.1.0.2", 1)])))).toHaveLength(4);
-  expect(deleted(adding(dumped, mapOf([mapping("b", "10.1.0.2", 1)])))).toHaveLength(4);
+  expect(deleted(adding(dumped, mapOf([mapping("a", "10.1.0.2", 1)])))).toHaveLength(7);
+  expect(deleted(adding(dumped, mapOf([mapping("b", "10.1.0.2", 1)])))).toHaveLength(7);
 });
 
 test("recreates a table of another shape with its elements", () => {
@@ -190,6 +199,8 @@ test("deletes the owner's elements from all maps, and sends nothing if there are
   expect(deleted(deletePortMap(dumped, (owner) => owner === "b")).sort()).toEqual([
     "address-masquerade4",
     "address-ports4",
+    "owners",
+    "pods4",
   ]);
   expect(deletePortMap(dumped, () => false)).toEqual([]);
   expect(deletePortMap([], () => true)).toEqual([]);
@@ -203,5 +214,6 @@ test("reports missing elements", () => {
   const other = mapOf([mapping("a", "10.1.0.9", 8080)]);
   expect(missingFromPortMap(held(other), map)).toEqual([
     'the element { tcp . 8080 comment "a" : 10.1.0.2 . 80 } of inet weft_portmap ports4 is missing',
+    'the element { 10.1.0.2 comment "a" } of inet weft_portmap pods4 is missing',
   ]);
 });

@@ -22,6 +22,7 @@ import {
 
 import { readRules } from "../nft/ruleset.ts";
 import { elementsText } from "../nft/set.ts";
+import { stampedParts } from "../nft/stamp.ts";
 import { addElements, createTable, deleteElements, deleteTable } from "../nft/table.ts";
 import { tupleText } from "../nft/tuple.ts";
 import { readComment } from "../nft/userdata.ts";
@@ -33,13 +34,15 @@ import {
   observedParts,
   PLAIN_TABLE_PARTS,
   partsOf,
+  portMapElements,
   portMapTable,
   WHOLE_TABLE_PARTS,
 } from "./port-map-table.ts";
 import { EMPTY_PORT_MAP, type HostPort, hostPortKey, type PortMap, type PortMapping } from "./port-mapping.ts";
 
 const PLAIN_TABLE = portMapTable(EMPTY_PORT_MAP, PLAIN_TABLE_PARTS);
-const WHOLE_TABLE = portMapTable(EMPTY_PORT_MAP, WHOLE_TABLE_PARTS);
+/** The table with all its parts, without elements. */
+export const WHOLE_TABLE = portMapTable(EMPTY_PORT_MAP, WHOLE_TABLE_PARTS);
 /** The sets that exist only while there are ports with conditions. */
 const CONDITIONAL_SETS = {
   ...WHOLE_TABLE,
@@ -119,7 +122,8 @@ export interface PortMapAddition {
  * same connections. If `isGone` says that nothing of that holder is left, the transaction removes all its ports
  * instead. Ports to an address that now belongs to `wanted` are removed, too, because their attachment is gone.
  *
- * A table that is not as wanted (an older version's, or damaged) is recreated with its readable elements.
+ * A table that is not as wanted (an older version's, or damaged, or without an intact stamp) is recreated with its
+ * readable elements.
  */
 export function addPortMap(
   seen: readonly Message[],
@@ -138,18 +142,18 @@ export function addPortMap(
   const replaced = held.mappings.filter((mapping) => isOutgoing(mapping) && !own.has(mapping.owner));
   if (observed === undefined) return { requests: createTable(portMapTable(whole)), replaced };
   const parts = observedParts(observed);
-  if (!hasParts(parts, partsOf(wanted)) || !hasSameShape(portMapTable(EMPTY_PORT_MAP, parts), observed)) {
+  const isOurs = stampedParts(WHOLE_TABLE, seen) !== undefined && hasParts(parts, partsOf(wanted));
+  if (!isOurs || !hasSameShape(portMapTable(EMPTY_PORT_MAP, parts), observed)) {
     const table = portMapTable(whole);
     return { requests: [deleteTable(table, observed.handle), ...createTable(table)], replaced };
   }
-  const added = portMapTable(wanted);
   const requests = [
     ...deleteElements(
       WHOLE_TABLE,
       observed.elements,
       isOwned((owner) => outgoing.has(owner)),
     ),
-    ...added.sets.flatMap((set) => addElements(added, set)),
+    ...portMapElements(wanted).flatMap((set) => addElements(WHOLE_TABLE, set)),
   ];
   return { requests, replaced };
 }

@@ -1,22 +1,21 @@
 /** DEL and GC: removes the objects of every veth pair, and entries of the table of guarded ports. */
 import { collect, detach } from "../../pkg/attachment/detach.ts";
-import { removeOwnSender, removeSenders } from "../../pkg/attachment/senders.ts";
+import { ownSender, removeSenders } from "../../pkg/attachment/senders.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
-import { removeGuards } from "./mac-guard.ts";
+import { ownGuard, removeGuards } from "./mac-guard.ts";
 
 export function del(request: CniRequest): void {
-  const { config, system } = request;
-  const isSet = (key: string) => config.value(key) === true;
+  const isSet = (key: string) => request.config.value(key) === true;
   detach(request, {
     isMasqueraded: isSet("ipMasq"),
     legacy: [
       ...(isSet("ipMasq") ? ["masquerade" as const] : []),
       ...(isSet("macspoofchk") ? ["spoof-check" as const] : []),
     ],
-    remove(isWanted) {
-      if (isSet("macspoofchk")) removeGuards(system, isWanted);
-      if (isSet("guardSenders")) removeOwnSender(request, "bridge");
-    },
+    elements: [
+      ...(isSet("macspoofchk") ? [ownGuard(request)] : []),
+      ...(isSet("guardSenders") ? [ownSender(request, "bridge")] : []),
+    ],
   });
 }
 

@@ -89,7 +89,7 @@ function letThrough(
   const filters = usesXtables(config, firewalld) ? openXtables(system, familiesOf(addresses)) : [];
   const isolated = isolatedInXtables(filters);
   undoing((undo) => {
-    undo.push(() => removeRules(system, (mark) => mark === owner, config, isolated));
+    undo.push(() => removeRules(system, { isWanted: (mark) => mark === owner }, config, isolated));
     addRules(system, wanted, optionsFor(system, config, firewalld), isolated);
     if (filters.length > 0) undo.push(() => forgetInXtables(system, addresses, config.adminChain));
     acceptInXtables(system, filters, addresses, config.adminChain);
@@ -243,7 +243,7 @@ function remove(request: CniRequest, isWanted: (owner: string) => boolean, addre
   const backend = request.config.value("backend");
   const families = ([4, 6] as const).filter((family) => hasXtable(system, family, "filter"));
   const filters = backend === "nftables" ? [] : findXtables(system, new Set(families));
-  const { left, gone } = removeRules(system, isWanted, config, isolatedInXtables(filters));
+  const { left, gone } = removeRules(system, { isWanted, addresses }, config, isolatedInXtables(filters));
   const known = [...gone, ...addresses.filter((address) => !gone.some((one) => isSameAddress(one, address)))];
   const free = withoutHeld(known, left);
   if (free.length === 0 || backend === "nftables") return { left, gone };

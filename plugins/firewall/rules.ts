@@ -20,28 +20,41 @@ import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Query } from "../../pkg/netlink/message.ts";
-import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import {
+  changeSeen,
+  generationOf,
+  generationRequest,
+  lacksNetfilter,
+  readGeneration,
+  readHead,
+  readRuleset,
+} from "../../pkg/netlink/ruleset.ts";
 import { chainRequest, type NftRuleset, readChains, readRules, ruleRequest, rulesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import {
+  addKeyed,
   addToFirewall,
   deleteRuleRecords,
   type Firewall,
   type FirewallPod,
   firewallDumps,
   holdsFirewall,
+  type KeyedFirewall,
+  lookByKey,
+  type Removal,
   type RuleRecord,
   readFirewall,
   readRuleRecords,
   removeFromFirewall,
+  removeKeyed,
   ruleRecordRequests,
   type SeenFirewall,
 } from "../../pkg/tables/firewall.ts";
 
 /** The state from which a change is planned. */
-interface Seen {
+interface Seen<Own> {
   readonly generation: number | undefined;
-  readonly own: SeenFirewall;
+  readonly own: Own;
   readonly foreign: NftRuleset;
   /** Bridges that the reference plugin isolates from each other. */
   readonly isolated: readonly string[];
@@ -63,14 +76,43 @@ interface Scope {
 /** The number of rules at the head of CNI-FORWARD in which the jump to the administrator's chain is searched. */
 const HEAD = 8;
 
-function look(system: System, netfilter: BlockingNetlink, { adminChain, addressesIn, reads }: Scope): Seen {
+/**
+ * Reads only the elements of `keys` in our table. Undefined if the table is not intact or has policies, or if its pods at
+ * these addresses are not as expected.
+ */
+function lookAtKeys(
+  system: System,
+  netfilter: BlockingNetlink,
+  scope: Scope,
+  keys: readonly Address[],
+  isExpected: (pods: readonly FirewallPod[]) => boolean,
+): Seen<KeyedFirewall> | undefined {
+  const own = lookByKey(netfilter, keys, [generationRequest()]);
+  if (own === undefined || !isExpected(own.pods)) return undefined;
+  const { answers, records } = own;
+  // Bridges that the reference plugin isolates only matter for policies.
+  return withForeign(system, netfilter, scope, { generation: generationOf(answers), own, isolated: [], records });
+}
+
+function lookAtAll(system: System, netfilter: BlockingNetlink, scope: Scope): Seen<SeenFirewall> {
   const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const generation = readGeneration(netfilter);
   const own = readFirewall(read(firewallDumps()));
-  const foreign = lookAtForwarding(read, { adminChain }, { isShallow: reads !== "all" });
   const isolated = isolatedBridges(readRules(read(isolationDumps())));
-  const records = readRuleRecords(read(ruleRecordRequests(addressesIn(own))));
-  const seen = { generation, own, foreign, isolated, records };
+  const records = readRuleRecords(read(ruleRecordRequests(scope.addressesIn(own))));
+  return withForeign(system, netfilter, scope, { generation, own, isolated, records });
+}
+
+function withForeign<Own>(
+  system: System,
+  netfilter: BlockingNetlink,
+  { adminChain, reads }: Scope,
+  known: Omit<Seen<Own>, "foreign">,
+): Seen<Own> {
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
+  const { records } = known;
+  const foreign = lookAtForwarding(read, { adminChain }, { isShallow: reads !== "all" });
+  const seen = { ...known, foreign };
   if (reads === "all") return seen;
   const recorded = records.flatMap(({ address, handles }) =>
     handles.map((handle) => ruleRequest(privateChainOf(address.family), handle)),
@@ -108,18 +150,29 @@ export function addRules(
     reads: options.inFilter === "always" ? "structure" : "all",
   };
   try {
+    const addresses = addressesOf(wanted.pods);
     let records: readonly RuleRecord[] = [];
+    let isFirst = wanted.policies.size === 0;
     const echoes = changeSeen(
       system,
-      (netfilter) => look(system, netfilter, scope),
-      (seen) => {
-        records = seen.records;
-        const entries = addToFirewall(seen.own, wanted, [...seen.isolated, ...isolatedElsewhere]);
-        const accepts = acceptForwarded(seen.foreign, forwarded(wanted), options);
-        return { requests: [...entries, ...accepts], generation: undefined };
+      (netfilter) => {
+        const keyed = isFirst
+          ? lookAtKeys(system, netfilter, scope, addresses, (pods) => pods.length === 0)
+          : undefined;
+        isFirst = false;
+        if (keyed !== undefined) return { ...keyed, entries: addKeyed(wanted.pods) };
+        const seen = lookAtAll(system, netfilter, scope);
+        return { ...seen, entries: addToFirewall(seen.own, wanted, [...seen.isolated, ...isolatedElsewhere]) };
+      },
+      ({ records: held, foreign, entries }) => {
+        records = held;
+        return {
+          requests: [...entries, ...acceptForwarded(foreign, forwarded(wanted), options)],
+          generation: undefined,
+        };
       },
     );
-    keepRecords(system, addressesOf(wanted.pods), records, echoes);
+    keepRecords(system, addresses, records, echoes);
   } catch (error) {
     throw new Error(`firewall: ${messageOf(error)}${adviceFor(error)}`, { cause: error });
   }
@@ -143,14 +196,21 @@ export interface Removed {
   readonly left: readonly Address[];
 }
 
+/** Selects the attachments whose rules are removed. */
+export interface Leaving {
+  readonly isWanted: (owner: string) => boolean;
+  /** The addresses of the only attachment, according to its last result. */
+  readonly addresses?: readonly Address[];
+}
+
 /** Succeeds if there is nothing to remove. */
 export function removeRules(
   system: System,
-  isWanted: (owner: string) => boolean,
+  leaving: Leaving,
   { adminChain }: Pick<ForwardOptions, "adminChain">,
   isolatedElsewhere: readonly string[],
 ): Removed {
-  const once = (isWhole: boolean) => removeOnce(system, isWanted, adminChain, isolatedElsewhere, isWhole);
+  const once = (isWhole: boolean) => removeOnce(system, leaving, adminChain, isolatedElsewhere, isWhole);
   try {
     const removal = once(false);
     // If two attachments are removed at once, each sees the other. A second read after the last change sees neither.
@@ -174,19 +234,32 @@ function hasAbandonedChain(system: System): boolean {
 
 function removeOnce(
   system: System,
-  isWanted: (owner: string) => boolean,
+  { isWanted, addresses: keys = [] }: Leaving,
   adminChain: string,
   isolatedElsewhere: readonly string[],
   startsWhole: boolean,
 ): Removed & { readonly hasChanged: boolean; readonly sharesWithOthers: boolean } {
   let removed = { gone: [] as Address[], left: [] as Address[], hasChanged: false, sharesWithOthers: false };
   let isWhole = startsWhole;
-  const addressesIn = (own: SeenFirewall) => leavingOf(own, isWanted);
-  const lookAndForget = (netfilter: BlockingNetlink) => {
-    const seen = look(system, netfilter, { adminChain, addressesIn, reads: isWhole ? "all" : "nothing" });
-    const addresses = addressesIn(seen.own);
+  let isByKey = !startsWhole && keys.length > 0;
+  const scopeOf = (): Scope => ({
+    adminChain,
+    addressesIn: (own) => leavingOf(own, isWanted),
+    reads: isWhole ? "all" : "nothing",
+  });
+  const isAllWanted = (pods: readonly FirewallPod[]) =>
+    pods.length === keys.length && pods.every(({ owner }) => isWanted(owner));
+  const forgetting = <Own>(seen: Seen<Own>, addresses: readonly Address[], removal: Removal) => {
     const forgotten = forgetForwarded(seen.foreign, { isWanted, addresses }, { adminChain });
-    return { ...seen, forgotten, isEnough: isWhole || !needsWhole(seen, addresses, forgotten) };
+    return { ...seen, removal, forgotten, isEnough: isWhole || !needsWhole(seen, addresses, forgotten) };
+  };
+  const lookAndForget = (netfilter: BlockingNetlink) => {
+    const keyed = isByKey ? lookAtKeys(system, netfilter, scopeOf(), keys, isAllWanted) : undefined;
+    isByKey = false;
+    if (keyed !== undefined) return forgetting(keyed, keys, removeKeyed(keyed.own.pods));
+    const seen = lookAtAll(system, netfilter, scopeOf());
+    const others = [...seen.isolated, ...isolatedElsewhere];
+    return forgetting(seen, leavingOf(seen.own, isWanted), removeFromFirewall(seen.own, isWanted, others));
   };
   changeSeen(
     system,
@@ -196,8 +269,7 @@ function removeOnce(
       isWhole = true;
       return lookAndForget(netfilter);
     },
-    ({ generation, own, isolated, records, forgotten }) => {
-      const removal = removeFromFirewall(own, isWanted, [...isolated, ...isolatedElsewhere]);
+    ({ generation, records, removal, forgotten }) => {
       const requests = [...removal.requests, ...deleteRuleRecords(records), ...forgotten.requests];
       removed = {
         ...{ gone: addressesOf(removal.pods), left: addressesOf(removal.left), hasChanged: requests.length > 0 },
@@ -219,7 +291,11 @@ function leavingOf({ pods }: SeenFirewall, isWanted: (owner: string) => boolean)
 }
 
 /** True if rules were not found by their handles, or the chain may have to be removed, too. */
-function needsWhole({ foreign }: Seen, addresses: readonly Address[], { isLast }: Forgetting): boolean {
+function needsWhole(
+  { foreign }: Pick<Seen<unknown>, "foreign">,
+  addresses: readonly Address[],
+  { isLast }: Forgetting,
+): boolean {
   const isPossible = (address: Address) =>
     foreign.chains.some((chain) => isPrivate(chain) && chain.family === privateChainOf(address.family).family);
   const isFound = (address: Address) => rulesOfAddress(foreign.rules, address).length === RULES_OF_AN_ADDRESS;
@@ -252,7 +328,7 @@ export function findRules(system: System, wanted: Firewall, options: ForwardOpti
       addressesIn: () => addressesOf(wanted.pods),
       reads: "all",
     };
-    const { own, foreign, records } = look(system, netfilter, scope);
+    const { own, foreign, records } = lookAtAll(system, netfilter, scope);
     const isOurs = own.pods.some(({ owner }) => wanted.pods.some((pod) => pod.owner === owner));
     if (!isOurs) return { isOurs, missing: missingOfReference(foreign, wanted) };
     if (!holdsFirewall(own, wanted))

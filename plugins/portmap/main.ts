@@ -17,9 +17,9 @@ import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
-import type { PortMap } from "../../pkg/tables/port-mapping.ts";
+import { EMPTY_PORT_MAP, type PortMap, type PortMapping } from "../../pkg/tables/port-mapping.ts";
 import { allowLoopback, refusedLoopback } from "./localnet.ts";
-import { addPorts, checkPorts, removePorts } from "./ports.ts";
+import { addPorts, checkPorts, removeOwnPorts, removePorts } from "./ports.ts";
 
 const FAMILIES = [4, 6] as const;
 
@@ -29,10 +29,9 @@ export const plugin: Plugin = {
   usesNamespace: false,
   add,
   del(request) {
-    const owner = ownerOf(request);
     let isOurs = false;
     try {
-      isOurs = remove(request, (mark) => mark === owner);
+      isOurs = forget(request, removeOwnPorts(request.system, ownerOf(request), expectedOf(request)));
     } finally {
       if (!isOurs) removeLegacy(request, ["portmap"]);
     }
@@ -57,7 +56,10 @@ export const plugin: Plugin = {
   },
   gc(request) {
     const isGarbage = garbageOf(request);
-    collectGarbage(request, [() => remove(request, isGarbage), () => removeLegacyGarbage(request, ["portmap"])]);
+    collectGarbage(request, [
+      () => forget(request, removePorts(request.system, isGarbage)),
+      () => removeLegacyGarbage(request, ["portmap"]),
+    ]);
   },
 };
 
@@ -77,7 +79,7 @@ function add(request: CniRequest): Result {
   undoing((undo) => {
     const replaced = addPorts(system, wanted);
     const owner = ownerOf(request);
-    undo.push(() => removePorts(system, (mark) => mark === owner));
+    undo.push(() => removeOwnPorts(system, owner, wanted));
     // Only now: the table drops packets that this setting would allow.
     for (const pod of loopbackTargets(wanted)) allowLoopback(system, pod);
     forgetConnections(system, { opened: wanted.mappings, answered: replaced });
@@ -96,9 +98,20 @@ function loopbackTargets({ mappings, masquerades }: PortMap): Address[] {
   return isMasqueraded && target !== undefined ? [target] : [];
 }
 
-/** True if there was something to remove. */
-function remove({ system }: CniRequest, isWanted: (owner: string) => boolean): boolean {
-  const removed = removePorts(system, isWanted);
+/** Forgets connections to removed ports. True if there are any. */
+function forget({ system }: CniRequest, removed: readonly PortMapping[]): boolean {
   forgetConnections(system, { answered: removed });
   return removed.length > 0;
+}
+
+/** The ports that ADD has mapped, if the request is like that of ADD. DEL succeeds with any other request, too. */
+function expectedOf(request: CniRequest): PortMap {
+  try {
+    const config = parsePortmapConfig(request.config);
+    if (config.ports.length === 0 || request.prevResult === undefined) return EMPTY_PORT_MAP;
+    return wantedOf(config, request, request.prevResult);
+  } catch (error) {
+    if (error instanceof CniError) return EMPTY_PORT_MAP;
+    throw error;
+  }
 }

@@ -4,7 +4,7 @@ import { wrong } from "../../pkg/attachment/check.ts";
 import { CniError, messageOf } from "../../pkg/cni/errors.ts";
 import { notice } from "../../pkg/cni/notice.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
-import { openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Read } from "../../pkg/netlink/look.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
@@ -21,6 +21,7 @@ import {
   PortTakenError,
 } from "../../pkg/tables/port-map.ts";
 import { readPortMap } from "../../pkg/tables/port-map-reading.ts";
+import { addByKey, removeByKey } from "../../pkg/tables/port-map-step.ts";
 import type { PortMap, PortMapping } from "../../pkg/tables/port-mapping.ts";
 import { goneHolders } from "./holder.ts";
 
@@ -35,6 +36,7 @@ export const PORT_TAKEN = 100;
  * attachments that are gone, all of which this call has removed.
  */
 export function addPorts(system: System, wanted: PortMap): readonly PortMapping[] {
+  if (attempt(system, (netfilter) => addByKey(netfilter, wanted)) === true) return [];
   let replaced: readonly PortMapping[] = [];
   const isGone = goneHolders(system);
   try {
@@ -58,6 +60,29 @@ export function addPorts(system: System, wanted: PortMap): readonly PortMapping[
     notice(system, "portmap", `removed the ports of ${describeOwner(owner)}, which is gone without a DEL`);
   }
   return replaced;
+}
+
+/** Removes and returns all ports of `owner`; `expected` are its ports according to its configuration. */
+export function removeOwnPorts(system: System, owner: string, expected: PortMap): readonly PortMapping[] {
+  return (
+    attempt(system, (netfilter) => removeByKey(netfilter, owner, expected)) ??
+    removePorts(system, (other) => other === owner)
+  );
+}
+
+/** Undefined if `work` fails; the caller then compares the table, which explains the failure or repairs its reason. */
+function attempt<T>(system: System, work: (netfilter: BlockingNetlink) => T): T | undefined {
+  try {
+    const netfilter = openNetfilter(system);
+    try {
+      return work(netfilter);
+    } finally {
+      netfilter.close();
+    }
+  } catch (error) {
+    if (isNetlinkError(error) || isSystemError(error)) return undefined;
+    throw error;
+  }
 }
 
 /** Removes and returns all ports of the owners that `isWanted` selects. Succeeds if there are none. */

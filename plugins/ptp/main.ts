@@ -2,7 +2,7 @@
  * `ptp`: connects a container to the host by its own veth pair and routes. Takes the reference plugin's configuration.
  */
 import { collect, detach } from "../../pkg/attachment/detach.ts";
-import { removeOwnSender, removeSenders } from "../../pkg/attachment/senders.ts";
+import { ownSender, removeSenders } from "../../pkg/attachment/senders.ts";
 import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
 import type { Plugin } from "../../pkg/cni/plugin.ts";
 import { add } from "./add.ts";
@@ -18,9 +18,7 @@ export const plugin: Plugin = {
     detach(request, {
       isMasqueraded,
       legacy: isMasqueraded ? ["masquerade"] : [],
-      remove: () => {
-        if (request.config.value("guardSenders") === true) removeOwnSender(request, "ptp");
-      },
+      elements: request.config.value("guardSenders") === true ? [ownSender(request, "ptp")] : [],
     });
   },
   check(request) {

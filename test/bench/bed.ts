@@ -1,29 +1,32 @@
-/**
- * The environment of the calls: network namespaces for the nodes and pods of each side, with the files that the calls
- * read.
- */
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+/** The environment of a case: network namespaces for the node and the pods of each side, with the files of the calls. */
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { BenchCase, Call, Program, Sample, Side } from "./case.ts";
-import { FLOORS, floorOf, RUNNER, TABLES } from "./compile.ts";
+import type { Cleanup } from "../live/harness/cleanup.ts";
+import type { BenchCase, Call, Program, Side } from "./case.ts";
+import { FLOORS, floorOf, TABLES } from "./compile.ts";
+import { reserveAddresses, writeForeignChains } from "./load.ts";
+import { type RunnerCall, runInTurn } from "./runner.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The folders of the executables. */
 export const FOLDERS: Readonly<Record<Program, string>> = {
-  weft: `${ROOT}dist/bin`,
   reference: `${ROOT}.cache/reference-plugins/bin`,
   floor: FLOORS,
+  weft: `${ROOT}dist/bin`,
 };
 
 const REMEDIES: Readonly<Record<Program, string>> = {
-  weft: "npm run build",
-  reference: "hack/setup reference",
-  floor: "npm run bench",
+  reference: "run hack/setup reference",
+  floor: "install gcc",
+  weft: "run npm run build",
 };
+
+/** The most mappings of one call: the configuration and its result must fit into pipes. */
+const PORTS_PER_CALL = 100;
+const FIRST_PORT = 20_000;
 
 export class Bed {
   readonly #folder = mkdtempSync(`${tmpdir()}/weft-bench-`);
@@ -31,93 +34,89 @@ export class Bed {
   readonly #namespaces: string[] = [];
   readonly #case: BenchCase;
 
-  /** Throws with a remedy if a file is missing. */
-  constructor(benchCase: BenchCase) {
+  private constructor(benchCase: BenchCase) {
+    this.#case = benchCase;
+  }
+
+  /** Throws with a remedy if an executable is missing. */
+  static async make(benchCase: BenchCase, cleanup: Cleanup): Promise<Bed> {
     if (process.getuid?.() !== 0)
       throw new Error("the benchmark makes network namespaces, which needs root: run it as root");
-    this.#case = benchCase;
-    try {
-      for (const side of benchCase.sides) this.#prepare(side);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+    const bed = new Bed(benchCase);
+    cleanup.push(() => bed.#close());
+    for (const side of benchCase.sides) await bed.#prepare(side);
+    return bed;
   }
 
-  /** Runs the calls one after another. Throws the output of the first failed call. */
-  async run(calls: readonly Call[], onSample: (count: number) => void = () => undefined): Promise<Sample[]> {
-    const lines = await this.#start([], calls, onSample);
-    return lines.map((line) => {
-      const [nanoseconds = Number.NaN, peakKib = Number.NaN] = line.split(" ").map(Number);
-      return { milliseconds: nanoseconds / 1e6, peakKib };
-    });
+  /** The call with its files and namespaces. */
+  locate({ side, step, round, pod }: Call): RunnerCall {
+    const result = `${this.#folder}/${side.index}-${pod}.result`;
+    return {
+      node: `/run/netns/${this.#node(side)}`,
+      executable: executableOf(side.program, step.plugin, step.verb),
+      verb: step.verb,
+      containerId: `bench-${round}-${pod}`,
+      pod: `/run/netns/${this.#pod(side, pod)}`,
+      configuration: this.#configuration(side, step.plugin),
+      previous: step.hasPrevious ? result : undefined,
+      output: step.keepsResult ? result : undefined,
+    };
   }
 
-  close(): void {
+  #close(): void {
     for (const name of this.#namespaces) spawnSync("ip", ["netns", "del", name]);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  async #start(args: string[], calls: readonly Call[], onLine: (count: number) => void): Promise<string[]> {
-    const runner = spawn(RUNNER, args, {
-      stdio: ["pipe", "pipe", "pipe"],
-      env: { PATH: process.env.PATH, CNI_IFNAME: "eth0" },
-    });
-    const lines: string[] = [];
-    let errors = "";
-    runner.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text));
-    const reader = createInterface({ input: runner.stdout }).on("line", (line) => onLine(lines.push(line)));
-    const readAll = new Promise((resolve) => reader.once("close", resolve));
-    const exited = new Promise<number | null>((resolve) => runner.once("close", resolve));
-    // A runner that has exited after a failed call does not read the rest.
-    runner.stdin.on("error", () => undefined);
-    runner.stdin.end(calls.map((call) => this.#line(call)).join(""));
-    const [status] = await Promise.all([exited, readAll]);
-    if (status === 0) return lines;
-    const failed = calls[lines.length];
-    throw new Error(`${failed?.step.verb} of ${failed?.side.name}'s ${failed?.step.plugin} failed: ${errors.trim()}`);
-  }
-
-  #prepare(side: Side): void {
+  async #prepare(side: Side): Promise<void> {
     this.#add(this.#node(side));
-    this.#add(this.#pod(side));
+    for (let pod = 0; pod < (this.#case.parallel?.pods ?? 1); pod++) this.#add(this.#pod(side, pod));
     execFileSync("ip", ["-n", this.#node(side), "link", "set", "lo", "up"]);
-    if (side.program === "floor") this.#inNode(side, "nft", "-f", TABLES);
-    for (const { plugin } of this.#case.measures.flatMap(({ steps }) => steps)) {
-      const name = this.#executable(side, plugin, "ADD");
-      if (!existsSync(name)) throw new Error(`${name} is missing: run ${REMEDIES[side.program]}`);
-      const configuration = this.#case.configure(plugin, side, `${this.#folder}/networks`);
+    if (side.program === "floor") this.#loadRules(side, TABLES);
+    const dataDir = `${this.#folder}/networks`;
+    const plugins = new Set(this.#case.measures.flatMap(({ steps }) => steps.map(({ plugin }) => plugin)));
+    for (const plugin of plugins) {
+      const executable = executableOf(side.program, plugin, "ADD");
+      if (!existsSync(executable)) throw new Error(`${executable} is missing: ${REMEDIES[side.program]}`);
+      const configuration = this.#case.configure(plugin, side, dataDir);
       writeFileSync(this.#configuration(side, plugin), JSON.stringify(configuration));
-      const { name: network } = configuration as { name: string };
-      mkdirSync(`${this.#folder}/networks/${network}`, { recursive: true });
+      const { name } = configuration as { name: string };
+      const directory = `${dataDir}/${name}`;
+      if (existsSync(directory)) continue;
+      mkdirSync(directory, { recursive: true });
+      reserveAddresses(directory, `10.${240 + side.index}`, side.load.reservations);
+    }
+    await this.#mapPorts(side);
+    if (side.load.foreignChains > 0) {
+      const file = `${this.#folder}/foreign.nft`;
+      writeForeignChains(file, side.load.foreignChains);
+      this.#loadRules(side, file);
     }
   }
 
-  #inNode(side: Side, command: string, ...args: string[]): void {
-    execFileSync("ip", ["netns", "exec", this.#node(side), command, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  /** Maps ports to addresses of another network by weft's portmap. */
+  async #mapPorts(side: Side): Promise<void> {
+    const calls: RunnerCall[] = [];
+    for (let from = 0; from < side.load.hostPorts; from += PORTS_PER_CALL) {
+      const count = Math.min(PORTS_PER_CALL, side.load.hostPorts - from);
+      const configuration = `${this.#folder}/${side.index}-ports-${from}.conf`;
+      writeFileSync(configuration, JSON.stringify(portsOf(from, count)));
+      calls.push({
+        ...{ node: `/run/netns/${this.#node(side)}`, pod: `/run/netns/${this.#pod(side, 0)}` },
+        ...{ executable: executableOf("weft", "portmap", "ADD"), verb: "ADD", containerId: `load-${from}` },
+        ...{ configuration, previous: undefined, output: undefined },
+      });
+    }
+    await runInTurn(calls);
+  }
+
+  #loadRules(side: Side, file: string): void {
+    execFileSync("ip", ["netns", "exec", this.#node(side), "nft", "-f", file], { stdio: ["ignore", "ignore", "pipe"] });
   }
 
   #add(name: string): void {
     execFileSync("ip", ["netns", "add", name]);
     this.#namespaces.push(name);
-  }
-
-  #line({ side, step, round }: Call): string {
-    const result = `${this.#folder}/${side.index}.result`;
-    return `${[
-      `/run/netns/${this.#node(side)}`,
-      this.#executable(side, step.plugin, step.verb),
-      step.verb,
-      `bench-${round}`,
-      `/run/netns/${this.#pod(side)}`,
-      this.#configuration(side, step.plugin),
-      step.hasPrevious ? result : "-",
-      step.keepsResult ? result : "-",
-    ].join("\t")}\n`;
-  }
-
-  #executable({ program }: Side, plugin: string, verb: string): string {
-    return `${FOLDERS[program]}/${program === "floor" ? floorOf(plugin, verb) : plugin}`;
   }
 
   #configuration(side: Side, plugin: string): string {
@@ -128,7 +127,27 @@ export class Bed {
     return `${this.#name}-node${side.index}`;
   }
 
-  #pod(side: Side): string {
-    return `${this.#name}-pod${side.index}`;
+  #pod(side: Side, pod: number): string {
+    return `${this.#name}-pod${side.index}-${pod}`;
   }
+}
+
+function executableOf(program: Program, plugin: string, verb: string): string {
+  return `${FOLDERS[program]}/${program === "floor" ? floorOf(plugin, verb) : plugin}`;
+}
+
+/** A configuration of portmap with `count` ports of one pod. */
+function portsOf(from: number, count: number): object {
+  const portMappings = Array.from({ length: count }, (_, at) => {
+    return { hostPort: FIRST_PORT + from + at, containerPort: 80, protocol: "tcp" };
+  });
+  const address = `10.239.${Math.floor(from / PORTS_PER_CALL)}.2/24`;
+  return {
+    ...{ cniVersion: "1.1.0", name: "bench-load", type: "portmap", runtimeConfig: { portMappings } },
+    prevResult: {
+      cniVersion: "1.1.0",
+      interfaces: [{ name: "eth0", sandbox: "/run/netns/pod" }],
+      ips: [{ address, interface: 0 }],
+    },
+  };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { drawChart, told } from "./chart.ts";
+import { drawChart, formatValue } from "./chart.ts";
 
 const svg = drawChart({
   title: "One call",
@@ -7,8 +7,8 @@ const svg = drawChart({
   unit: "ms",
   groups: ["ADD", "VERSION"],
   series: [
-    { name: "weft", values: [5.25, 0.61] },
-    { name: "reference", values: [16.51, 2.4] },
+    { name: "weft", colour: "weft", values: [5.25, 0.61] },
+    { name: "reference", colour: "other", values: [16.51, 2.4] },
   ],
 });
 
@@ -30,5 +30,5 @@ test.each([
   [5.25, "5.3"],
   [83.4, "83"],
 ])("formats %f as %s", (value, text) => {
-  expect(told(value)).toBe(text);
+  expect(formatValue(value)).toBe(text);
 });

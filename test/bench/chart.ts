@@ -1,8 +1,12 @@
 /** Draws a bar chart for a README: SVG, with identical bytes for identical values. */
 import { init } from "echarts";
 
+/** weft's own bars, those of a floor, and others. */
+export type Colour = "weft" | "floor" | "other";
+
 export interface Series {
   readonly name: string;
+  readonly colour: Colour;
   readonly values: readonly number[];
 }
 
@@ -16,8 +20,8 @@ export interface Chart {
 }
 
 const SIZE = { width: 760, height: 320 };
-/** Distinguishable in grey, too. weft's colour is the first. */
-const COLOURS = ["#2458c5", "#b9bec9", "#6b7280"];
+/** Distinguishable in grey, too. */
+const COLOURS: Readonly<Record<Colour, string>> = { weft: "#2458c5", floor: "#7d8590", other: "#c3c8d0" };
 const INK = "#24292f";
 
 export function drawChart({ title, subtitle, unit, groups, series }: Chart): string {
@@ -26,7 +30,7 @@ export function drawChart({ title, subtitle, unit, groups, series }: Chart): str
     chart.setOption({
       animation: false,
       backgroundColor: "#ffffff",
-      color: COLOURS,
+      color: series.map(({ colour }) => COLOURS[colour]),
       textStyle: { fontFamily: "Helvetica, Arial, sans-serif", color: INK },
       title: { text: title, subtext: subtitle, left: 16, top: 10, textStyle: { fontSize: 15, color: INK } },
       legend: { right: 24, top: 56, itemGap: 20, data: series.map(({ name }) => name) },
@@ -37,9 +41,10 @@ export function drawChart({ title, subtitle, unit, groups, series }: Chart): str
         ...{ name, type: "bar", barGap: "8%", barMaxWidth: 56, data: [...values] },
         label: {
           show: true,
+          fontSize: 11,
           position: "top",
           color: INK,
-          formatter: ({ value }: { value: unknown }) => told(Number(value)),
+          formatter: ({ value }: { value: unknown }) => formatValue(Number(value)),
         },
       })),
     });
@@ -50,6 +55,6 @@ export function drawChart({ title, subtitle, unit, groups, series }: Chart): str
 }
 
 /** Formats a value with two significant digits. */
-export function told(value: number): string {
+export function formatValue(value: number): string {
   return value >= 10 ? value.toFixed(0) : value.toPrecision(2);
 }

@@ -7,7 +7,7 @@ const CACHE = fileURLToPath(new URL("../../.cache/bench", import.meta.url));
 const SOURCES = fileURLToPath(new URL("floor", import.meta.url));
 const OPTIONS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static"];
 /** Sources without a main function. */
-const SHARED = ["call", "netlink", "nftables", "reservation"];
+const SHARED = ["call", "netlink", "nftables", "reservation", "veth"];
 
 export const RUNNER = `${CACHE}/runner`;
 /** The folder of the compiled floors. */

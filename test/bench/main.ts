@@ -1,11 +1,15 @@
 /** `npm run bench`: compares the executables with the reference plugins and with floors, in one run, on one machine. */
+import { cpus, release } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { Bed } from "./bed.ts";
-import { type BenchCase, planCalls } from "./case.ts";
+import { Cleanup } from "../live/harness/cleanup.ts";
+import { FOLDERS } from "./bed.ts";
 import { CASES } from "./cases.ts";
 import { compileAll } from "./compile.ts";
-import { type CaseReport, isKept, makeReport } from "./report.ts";
-import { formatReport } from "./table.ts";
+import type { BenchReport } from "./figures.ts";
+import { measure } from "./measure.ts";
+import { areBoundsKept, type CaseReport, makeReport } from "./report.ts";
+import { resourcesOf, sizesOf } from "./resources.ts";
+import { formatReport, formatResources } from "./table.ts";
 
 interface Options {
   readonly runs: number;
@@ -14,31 +18,38 @@ interface Options {
   readonly output: "table" | "wide" | "json";
 }
 
+const DESCRIPTION = [
+  "Measures the reference plugins, floors and weft on this machine, in turns.",
+  "A floor is a C program that issues just the kernel requests of its case, without checks or repair. The ratio weft / floor is comparable between machines. The ratio weft / reference also depends on how the machine runs the reference's processes.",
+].join("\n\n");
+
 const EXAMPLES = `
 Cases:
-${CASES.map(({ name, title, note }) => `  ${name.padEnd(12)}${title}: ${note}`).join("\n")}
+${CASES.map(({ name, title }) => `  ${name.padEnd(16)}${title}`).join("\n")}
+
+A time is from the start of a process until it has ended. The time of a chain is the sum of its processes. The case
+"parallel" has a round for each 20 runs. DEL waits for the kernel, for a time that varies: compare it
+with 100 runs, or by its processor time (-o wide).
 
 Examples:
-  npm run bench
-  npm run bench -- --case bridge --runs 500
-  npm run bench -- --case start --case chain -o wide
+  npm run bench                                    all cases: ten minutes, on a machine that does nothing else
+  npm run bench -- --case bridge --case chain --runs 20
+  npm run bench -- --case chain -o wide            also the slowest calls, processor time, memory
   npm run -s bench -- -o json | jq '.cases[].rows[] | {name, ratios}'
 
-Exits with 1 if a bound is exceeded. NO_COLOR=1 disables colours.`;
+The status is 1 if a bound is exceeded. NO_COLOR=1 disables colours.`;
 
 const options = new Command("bench")
-  .description(
-    "Measures the reference plugins, floors and weft in turns. A floor is a C program that issues just the kernel requests of its case: the least time of the case on this machine.",
-  )
+  .description(DESCRIPTION)
   .addOption(
-    new Option("--case <name>", "measure this case only; may be given several times")
-      .choices(CASES.map(({ name }) => name))
-      .argParser((name: string, names: readonly string[] = []) => [...names, parseCase(name)]),
+    new Option("--case <name>", "measure this case; may be given several times (default: all cases)").argParser(
+      (name: string, names: readonly string[] = []) => [...names, parseCase(name)],
+    ),
   )
   .addOption(new Option("--runs <n>", "measure this many rounds of each case").default(100).argParser(parseCount(1)))
   .addOption(new Option("--warm-up <n>", "make this many unmeasured rounds first").default(5).argParser(parseCount(1)))
   .addOption(
-    new Option("-o, --output <form>", "output format; wide adds the 99th percentile and the peak resident memory")
+    new Option("-o, --output <form>", "output format; wide adds the slowest of 100 calls, processor time and memory")
       .choices(["table", "wide", "json"])
       .default("table"),
   )
@@ -46,38 +57,52 @@ const options = new Command("bench")
   .parse()
   .opts<Options>();
 
+const cleanup = new Cleanup();
+// The clean-up is synchronous, so nothing is made between the clean-up and the exit.
+void cleanup
+  .onSignals()
+  .then(() => cleanup.run())
+  .finally(() => process.exit(cleanup.interruption));
+// The reader of a pipe may end first, as head does.
+process.stdout.once("error", () => cleanup.run().finally(() => process.exit(1)));
+
 try {
-  compileAll();
-  const reports: CaseReport[] = [];
-  for (const benchCase of CASES.filter(({ name }) => options.case?.includes(name) ?? true)) {
-    const report = await measure(benchCase, options);
-    reports.push(report);
-    if (options.output !== "json") console.log(`${formatReport(report, options.output === "wide")}\n`);
-  }
-  if (options.output === "json") console.log(JSON.stringify({ cases: reports }, undefined, 2));
-  process.exitCode = reports.every(isKept) ? 0 : 1;
+  const report = await run(options);
+  if (options.output === "json") console.log(JSON.stringify(report, undefined, 2));
+  process.exitCode = report.cases.every(areBoundsKept) && report.resources.every(({ isKept }) => isKept) ? 0 : 1;
 } catch (error) {
   console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 }
 
-async function measure(benchCase: BenchCase, { runs, warmUp }: Options): Promise<CaseReport> {
-  const bed = new Bed(benchCase);
-  try {
-    await bed.run(planCalls(benchCase, warmUp));
-    const calls = planCalls(benchCase, runs);
-    const samples = await bed.run(calls, (count) => showProgress(benchCase.name, count / calls.length));
-    return makeReport(benchCase, calls, samples);
-  } finally {
-    showProgress(benchCase.name, undefined);
-    bed.close();
+async function run({ case: names, output, ...amount }: Options): Promise<BenchReport> {
+  compileAll();
+  const machine = `${cpus().length} processors, Linux ${release().split("-")[0]}`;
+  const isTable = output !== "json";
+  if (isTable) console.log(`${machine}; the reference is containernetworking/plugins 1.9.1\n`);
+  const cases: CaseReport[] = [];
+  for (const benchCase of CASES.filter(({ name }) => names?.includes(name) ?? true)) {
+    const { name } = benchCase;
+    showProgress(name, 0);
+    const { rounds, series } = await measure(benchCase, amount, cleanup, (share) => showProgress(name, share));
+    clearProgress();
+    const report = makeReport(benchCase, rounds, series);
+    cases.push(report);
+    if (isTable) console.log(formatReport(report, output === "wide"));
   }
+  const resources = resourcesOf(sizesOf(FOLDERS), cases);
+  if (isTable) console.log(formatResources(resources));
+  return { machine, cases, resources };
 }
 
-/** Shows the share on a terminal; undefined clears the line. */
-function showProgress(name: string, share: number | undefined): void {
-  if (!process.stderr.isTTY) return;
-  process.stderr.write(`\r\x1b[K${share === undefined ? "" : `${name}: ${Math.floor(100 * share)} %`}`);
+/** On a terminal, one line that changes; otherwise a line for each case. */
+function showProgress(name: string, share: number): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${name}: ${Math.floor(100 * share)} %`);
+  else if (share === 0) console.error(`bench: ${name}`);
+}
+
+function clearProgress(): void {
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
 }
 
 function parseCase(name: string): string {

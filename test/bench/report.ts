@@ -1,27 +1,43 @@
-/** Evaluates the samples: a row for each measure, and whether the bounds hold. */
-import type { BenchCase, Bound, Call, Sample } from "./case.ts";
+/** Evaluates the values of a case: a row for each measure, and whether the bounds hold. */
+import type { BenchCase, Bound, Call, Program, Sample } from "./case.ts";
 import { median, quantile } from "./statistics.ts";
 
-/** Times of one side, in milliseconds. */
-export interface Figures {
-  readonly medianMs: number;
-  readonly p99Ms: number;
-  /** The median of the peak resident memory of the largest process. */
-  readonly peakKib: number;
+export type Unit = "ms" | "per s" | "MiB";
+
+/** The values of one row, by side. */
+export interface Series {
+  readonly row: string;
+  readonly unit: Unit;
+  readonly values: Readonly<Record<string, readonly number[]>>;
+  /** The peak resident memory of the largest process of each round, in KiB. Absent if it is not measured. */
+  readonly peaksKib?: Readonly<Record<string, readonly number[]>>;
+  /** The processor time of each round, in milliseconds. Absent if it is not measured. */
+  readonly cpuMs?: Readonly<Record<string, readonly number[]>>;
 }
 
-export interface Ratio extends Bound {
-  /** The last side's median over the other side's. */
+export interface Figures {
+  readonly median: number;
+  /** The 99th percentile of times, the first of rates. */
+  readonly worst: number;
+  readonly peakKib?: number;
+  /** The median of the processor time, in milliseconds. */
+  readonly cpuMs?: number;
+}
+
+/** The last side's median over that of another side. */
+export interface Ratio {
+  readonly over: string;
   readonly ratio: number;
+  readonly limit?: number;
+  /** True if there is no limit. */
   readonly isKept: boolean;
 }
 
 export interface Row {
   readonly name: string;
-  /** By side. */
+  readonly unit: Unit;
   readonly sides: Readonly<Record<string, Figures>>;
-  /** The ratio to each other side; `limit` is infinite if there is no bound. */
-  readonly ratios: readonly (Omit<Ratio, "limit"> & { readonly limit: number | undefined })[];
+  readonly ratios: readonly Ratio[];
 }
 
 export interface CaseReport {
@@ -29,75 +45,118 @@ export interface CaseReport {
   readonly title: string;
   readonly note: string;
   readonly rounds: number;
-  readonly sides: readonly string[];
+  /** The last one is compared with each of the others. */
+  readonly sides: readonly { readonly name: string; readonly program: Program }[];
   readonly rows: readonly Row[];
 }
 
-/** `samples` belong to `calls`, in the same order. */
-export function makeReport(benchCase: BenchCase, calls: readonly Call[], samples: readonly Sample[]): CaseReport {
-  const { name, title, note, sides, measures } = benchCase;
-  const rows = measures.flatMap(({ row, steps }) => {
-    if (row === undefined) return [];
-    const rowOf = (rowName: string, isOf: (call: Call) => boolean): Row => {
-      const figures = Object.fromEntries(
-        sides.map((side) => [side.name, figuresOf(calls, samples, (call) => call.side === side && isOf(call))]),
-      );
-      return {
-        name: rowName,
-        sides: figures,
-        ratios: ratiosOf(
-          sides.map(({ name }) => name),
-          figures,
-          benchCase.bounds[rowName] ?? [],
-        ),
-      };
+/**
+ * Adds the times of the calls of each measure and round. A measure with several steps also gets a row for each plugin.
+ * `samples` belong to `calls`, in the same order.
+ */
+export function collect({ sides, measures }: BenchCase, calls: readonly Call[], samples: readonly Sample[]): Series[] {
+  const seriesOf = (row: string, isOf: (call: Call) => boolean): Series => {
+    const rounds = sides.map((side) => roundsOf(calls, samples, (call) => call.side === side && isOf(call)));
+    const bySide = (pick: (sample: Sample) => number) =>
+      Object.fromEntries(sides.map(({ name }, at) => [name, (rounds[at] ?? []).map(pick)]));
+    return {
+      ...{ row, unit: "ms" },
+      values: bySide(({ milliseconds }) => milliseconds),
+      peaksKib: bySide(({ peakKib }) => peakKib),
+      cpuMs: bySide(({ cpuMilliseconds }) => cpuMilliseconds),
     };
-    const whole = rowOf(row, ({ measure }) => measure.row === row);
-    if (steps.length < 2) return [whole];
-    const parts = steps.map((step) => rowOf(`${row} ${step.plugin}`, (call) => call.step === step));
-    return [whole, ...parts];
+  };
+  return measures.flatMap((measure) => {
+    const { row, steps } = measure;
+    if (row === undefined) return [];
+    const parts = steps.length > 1 ? steps : [];
+    return [
+      seriesOf(row, (call) => call.measure === measure),
+      ...parts.map((step) => seriesOf(`${row} ${step.plugin}`, (call) => call.step === step)),
+    ];
   });
-  const rounds = 1 + Math.max(...calls.map(({ round }) => round));
-  return { name, title, note, rounds, sides: sides.map(({ name }) => name), rows };
 }
 
-/** Adds the times of each round's chosen calls. */
-function figuresOf(calls: readonly Call[], samples: readonly Sample[], isChosen: (call: Call) => boolean): Figures {
-  const rounds = new Map<number, Sample>();
+const NOTHING: Sample = { milliseconds: 0, peakKib: 0, cpuMilliseconds: 0 };
+
+/** A sample for each round: the sum of the times of the chosen calls, and the highest peak. */
+function roundsOf(calls: readonly Call[], samples: readonly Sample[], isChosen: (call: Call) => boolean): Sample[] {
+  const rounds: Sample[] = [];
   for (const [at, call] of calls.entries()) {
     const sample = samples[at];
     if (sample === undefined || !isChosen(call)) continue;
-    const { milliseconds, peakKib } = rounds.get(call.round) ?? { milliseconds: 0, peakKib: 0 };
-    rounds.set(call.round, {
+    const { milliseconds, peakKib, cpuMilliseconds } = rounds[call.round] ?? NOTHING;
+    rounds[call.round] = {
       milliseconds: milliseconds + sample.milliseconds,
       peakKib: Math.max(peakKib, sample.peakKib),
-    });
+      cpuMilliseconds: cpuMilliseconds + sample.cpuMilliseconds,
+    };
   }
-  const chosen = [...rounds.values()];
-  const times = chosen.map(({ milliseconds }) => milliseconds);
+  return rounds;
+}
+
+/** `rates` are calls per second, one for each round, side and row. */
+export function collectRates(
+  { sides, measures }: BenchCase,
+  rates: readonly { readonly side: string; readonly row: string; readonly perSecond: number }[],
+): Series[] {
+  return measures.flatMap(({ row }) => {
+    if (row === undefined) return [];
+    const values = sides.map(({ name }) => [
+      name,
+      rates.filter((rate) => rate.side === name && rate.row === row).map(({ perSecond }) => perSecond),
+    ]);
+    return [{ row, unit: "per s", values: Object.fromEntries(values) }];
+  });
+}
+
+export function makeReport(benchCase: BenchCase, rounds: number, series: readonly Series[]): CaseReport {
+  const { name, title, note } = benchCase;
+  const sides = benchCase.sides.map((side) => ({ name: side.name, program: side.program }));
+  const rows = series.map(({ row, unit, values, peaksKib, cpuMs }): Row => {
+    const figures = sides.map(({ name: side }): [string, Figures] => [
+      side,
+      figuresOf(unit, values[side] ?? [], peaksKib?.[side], cpuMs?.[side]),
+    ]);
+    return {
+      ...{ name: row, unit, sides: Object.fromEntries(figures) },
+      ratios: ratiosOf(unit, figures, benchCase.bounds[row] ?? []),
+    };
+  });
+  return { name, title, note, rounds, sides, rows };
+}
+
+function figuresOf(
+  unit: Unit,
+  values: readonly number[],
+  peaksKib: readonly number[] | undefined,
+  cpuMs: readonly number[] | undefined,
+): Figures {
   return {
-    medianMs: median(times),
-    p99Ms: quantile(times, 0.99),
-    peakKib: median(chosen.map(({ peakKib }) => peakKib)),
+    median: median(values),
+    worst: quantile(values, isRate(unit) ? 0.01 : 0.99),
+    ...(peaksKib === undefined ? {} : { peakKib: median(peaksKib) }),
+    ...(cpuMs === undefined ? {} : { cpuMs: median(cpuMs) }),
   };
 }
 
-function ratiosOf(
-  sides: readonly string[],
-  figures: Readonly<Record<string, Figures>>,
-  bounds: readonly Bound[],
-): Row["ratios"] {
-  const subject = figures[sides.at(-1) ?? ""]?.medianMs ?? Number.NaN;
-  return sides
-    .slice(0, -1)
-    .toReversed()
-    .map((over) => {
-      const ratio = subject / (figures[over]?.medianMs ?? Number.NaN);
-      const limit = bounds.find((bound) => bound.over === over)?.limit;
-      return { over, ratio, limit, isKept: limit === undefined || ratio <= limit };
-    });
+/** The ratios to the other sides, the nearest side first. */
+function ratiosOf(unit: Unit, figures: readonly (readonly [string, Figures])[], bounds: readonly Bound[]): Ratio[] {
+  const [subject, ...others] = figures.toReversed();
+  if (subject === undefined) return [];
+  return others.map(([over, { median }]) => {
+    const ratio = subject[1].median / median;
+    const limit = bounds.find((bound) => bound.over === over)?.limit;
+    if (limit === undefined) return { over, ratio, isKept: true };
+    return { over, ratio, limit, isKept: isRate(unit) ? ratio >= limit : ratio <= limit };
+  });
 }
 
-export function isKept({ rows }: CaseReport): boolean {
-  return rows.every(({ ratios }) => ratios.every((ratio) => ratio.isKept));
+/** True if more is better. */
+export function isRate(unit: Unit): boolean {
+  return unit === "per s";
+}
+
+export function areBoundsKept({ rows }: CaseReport): boolean {
+  return rows.every(({ ratios }) => ratios.every(({ isKept }) => isKept));
 }

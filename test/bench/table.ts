@@ -1,47 +1,93 @@
 /** Prints reports as tables. */
 import { styleText } from "node:util";
 import Table from "cli-table3";
-import type { CaseReport, Figures, Row } from "./report.ts";
+import { PROGRAMS } from "./case.ts";
+import type { CaseReport, Figures, Ratio, Row, Unit } from "./report.ts";
+import { isRate } from "./report.ts";
+import type { Resource } from "./resources.ts";
 
-/** Plain text if the stream has no colours (NO_COLOR, a pipe). */
+type Style = Parameters<typeof styleText>[0];
+
+/** Plain text if standard output has no colours (NO_COLOR, a pipe). */
+function styled(style: Style, text: string): string {
+  return styleText(style, text, { stream: process.stdout });
+}
+
+/** `isWide` adds a table with the worst percentile, the processor time and the peak resident memory. */
 export function formatReport(report: CaseReport, isWide: boolean): string {
-  const { title, note, rounds, sides, rows } = report;
+  const { title, note, rounds } = report;
+  const heading = `${styled("bold", title)}\n${note}; medians of ${rounds} ${rounds === 1 ? "round" : "rounds"}`;
+  return [heading, formatMedians(report), ...(isWide ? [formatDetails(report)] : []), ""].join("\n");
+}
+
+function formatMedians({ sides, rows }: CaseReport): string {
+  const subject = sides.at(-1)?.name;
   const others = sides.slice(0, -1).toReversed();
-  const subject = sides.at(-1) ?? "";
-  const table = new Table({
-    head: [
-      "",
-      ...sides,
-      ...(isWide ? sides.flatMap((side) => [`${side}\np99`, `${side}\nmemory`]) : []),
-      ...others.flatMap((side) => [`${subject} /\n${side}`, "bound"]),
-    ],
-    colAligns: ["left", ...Array<"right">(99).fill("right")],
-    style: { head: [], border: [], compact: true },
-  });
+  const table = makeTable([
+    "",
+    ...sides.map(({ name }) => name),
+    ...others.flatMap(({ name }) => [`${subject} /\n${name}`, "bound"]),
+  ]);
   for (const row of rows)
     table.push([
-      row.name.includes(" ") ? `  ${row.name.split(" ").slice(1).join(" ")}` : row.name,
-      ...sides.map((side) => formatMs(row.sides[side]?.medianMs)),
-      ...(isWide ? sides.flatMap((side) => formatWide(row.sides[side])) : []),
-      ...row.ratios.flatMap(formatRatio),
+      formatName(row),
+      ...sides.map(({ name }) => formatValue(row.unit, row.sides[name]?.median)),
+      ...row.ratios.flatMap((ratio) => formatRatio(ratio, row.unit)),
     ]);
+  return table.toString();
+}
+
+function formatDetails({ sides, rows }: CaseReport): string {
+  const columns = ["worst 1 %", "processor", "memory"];
+  const table = makeTable(["", ...sides.flatMap(({ name }) => columns.map((column) => `${name}\n${column}`))]);
+  for (const row of rows)
+    table.push([formatName(row), ...sides.flatMap(({ name }) => formatDetail(row.unit, row.sides[name]))]);
+  return table.toString();
+}
+
+/** Rows of single plugins are indented below their chain. */
+function formatName({ name }: Row): string {
+  const space = name.indexOf(" ");
+  return space < 0 ? name : `  ${name.slice(space + 1)}`;
+}
+
+export function formatResources(resources: readonly Resource[]): string {
+  const table = makeTable(["", ...PROGRAMS, "bound"]);
+  for (const { name, mib, limitMib, isKept } of resources)
+    table.push([
+      name,
+      ...PROGRAMS.map((program) => formatValue("MiB", mib[program])),
+      formatBound(`<= ${limitMib} MiB`, isKept),
+    ]);
+  return `${styled("bold", "Space and memory")}\n${table.toString()}\n`;
+}
+
+function makeTable(head: string[]): InstanceType<typeof Table> {
+  return new Table({
+    head,
+    colAligns: head.map((_, at) => (at === 0 ? "left" : "right")),
+    style: { head: [], border: [], compact: true },
+  });
+}
+
+function formatValue(unit: Unit, value: number | undefined): string {
+  if (value === undefined) return "";
+  return `${value.toFixed(isRate(unit) ? 0 : 2)} ${unit}`;
+}
+
+function formatDetail(unit: Unit, figures: Figures | undefined): string[] {
   return [
-    styleText("bold", title, { stream: process.stdout }),
-    `${note}; median of ${rounds}, alternating`,
-    table.toString(),
-  ].join("\n");
+    formatValue(unit, figures?.worst),
+    formatValue("ms", figures?.cpuMs),
+    formatValue("MiB", figures?.peakKib === undefined ? undefined : figures.peakKib / 1024),
+  ];
 }
 
-function formatMs(milliseconds: number | undefined): string {
-  return milliseconds === undefined ? "" : `${milliseconds.toFixed(2)} ms`;
-}
-
-function formatWide(figures: Figures | undefined): string[] {
-  return figures === undefined ? ["", ""] : [formatMs(figures.p99Ms), `${(figures.peakKib / 1024).toFixed(1)} MiB`];
-}
-
-function formatRatio({ ratio, limit, isKept }: Row["ratios"][number]): string[] {
+function formatRatio({ ratio, limit, isKept }: Ratio, unit: Unit): string[] {
   if (limit === undefined) return [ratio.toFixed(2), ""];
-  const text = `${limit.toFixed(2)} ${isKept ? "kept" : "EXCEEDED"}`;
-  return [ratio.toFixed(3), styleText(isKept ? "green" : "red", text, { stream: process.stdout })];
+  return [ratio.toFixed(2), formatBound(`${isRate(unit) ? ">=" : "<="} ${limit}`, isKept)];
+}
+
+function formatBound(bound: string, isKept: boolean): string {
+  return styled(isKept ? "green" : "red", `${bound} ${isKept ? "kept" : "EXCEEDED"}`);
 }

@@ -10,6 +10,7 @@ import { makeNamespace } from "../live/harness/namespace.ts";
 import { eventually, Running } from "../live/harness/process.ts";
 import { type Latencies, type NodeStep, timeSteps } from "./latency.ts";
 import { FAMILIES, macOf, OVERLAYS, peer, type Stack, subnetsOf } from "./peers.ts";
+import { type Memory, type Rest, WeftdProcess } from "./weftd-process.ts";
 
 /** The resources of weftd's process. */
 export interface Use {
@@ -64,6 +65,9 @@ interface Entries {
   readonly neighbours: readonly string[];
   readonly forwarding: readonly string[];
 }
+
+/** By then weftd has collected the garbage of its start. */
+const GARBAGE_MS = 5000;
 
 export class ScaleBed {
   readonly #cleanup: Cleanup;
@@ -380,10 +384,14 @@ export class ScaleBed {
     }
   }
 
-  /** Processor time of weftd in so many seconds without changes. */
-  async idle(seconds: number): Promise<number> {
-    const before = await this.use();
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-    return (await this.use()).cpuSeconds - before.cpuSeconds;
+  /** weftd's memory now, and at the most since its start. */
+  async memory(): Promise<Memory> {
+    return (await WeftdProcess.in(this.#node.namespace)).memory();
+  }
+
+  /** weftd in so many seconds without changes, after it has collected the garbage of its start. */
+  async rest(seconds: number): Promise<Rest> {
+    await new Promise((resolve) => setTimeout(resolve, GARBAGE_MS));
+    return (await WeftdProcess.in(this.#node.namespace)).rest(seconds);
   }
 }

@@ -54,7 +54,13 @@ class FakeKernel {
       this.sent.push(one.text);
       const errno = this.answer(one.text);
       const error = errno === 0 ? undefined : new NetlinkError(one, errno, undefined, "a test");
-      return { request: one, messages: error === undefined ? this.answers(one.text) : [], error, interrupted: false };
+      return {
+        request: one,
+        messages: error === undefined ? this.answers(one.text) : [],
+        error,
+        errno,
+        interrupted: false,
+      };
     });
   }
 

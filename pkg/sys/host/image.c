@@ -10,7 +10,6 @@
  * After the image is sealed, small blocks come from free lists and from chunks that malloc allocates; larger blocks
  * come from malloc directly.
  */
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,6 +188,13 @@ static void *reallocate(JSMallocState *state, void *block, size_t size)
 	memcpy(moved, block, usable_size(block));
 	release(state, block);
 	return moved;
+}
+
+void host_seal_image(void)
+{
+	memset(host_image.free_lists, 0, sizeof(host_image.free_lists));
+	host_image.cursor = host_image.end = NULL;
+	host_image.is_sealed = true;
 }
 
 const JSMallocFunctions host_allocator = {

@@ -258,7 +258,7 @@ static int seed(const char *script, const char *image)
 	if (JS_IsException(load(ctx, bytecode.data, bytecode.length)))
 		return report_exception(ctx);
 	used = (size_t)(host_image.cursor - host_image.memory);
-	host_image.is_sealed = true;
+	host_seal_image();
 	error = host_write_all(to, (const uint8_t *)&host_image, sizeof(host_image));
 	if (error)
 		dprintf(STDERR_FILENO, "weft: write %s: %s\n", image, strerror(error));

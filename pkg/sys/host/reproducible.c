@@ -3,11 +3,14 @@
  * which the kernel randomises for each process, and the time, as the seed of Math.random.
  */
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
-#include <ucontext.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "host.h"
 
@@ -19,32 +22,36 @@ enum { STACK_BYTES = 8 << 20 };
  */
 static void *const stack_address = (void *)0x1000000000;
 
-static struct {
+struct call {
 	int (*work)(const char *, const char *);
 	const char *first, *second;
-	int result;
-} call;
+};
 
-static void enter(void)
+static int enter(void *argument)
 {
-	call.result = call.work(call.first, call.second);
+	const struct call *call = argument;
+
+	return call->work(call->first, call->second);
 }
 
 int host_on_fixed_stack(int (*work)(const char *, const char *), const char *first, const char *second)
 {
-	ucontext_t here, there;
-	void *stack = mmap(stack_address, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	struct call call = { work, first, second };
+	uint8_t *stack = mmap(stack_address, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	int status;
+	pid_t child;
 
-	if (stack == MAP_FAILED || getcontext(&there) < 0) {
-		dprintf(2, "weft: a stack at %p: %s\n", stack_address, strerror(errno));
+	if (stack == MAP_FAILED) {
+		dprintf(STDERR_FILENO, "weft: a stack at %p: %s\n", stack_address, strerror(errno));
 		return 1;
 	}
-	call.work = work, call.first = first, call.second = second;
-	there.uc_stack.ss_sp = stack;
-	there.uc_stack.ss_size = STACK_BYTES;
-	there.uc_link = &here;
-	makecontext(&there, enter, 0);
-	return swapcontext(&here, &there) < 0 ? 1 : call.result;
+	/* A child process, since the C library has no portable way to change the stack of the process itself. */
+	child = clone(enter, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | SIGCHLD, &call);
+	if (child < 0 || waitpid(child, &status, 0) < 0) {
+		dprintf(STDERR_FILENO, "weft: a process with its own stack: %s\n", strerror(errno));
+		return 1;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 int __real_gettimeofday(struct timeval *now, void *zone);

@@ -95,7 +95,8 @@ static void add_redirection(struct batch *batch, int port, int ifb)
 	end_nested(batch, options);
 }
 
-static int create_ifb(int fd, const char *name, uint32_t mtu)
+/* Creates the device with the address, and returns its number. */
+static int create_ifb(int fd, const char *name, const unsigned char *mac, uint32_t mtu)
 {
 	struct batch batch = { .length = 0 };
 	struct ifinfomsg up = { .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
@@ -104,6 +105,7 @@ static int create_ifb(int fd, const char *name, uint32_t mtu)
 
 	add_message(&batch, RTM_NEWLINK, NLM_F_ACK | NLM_F_ECHO | NLM_F_CREATE | NLM_F_EXCL, &up, sizeof(up));
 	add_string(&batch, IFLA_IFNAME, name);
+	add_attribute(&batch, IFLA_ADDRESS, mac, MAC);
 	add_u32(&batch, IFLA_MTU, mtu);
 	info = begin_nested(&batch, IFLA_LINKINFO);
 	add_string(&batch, IFLA_INFO_KIND, "ifb");
@@ -127,15 +129,29 @@ static struct answer find_port(int fd, const struct call *call)
 	return commit(fd, &batch, name, 0);
 }
 
+/* The previous result with the ifb device as its last interface. */
+static void print_result(const struct call *call, const char *name, const unsigned char *mac)
+{
+	const char *end = strchr(call->previous, ']');
+
+	fwrite(call->previous, 1, end - call->previous, stdout);
+	putchar(',');
+	print_interface(name, mac);
+	putchar('}');
+	fwrite(end, 1, strrchr(end, '}') - end, stdout);
+}
+
 static void add(const struct call *call, const char *name)
 {
 	int fd = open_socket(NETLINK_ROUTE), port, ifb;
 	struct batch batch = { .length = 0 };
 	struct answer answer = find_port(fd, call);
+	unsigned char mac[MAC];
 	size_t options;
 
 	port = link_index(&answer);
-	ifb = create_ifb(fd, name, *(const uint32_t *)link_attribute(&answer, IFLA_MTU));
+	random_mac(mac);
+	ifb = create_ifb(fd, name, mac, *(const uint32_t *)link_attribute(&answer, IFLA_MTU));
 	add_bucket(&batch, ifb, find_bytes(call, "egressRate"), find_bytes(call, "egressBurst"));
 	add_bucket(&batch, port, find_bytes(call, "ingressRate"), find_bytes(call, "ingressBurst"));
 	add_qdisc(&batch, 0, port, TC_H_MAKE(TC_H_INGRESS, 0), TC_H_INGRESS, "ingress");
@@ -143,7 +159,7 @@ static void add(const struct call *call, const char *name)
 	end_nested(&batch, options);
 	add_redirection(&batch, port, ifb);
 	commit(fd, &batch, "bandwidth", 0);
-	print_previous(call);
+	print_result(call, name, mac);
 }
 
 static void del(const char *name)

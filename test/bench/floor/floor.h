@@ -8,6 +8,7 @@
 #ifndef FLOOR_H
 #define FLOOR_H
 
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -83,6 +84,40 @@ struct answer commit(int fd, struct batch *batch, const char *what, int tolerate
 const void *link_attribute(const struct answer *answer, uint16_t type);
 int link_index(const struct answer *answer);
 
+/* veth.c: a pod's link, its addresses and its routes */
+
+#define MAC 6
+
+struct veth {
+	char host[IFNAMSIZ];
+	unsigned char host_mac[MAC], pod_mac[MAC];
+	int host_index, pod_index;
+	uint32_t mtu;
+};
+
+struct route {
+	struct address to;
+	/* 0 if there is none. */
+	struct in_addr gateway, source;
+	uint8_t scope;
+	int index;
+};
+
+void random_mac(unsigned char *mac);
+/* Creates a veth whose other end is in the pod from the start. Both ends are down. The master may be 0. */
+struct veth create_veth(int host, const struct call *call, int master, int pod);
+/* Deletes the pod's link, and stays in the pod's namespace. */
+void delete_veth(const struct call *call);
+/* Kind: IFA_F_*, or 0. */
+void add_address(struct batch *batch, uint16_t flags, int index, struct address own, uint32_t kind);
+void add_route(struct batch *batch, uint16_t flags, const struct route *route);
+/* The link goes up, and announces the addresses that it has. */
+void add_up_with_announcement(struct batch *batch, int index);
+/* The first address of the pod's network. */
+struct address gateway_of(struct address pod);
+/* Prints an interface of a result, without the brace at its end. */
+void print_interface(const char *name, const unsigned char *mac);
+
 /* nftables.c: elements of sets and maps, all of one transaction */
 
 struct element {
@@ -102,6 +137,7 @@ void add_element(struct batch *batch, const struct element *element);
 void end_elements(struct batch *batch, size_t list);
 void commit_elements(struct batch *batch, const char *what, int tolerated);
 
+bool wants_masquerade(const struct call *call);
 /* Lets the pod's packets to outside its network leave with an address of the node, or no longer. */
 void masquerade(const struct address *pod, bool remove);
 

@@ -69,6 +69,13 @@ void commit_elements(struct batch *batch, const char *what, int tolerated)
 	commit(open_socket(NETLINK_NETFILTER), batch, what, tolerated);
 }
 
+bool wants_masquerade(const struct call *call)
+{
+	char value[8];
+
+	return find_value(call->text, "ipMasq", value, sizeof(value)) && strcmp(value, "true") == 0;
+}
+
 void masquerade(const struct address *pod, bool remove)
 {
 	struct batch batch = { .length = 0 };

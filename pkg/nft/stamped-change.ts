@@ -1,0 +1,32 @@
+/** Adds elements to a table that its stamp shows to be intact (`stamp.ts`), at a cost that does not depend on its elements. */
+import type { Message, Request } from "../netlink/message.ts";
+import { changeSeen, readRuleset } from "../netlink/ruleset.ts";
+import type { System } from "../sys/system.ts";
+import { tableQuestions } from "./comparison.ts";
+import { readStamped } from "./stamp.ts";
+import { addElements, type Table } from "./table.ts";
+
+/**
+ * Adds the elements of `table`, after a look at the stamp only. If the table is missing or not intact, or the kernel
+ * refuses an element (EEXIST, ENOENT), reads the whole table and commits `plan` instead, as `changeRuleset` does.
+ */
+export function addToStamped(
+  system: System,
+  table: Table,
+  plan: (dumped: readonly Message[]) => readonly Request[],
+): void {
+  let isFirst = true;
+  changeSeen(
+    system,
+    (netfilter) => {
+      const isIntact = isFirst && readStamped(netfilter, table).parts !== undefined;
+      isFirst = false;
+      return isIntact ? undefined : readRuleset(netfilter, tableQuestions(table));
+    },
+    (dumped) => ({ requests: dumped === undefined ? additions(table) : plan(dumped), generation: undefined }),
+  );
+}
+
+function additions(table: Table): Request[] {
+  return table.sets.flatMap((set) => addElements(table, set));
+}
