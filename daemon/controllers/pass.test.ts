@@ -116,6 +116,7 @@ function bench({ knowsPolicies = true } = {}) {
   files.writeFile("/proc/sys/net/bridge/bridge-nf-call-iptables", new TextEncoder().encode("1\n"));
   const done = {
     programmed: [] as DataPath[],
+    sent: [] as string[],
     tables: [] as Table[],
     announced: [] as Announcement[],
     tablesWritten: [] as TableContent[],
@@ -157,6 +158,7 @@ function bench({ knowsPolicies = true } = {}) {
       if (owner.name !== "peers") return outcome;
       if (trouble.error !== undefined) throw trouble.error;
       clock.advance(3);
+      done.sent.push(...steps.map((step) => step.text));
       const failures = trouble.refusals.map((error) => ({ step: requestStep(error.request as Request), error }));
       return { ...outcome, failures };
     },
@@ -582,4 +584,41 @@ test("requests are repairs if the desired state has not changed", async () => {
     expect.stringMatching(/^ip route add 10\.244\.2\.0\/24 /),
     expect.stringMatching(/^ip route add 10\.244\.3\.0\/24 /),
   ]);
+});
+
+test("the change of a Node is programmed without reading the kernel", async () => {
+  const { reconciler, view, clock, done, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  const later = node("n3", "192.0.2.3", ["10.244.3.0/24"]);
+  expect(done.programmed.length).toBe(1);
+  view.accept({ type: "upsert", node: later }, clock.nowMs());
+  await reconciler.pass(["nodes"]);
+  expect(done.sent.at(-1)).toMatch(/^ip route add 10\.244\.3\.0\/24 via 192\.0\.2\.3/);
+  view.accept({ type: "delete", name: "n3" }, clock.nowMs());
+  await reconciler.pass(["nodes"]);
+  expect(done.sent.at(-1)).toMatch(/^ip route del 10\.244\.3\.0\/24 via 192\.0\.2\.3/);
+  expect(done.tablesWritten.at(-1)?.peers.map(({ name }) => name)).toEqual(["n2"]);
+  expect(done.programmed.length).toBe(1);
+});
+
+test("a refused change of a Node leads to a comparison in the same pass", async () => {
+  const { reconciler, view, clock, done, hear, trouble } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  view.accept({ type: "upsert", node: node("n3", "192.0.2.3", ["10.244.3.0/24"]) }, clock.nowMs());
+  trouble.refusals = [new NetlinkError(deleteLink(9), 1, undefined, "a test")];
+  await expect(reconciler.pass(["nodes"])).rejects.toThrow();
+  expect(done.programmed.length).toBe(2);
+  trouble.refusals = [];
+  await reconciler.pass(["nodes"]);
+  expect(done.programmed.length).toBe(3);
+});
+
+test.each(["kernel", "interval", "net-conf"])("a pass for %s compares everything", async (reason) => {
+  const { reconciler, done, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  await reconciler.pass(["nodes", reason]);
+  expect(done.programmed.length).toBe(2);
 });

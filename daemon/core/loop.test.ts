@@ -206,3 +206,33 @@ test("a failed pass is not retried before its pauseMs, even if promisingMs is sh
   bench.clock.advance(1);
   expect(bench.last.reasons).toEqual(["retry", "kernel"]);
 });
+
+test("a pass that has done only a part leaves the requests that are not due", async () => {
+  const clock = new ManualClock();
+  const passes: string[] = [];
+  const loop = new Loop({
+    ...{ clock, backoff: { initialMs: 100, maxMs: 1000 }, intervalMs: 1000, onFailure: () => undefined },
+    pass: async (reasons) => {
+      passes.push(reasons.join());
+      return reasons.join() === "part" ? "part" : undefined;
+    },
+  });
+  const advance = async (ms: number) => {
+    clock.advance(ms);
+    for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+  };
+  loop.ask("all");
+  await advance(0);
+  loop.ask("soon", { delayMs: 10 });
+  loop.ask("part");
+  await advance(0);
+  expect(passes).toEqual(["all", "part"]);
+  await advance(10);
+  expect(passes).toEqual(["all", "part", "soon"]);
+  // Parts do not postpone the periodic pass.
+  await advance(600);
+  loop.ask("part");
+  await advance(0);
+  await advance(400);
+  expect(passes).toEqual(["all", "part", "soon", "part", "interval"]);
+});

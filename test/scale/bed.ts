@@ -215,8 +215,13 @@ export class ScaleBed {
     }
   }
 
+  /** weftd's answer on /metrics. */
+  async metrics(): Promise<string> {
+    return (await this.#cluster.status(this.#node, "/metrics")).body;
+  }
+
   async use(): Promise<Use> {
-    const { body } = await this.#cluster.status(this.#node, "/metrics");
+    const body = await this.metrics();
     const value = (pattern: RegExp) => Number(pattern.exec(body)?.[1] ?? Number.NaN);
     return {
       residentBytes: value(/^process_resident_memory_bytes (\S+)$/m),

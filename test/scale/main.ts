@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { type Programming, ScaleBed } from "./bed.ts";
 import type { Stack } from "./peers.ts";
-import { formatScale, isKept, type ScaleReport, type SizeReport } from "./report.ts";
+import { formatScale, isKept, latencyReport, type ScaleReport, type SizeReport } from "./report.ts";
 import type { Rest } from "./weftd-process.ts";
 
 const SIZES = [0, 100, 1000, 5000];
@@ -13,6 +13,10 @@ const REST_SECONDS = 70;
 const CHANGES_PER_SECOND = 1000;
 const CHURN_SECONDS = 10;
 const RELISTED = 50;
+const LATENCY_NODES = 1000;
+const LATENCY_STEPS = 200;
+// As on a node, where /run is a tmpfs.
+process.env.TMPDIR ??= "/dev/shm";
 
 const { output } = new Command("bench scale")
   .description(
@@ -23,6 +27,14 @@ const { output } = new Command("bench scale")
   .parse()
   .opts<{ output: "table" | "json" }>();
 
+const latency = await withBed("ipv4", async (bed) => {
+  console.error(`scale: latency with ${LATENCY_NODES} Nodes`);
+  await bed.populate(LATENCY_NODES);
+  await bed.join();
+  // V8 compiles code that runs often.
+  await bed.latencies(LATENCY_STEPS / 2);
+  return latencyReport(LATENCY_NODES, await bed.latencies(LATENCY_STEPS));
+});
 const single = await withBed("ipv4", async (bed) => {
   const sizes = await measure(bed, SIZES);
   console.error(`scale: ${CHANGES_PER_SECOND} changes a second, then a relist`);
@@ -31,7 +43,7 @@ const single = await withBed("ipv4", async (bed) => {
   return { sizes, churn, relist: { nodes: SIZES.at(-1) ?? 0, ...relist, removed: new Set(removed).size } };
 });
 const dualStack = await withBed("dual", (bed) => measure(bed, DUAL_STACK_SIZES));
-const report: ScaleReport = { rounds: ROUNDS, ...single, dualStack };
+const report: ScaleReport = { rounds: ROUNDS, latency, ...single, dualStack };
 console.log(output === "json" ? JSON.stringify(report, undefined, 2) : formatScale(report));
 process.exitCode = isKept(report) ? 0 : 1;
 

@@ -1,6 +1,9 @@
 /** The results of `npm run bench -- scale`. */
+
 import Table from "cli-table3";
+import { median, quantile } from "../bench/statistics.ts";
 import type { Churn } from "./bed.ts";
+import type { Latencies } from "./latency.ts";
 import type { Rest } from "./weftd-process.ts";
 
 export interface SizeReport {
@@ -18,8 +21,21 @@ export interface SizeReport {
   readonly cpuSeconds: number;
 }
 
+/** Latencies of the changes of one Node, in milliseconds. */
+export interface LatencyReport {
+  readonly nodes: number;
+  readonly steps: readonly { readonly name: keyof Latencies; readonly p50Ms: number; readonly p99Ms: number }[];
+}
+
+export function latencyReport(nodes: number, times: Latencies): LatencyReport {
+  const names = ["add", "change", "remove"] as const;
+  const steps = names.map((name) => ({ name, p50Ms: median(times[name]), p99Ms: quantile(times[name], 0.99) }));
+  return { nodes, steps };
+}
+
 export interface ScaleReport {
   readonly rounds: number;
+  readonly latency: LatencyReport;
   /** With IPv4. */
   readonly sizes: readonly SizeReport[];
   /** With IPv4 and IPv6, each with its own VTEP: twice the entries. */
@@ -46,16 +62,22 @@ const RESIDENT_MIB: readonly (readonly [nodes: number, mib: number])[] = [
 const [CPU_NODES, CPU_PERCENT] = [1000, 1];
 const MIB = 2 ** 20;
 
+/** From the event of the watch to the kernel's notification. */
+const LATENCY_P99_MS = 5;
+
 interface Bound {
   readonly name: string;
   readonly measured: number;
   readonly limit: number;
 }
 
-function boundsOf({ sizes, dualStack, relist }: ScaleReport): Bound[] {
+function boundsOf({ latency, sizes, dualStack, relist }: ScaleReport): Bound[] {
   const restWith = (nodes: number) => sizes.find((size) => size.nodes === nodes)?.rest;
   const largest = [sizes, dualStack].flatMap((of) => of.slice(-1));
   return [
+    ...latency.steps.map(({ name, p99Ms }) => ({
+      ...{ name: `one Node of ${latency.nodes}, ${name}: p99 in ms`, measured: p99Ms, limit: LATENCY_P99_MS },
+    })),
     ...largest.map(({ nodes, ratio }) => ({
       name: `weftd / -batch, ${nodes} Nodes`,
       measured: ratio,
@@ -83,7 +105,7 @@ export function isKept(report: ScaleReport): boolean {
 }
 
 export function formatScale(report: ScaleReport): string {
-  const { sizes, dualStack, churn, relist } = report;
+  const { latency, sizes, dualStack, churn, relist } = report;
   const style = { head: [], border: [] };
   const head = [
     ...["Nodes", "weftd programs", "-batch", "ratio", "after the list", "after the start", "CPU", "peak RSS"],
@@ -110,6 +132,11 @@ export function formatScale(report: ScaleReport): string {
   }
   return [
     table.toString(),
+    ...latency.steps.map(
+      ({ name, p50Ms, p99Ms }) =>
+        `One Node of ${latency.nodes}, ${name}: from the event to the kernel's notification ` +
+        `p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`,
+    ),
     `${churn.changes} Node changes in ${churn.seconds} s: ${churn.passes} passes, ${churn.cpuSeconds.toFixed(1)} s of CPU, ` +
       `all in the kernel ${ms(churn.settledMs)} after the last, none lost`,
     `A relist of ${relist.nodes} Nodes, ${relist.left} of them deleted and ${relist.came} created: ${relist.removed} routes ` +

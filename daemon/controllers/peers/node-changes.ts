@@ -105,7 +105,7 @@ export class NodeChanges {
     if (current === undefined || !this.#isCertain || !isAboutNodes) return undefined;
     const nodes = changedNodes(sources.view, current);
     if (nodes === undefined) return undefined;
-    // Until the end of this pass, nobody knows what the kernel has.
+    // Until the end of this pass, the kernel's state is unknown.
     this.#current = undefined;
 
     const { settled, slices } = current;

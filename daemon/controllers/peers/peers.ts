@@ -1,14 +1,13 @@
 /**
  * Maintains the data path to other nodes: programs the kernel from the known nodes, and announces this node to its
- * peers. Each pass is a full comparison.
+ * peers. Changes of single Nodes are programmed without a dump (`node-changes.ts`); all other passes are full comparisons.
  */
 import { isDeepStrictEqual } from "node:util";
 import { attribution } from "../../../pkg/backend/attribution.ts";
-import { BACKENDS, backendNamed, backendOf } from "../../../pkg/backend/backends.ts";
-import { type Channels, type KnownDevices, knownDevices } from "../../../pkg/backend/contributions.ts";
-import { desiredState } from "../../../pkg/backend/desired.ts";
-import { type NetConf, settingsOf } from "../../../pkg/backend/net-conf.ts";
-import type { LocalNode, Peer } from "../../../pkg/backend/node.ts";
+import { backendOf } from "../../../pkg/backend/backends.ts";
+import { knownDevices } from "../../../pkg/backend/contributions.ts";
+import type { NetConf } from "../../../pkg/backend/net-conf.ts";
+import type { LocalNode } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
@@ -16,7 +15,7 @@ import { formatAddress } from "../../../pkg/ip/address.ts";
 import { contains, overlaps, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Message } from "../../../pkg/netlink/message.ts";
-import { type DataPath, deviceIndexes, planDataPath } from "../../../pkg/reconcile/data-path.ts";
+import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import { requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import { Attempts } from "../../core/attempts.ts";
@@ -26,7 +25,7 @@ import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
 import type { KernelView, Observation } from "../../core/shared-kernel.ts";
-import type { Facts } from "../../core/topic.ts";
+import type { Fact, Facts } from "../../core/topic.ts";
 import type { InterfaceOptions, Options } from "../../options.ts";
 import type { Announcer } from "../../sources/announcer.ts";
 import type { ConflistFolder } from "../../sources/conflist-folder.ts";
@@ -39,26 +38,25 @@ import {
   NODE_CHOICE,
   type NodeChoice,
   PEER_ADDRESSES,
-  type PeerAddresses,
   PODS_SEEN,
   PROGRAMMED_WAY,
 } from "../facts.ts";
 import type { PassTarget } from "./debug-state.ts";
+import { DesiredPath } from "./desired-path.ts";
 import { Followers } from "./followers.ts";
 import { FormerSubnets } from "./former-subnets.ts";
-import { guardedDevices, withPeers } from "./guarded-devices.ts";
-import { NodeChanges, type ProgrammedChange, type Settled } from "./node-changes.ts";
+import { guardedDevices, needsPeers, withPeers } from "./guarded-devices.ts";
+import { NodeChanges, type ProgrammedChange } from "./node-changes.ts";
 import { filterOf, hostPrefix, type PeersFilter, peersTrigger, withEntries } from "./notification-filter.ts";
-import { OldChannels } from "./old-channels.ts";
 import { OldSenders } from "./old-senders.ts";
 import { announcementOf, localNode } from "./own-node.ts";
 import { OwnNodeReport } from "./own-node-report.ts";
 import { peerOf, sourcesOf } from "./peer.ts";
 import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
-import type { SliceBasis } from "./peer-slices.ts";
-import type { RunFiles, TableContent } from "./run-files.ts";
+import type { RunFiles } from "./run-files.ts";
 import { SourceChange } from "./source-change.ts";
 import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
+import { settledBy, tableOf, type WantedWay } from "./wanted-way.ts";
 
 export interface PeersParts {
   readonly options: Pick<Options, "nodeName" | "publicIp"> & InterfaceOptions;
@@ -83,30 +81,7 @@ export interface PeersParts {
   readonly clock: Clock;
 }
 
-/** The desired state of one pass. */
-export interface WantedWay {
-  readonly conf: NetConf;
-  /** The text of net-conf.json. */
-  readonly netConf: string;
-  readonly own: ClusterNode;
-  readonly node: LocalNode;
-  readonly peers: readonly Peer[];
-  /** The Nodes of `peers`. */
-  readonly nodes: readonly ClusterNode[];
-  readonly underlay: UnderlayChoice;
-  readonly state: DesiredState;
-  readonly choice: NodeChoice;
-  /** The arguments of `desiredState`. */
-  readonly basis: SliceBasis;
-  readonly addresses: PeerAddresses;
-  /** True if flanneld's routes to the right next hops are to become ours. */
-  readonly adopt: boolean;
-}
-
 const FULL_COMPARISON_MS = 60_000;
-
-/** Peers of a guarded device, several times as many as are asked. */
-const ENOUGH_GUARDED = 16;
 
 export class PeersController implements Controller<WantedWay, Observation> {
   readonly name = "peers";
@@ -115,10 +90,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
   readonly #report: OwnNodeReport;
   readonly #conditions: PeerConditions;
   readonly #former: FormerSubnets;
-  readonly #oldChannels = new Map(BACKENDS.map((backend) => [backend, new OldChannels()]));
+  readonly #desiredPath: DesiredPath;
   readonly #oldSenders = new OldSenders();
   readonly #sourceChange = new SourceChange();
-  /** The counts of the last pass that programmed something. */
+  /** The counts of the last pass. */
   #count = { peers: 0, connected: 0 };
   /** The link and the addresses from which packets to other nodes left in the last pass. */
   #source: string | undefined;
@@ -144,6 +119,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#report = new OwnNodeReport(parts);
     this.#conditions = new PeerConditions(parts);
     this.#followers = new Followers(parts.clock);
+    this.#desiredPath = new DesiredPath(parts.clock);
     this.#former = new FormerSubnets(parts.runFiles.knownSubnets);
     this.#changes = new NodeChanges({ ...parts, oldSenders: this.#oldSenders, followers: this.#followers });
     this.subscriptions = {
@@ -174,9 +150,8 @@ export class PeersController implements Controller<WantedWay, Observation> {
     const programmed = await this.#changes.program(pass, apply, ({ before, after }) => {
       this.#filter = this.#filter && withEntries(this.#filter, before, after);
     });
-    if (programmed === undefined) return false;
-    await this.#changed(pass, programmed);
-    return true;
+    if (programmed !== undefined) await this.#changed(pass, programmed);
+    return programmed !== undefined;
   }
 
   async desired(pass: Pass): Promise<WantedWay | undefined> {
@@ -198,13 +173,18 @@ export class PeersController implements Controller<WantedWay, Observation> {
     const nodes = view.peers;
     const peers = nodes.map(peerOf);
     const devices = knownDevices(state.links, runFiles.deviceMacs);
-    const [basis, desired] = this.#desire(pass, conf, node, peers, devices, known.own);
+    const { basis, state: desired, nextMs } = this.#desiredPath.compute(conf, node, peers, devices, peerOf(known.own));
+    again(pass, "an old VTEP expires", nextMs);
     this.#noteUnderlay(underlay);
     this.#noteFormer(known.subnets);
     const senders = this.#oldSenders.with(nodes.flatMap(sourcesOf), clock.nowMs());
     again(pass, "an old sender expires", this.#oldSenders.nextMs(clock.nowMs()));
     const choice = this.#publish(conf, node, underlay, desired);
-    const addresses = this.#publishAddresses({ choice, senders, unmasqueraded: desired.unmasqueraded });
+    const addresses = published(this.#parts.facts.of(PEER_ADDRESSES), {
+      choice,
+      senders,
+      unmasqueraded: desired.unmasqueraded,
+    });
     // `attach` reports a directory that cannot be read.
     const folder = await this.#parts.conflists().catch(() => undefined);
     const adopt = folder?.predecessor !== undefined;
@@ -290,16 +270,12 @@ export class PeersController implements Controller<WantedWay, Observation> {
     const { runFiles, facts, clock } = this.#parts;
     this.#programmedMs = clock.nowMs();
     this.#programsMs = programsMs;
-    // From now on, only `#changes` knows the desired state.
-    this.#dataPath = undefined;
-    const none = { conflicts: [], refusals: [] };
-    const connected = this.#conditions.report(peers, slices.problems, none, () => undefined);
+    this.#dataPath = undefined; // From now on, only `#changes` has the desired state.
+    const connected = this.#conditions.report(peers, slices.problems, { conflicts: [], refusals: [] }, () => undefined);
     this.#count = { peers: peers.length, connected };
     if (this.#target !== undefined) this.#target = { ...this.#target, peers };
     const guarded = facts.of(GUARDED_DEVICES);
-    // Later peers are published by the next comparison: the list is long enough to find peers that answer.
-    if (guarded.value?.some((device) => device.peers.length < ENOUGH_GUARDED) === true)
-      guarded.publish(withPeers(guarded.value, slices.state.dataPath));
+    if (guarded.value?.some(needsPeers) === true) guarded.publish(withPeers(guarded.value, slices.state.dataPath));
     this.#log(pass, requests);
     await runFiles.renewStamp();
   }
@@ -336,60 +312,21 @@ export class PeersController implements Controller<WantedWay, Observation> {
     metrics.passDuration.observe((clock.nowMs() - this.#beganMs) / 1000);
   }
 
-  /**
-   * Includes channels that this node has announced, and those that peers may still use until they see the new
-   * announcement.
-   */
-  #desire(
-    pass: Pass,
-    conf: NetConf,
-    node: LocalNode,
-    peers: readonly Peer[],
-    known: KnownDevices,
-    own: ClusterNode,
-  ): [SliceBasis, DesiredState] {
-    const nowMs = this.#parts.clock.nowMs();
-    const announced = announcedChannels(conf, peerOf(own));
-    const needed = desiredState(conf, node, peers, known, announced);
-    const basis = { conf, node, known };
-    const kept = new Map<string, readonly unknown[]>();
-    for (const [backend, old] of this.#oldChannels) {
-      const devices = needed.dataPath.devices.filter((device) => device.backend === backend.name);
-      const had = backend.channels.of(known.get(backend.name) ?? []);
-      const still = old.kept(had, backend.channels.in(devices), nowMs);
-      again(pass, "an old VTEP expires", old.nextMs(nowMs));
-      if (still.length > 0) kept.set(backend.name, [...(announced.get(backend.name) ?? []), ...still]);
-    }
-    if (kept.size === 0) return [{ ...basis, keep: announced }, needed];
-    const keep = new Map([...announced, ...kept]);
-    return [{ ...basis, keep }, desiredState(conf, node, peers, known, keep)];
-  }
-
   #publish(
     { backend, networks }: NetConf,
     node: LocalNode,
     { link }: UnderlayChoice,
     { dataPath, podMtu, tunnels }: DesiredState,
   ): NodeChoice {
-    const fact = this.#parts.facts.of(NODE_CHOICE);
     const former = this.#former.all;
     const isFormer = (subnet: Prefix) => former.some((one) => overlaps(one, subnet));
-    const choice: NodeChoice = {
-      ...{ node, networks, podMtu, former },
+    return published(this.#parts.facts.of(NODE_CHOICE), {
+      ...{ node, networks, podMtu, tunnels, former },
       underlayName: link.name,
       executable: backendOf(backend).executable,
       devices: dataPath.devices.map(({ name }) => name),
-      tunnels,
       takenSubnets: former.length === 0 ? [] : dataPath.routes.map(({ destination }) => destination).filter(isFormer),
-    };
-    fact.publish(choice);
-    return fact.value ?? choice;
-  }
-
-  #publishAddresses(addresses: PeerAddresses): PeerAddresses {
-    const fact = this.#parts.facts.of(PEER_ADDRESSES);
-    fact.publish(addresses);
-    return fact.value ?? addresses;
+    });
   }
 
   /** Keeps former subnets in which `attach` has seen pods. The others expire. */
@@ -448,28 +385,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
   }
 }
 
-/** Returns the channels that this node has announced, as last seen. */
-function announcedChannels(conf: NetConf, own: Peer): Channels {
-  const backend = backendNamed(own.backendType);
-  const settings = backend && settingsOf(conf, backend);
-  return new Map(settings && backend ? [[backend.name, backend.channels.to(settings, own)]] : []);
-}
-
-/** Returns the state for changes of single peers; undefined if the kernel does not have all of it. */
-function settledBy(outcome: PlanOutcome<WantedWay, Observation>): Settled | undefined {
-  const { desired, observed, failures, conflicts, resting } = outcome;
-  if (failures.length + conflicts.length + resting.length > 0) return undefined;
-  const { basis, nodes, state, addresses } = desired;
-  const indexes = deviceIndexes(state.dataPath, observed.state);
-  return { basis, nodes, state, addresses, indexes, table: tableOf(desired) };
-}
-
-/** Returns the node table's content without peers. */
-function tableOf({ netConf, node, state, choice }: WantedWay): Omit<TableContent, "peers"> {
-  const macs = state.dataPath.devices.flatMap(({ name, mac }): [string, string][] =>
-    mac === undefined ? [] : [[name, mac]],
-  );
-  return { netConf, node, deviceMacs: new Map(macs), formerSubnets: choice.former };
+/** Publishes a value and returns it, or the equal one that was published before. */
+function published<T>(fact: Fact<T>, value: T): T {
+  fact.publish(value);
+  return fact.value ?? value;
 }
 
 function again(pass: Pass, reason: string, delayMs: number | undefined): void {
