@@ -203,6 +203,23 @@ export const RTM_NEWLINK: LinkMessage = {
   header: ifinfomsg,
   attributes: linkAttributes,
 };
+const linkState = attributes(
+  {
+    address: attribute(1, "IFLA_ADDRESS", bytes),
+    ifname: attribute(3, "IFLA_IFNAME", cstring),
+    master: attribute(10, "IFLA_MASTER", u32),
+    operState: attribute(16, "IFLA_OPERSTATE", u8),
+  },
+  { dropUnknown: true },
+);
+
+/** RTM_NEWLINK for callers that wait for a link: it has only the attributes that they need. */
+export const RTM_NEWLINK_STATE: MessageType<ValueOf<typeof ifinfomsg>, ValueOf<typeof linkState>> = {
+  identifier: "RTM_NEWLINK",
+  type: 16,
+  header: ifinfomsg,
+  attributes: linkState,
+};
 export const RTM_DELLINK: LinkMessage = {
   identifier: "RTM_DELLINK",
   type: 17,

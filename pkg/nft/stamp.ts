@@ -15,7 +15,6 @@
  * that a program has deleted and created again. Missing elements are the caller's concern.
  */
 import type { BlockingNetlink } from "../netlink/blocking.ts";
-import { be32, eachAttribute } from "../netlink/codec.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import { decode, dumpRequest, type Message, type Query, query } from "../netlink/message.ts";
 import {
@@ -123,10 +122,10 @@ class StampCheck {
 
 /** Returns the lower 32 bits of a rule's handle; parses nothing else, because rules are long. */
 function ruleHandle(payload: Uint8Array): number {
-  let handle = 0;
-  const attributes = payload.subarray(NFGENMSG_LENGTH);
-  eachAttribute(attributes, (type, start, end) => {
-    if (type === NFTA_RULE_HANDLE) handle = be32.read(attributes.subarray(start + 4, end));
-  });
-  return handle;
+  const byteAt = (at: number) => payload[at] ?? 0;
+  let at = NFGENMSG_LENGTH;
+  while (at < payload.length && byteAt(at + 2) !== NFTA_RULE_HANDLE) {
+    at += Math.max(4, (byteAt(at) + (byteAt(at + 1) << 8) + 3) & ~3);
+  }
+  return (byteAt(at + 8) << 24) | (byteAt(at + 9) << 16) | (byteAt(at + 10) << 8) | byteAt(at + 11);
 }

@@ -2,6 +2,7 @@
  * An nf_tables table as data, and the transaction that makes the kernel's table equal to it.
  */
 import {
+  lateRequest,
   NLM_F_APPEND,
   NLM_F_CREATE,
   NLM_F_EXCL,
@@ -245,14 +246,12 @@ export function addElements(
   set: NftSet,
   { exclusive = true }: { readonly exclusive?: boolean } = {},
 ): Request[] {
-  const where = `${tableText(table)} ${set.name}`;
   return inMessages(wireElements(set)).map((elements) =>
-    request(
+    lateRequest(
       NFT_MSG_NEWSETELEM,
       () => elementsObject(tableText(table), set.name, elements),
-      `nft ${exclusive ? "create" : "add"} element ${where} ${elementsText(set)}`,
-      tableHeader(table),
-      { table: table.name, set: set.name, elements },
+      () => `nft ${exclusive ? "create" : "add"} element ${tableText(table)} ${set.name} ${elementsText(set)}`,
+      () => [tableHeader(table), { table: table.name, set: set.name, elements }],
       NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0),
     ),
   );
