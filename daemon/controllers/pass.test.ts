@@ -39,7 +39,7 @@ import { NodeView } from "../sources/node-view.ts";
 import { AttachController } from "./attach/attach.ts";
 import { OutsidePods } from "./attach/outside-pods.ts";
 import { RuntimeOffer } from "./attach/runtime-offer.ts";
-import { NODE_CHOICE, POLICY_STATE, PROGRAMMED_WAY } from "./facts.ts";
+import { PEER_ADDRESSES, POLICY_STATE, PROGRAMMED_WAY } from "./facts.ts";
 import { FirewallController } from "./node-rules/firewall-controller.ts";
 import { NodeRulesController } from "./node-rules/node-rules.ts";
 import { LINGER_MS } from "./peers/old-channels.ts";
@@ -116,6 +116,7 @@ function bench({ knowsPolicies = true } = {}) {
   files.writeFile("/proc/sys/net/bridge/bridge-nf-call-iptables", new TextEncoder().encode("1\n"));
   const done = {
     programmed: [] as DataPath[],
+    sent: [] as string[],
     tables: [] as Table[],
     announced: [] as Announcement[],
     tablesWritten: [] as TableContent[],
@@ -157,6 +158,7 @@ function bench({ knowsPolicies = true } = {}) {
       if (owner.name !== "peers") return outcome;
       if (trouble.error !== undefined) throw trouble.error;
       clock.advance(3);
+      done.sent.push(...steps.map((step) => step.text));
       const failures = trouble.refusals.map((error) => ({ step: requestStep(error.request as Request), error }));
       return { ...outcome, failures };
     },
@@ -195,6 +197,11 @@ function bench({ knowsPolicies = true } = {}) {
         done.tablesWritten.push(table);
         return true;
       },
+      changeTable: async (table) => {
+        if (trouble.runDir !== undefined) throw trouble.runDir;
+        done.tablesWritten.push(table);
+      },
+      renewStamp: async () => undefined,
       writeStamp: async (stamp) => {
         if (trouble.stamp !== undefined) throw trouble.stamp;
         done.stamps.push(stamp);
@@ -230,6 +237,12 @@ function bench({ knowsPolicies = true } = {}) {
       delayMs: 0,
       forwardDueInMs: undefined,
       restore: async () => [],
+      change: async (changeOf) => {
+        const { table, requests } = changeOf(done.tables.at(-1) as Table);
+        if (trouble.nftables !== undefined) throw trouble.nftables;
+        done.tables.push(table);
+        return requests;
+      },
       keep: async ({ table }) => {
         if (trouble.nftables !== undefined) throw trouble.nftables;
         done.tables.push(table);
@@ -246,8 +259,8 @@ function bench({ knowsPolicies = true } = {}) {
     runnable(attach, { drivers, gate: newGate() }),
   ];
   // As the controller's loop would do.
-  facts.of(NODE_CHOICE).subscribe(() => {
-    firewall.run({ reasons: ["choice"], kernel, later: () => undefined }).catch(() => undefined);
+  facts.of(PEER_ADDRESSES).subscribe(() => {
+    firewall.run({ reasons: [PEER_ADDRESSES.name], kernel, later: () => undefined }).catch(() => undefined);
   });
   const later = (_reason: string, delayMs: number) => done.later.push(delayMs);
   const pass = async (reasons: readonly string[]) => {
@@ -362,7 +375,7 @@ test("a pass sets the filter for notifications", async () => {
   expect(reconciler.filter).toMatchObject({
     linkNames: new Set(["eth0"]),
     linkIndexes: new Set([2]),
-    deviceIndexes: new Set(),
+    devices: new Map(),
     destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
     bridge: { name: "cni0", index: 0, network: "cbr0", mac: expect.any(String) },
     ownPort: 77,
@@ -571,4 +584,41 @@ test("requests are repairs if the desired state has not changed", async () => {
     expect.stringMatching(/^ip route add 10\.244\.2\.0\/24 /),
     expect.stringMatching(/^ip route add 10\.244\.3\.0\/24 /),
   ]);
+});
+
+test("the change of a Node is programmed without reading the kernel", async () => {
+  const { reconciler, view, clock, done, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  const later = node("n3", "192.0.2.3", ["10.244.3.0/24"]);
+  expect(done.programmed.length).toBe(1);
+  view.accept({ type: "upsert", node: later }, clock.nowMs());
+  await reconciler.pass(["nodes"]);
+  expect(done.sent.at(-1)).toMatch(/^ip route add 10\.244\.3\.0\/24 via 192\.0\.2\.3/);
+  view.accept({ type: "delete", name: "n3" }, clock.nowMs());
+  await reconciler.pass(["nodes"]);
+  expect(done.sent.at(-1)).toMatch(/^ip route del 10\.244\.3\.0\/24 via 192\.0\.2\.3/);
+  expect(done.tablesWritten.at(-1)?.peers.map(({ name }) => name)).toEqual(["n2"]);
+  expect(done.programmed.length).toBe(1);
+});
+
+test("a refused change of a Node leads to a comparison in the same pass", async () => {
+  const { reconciler, view, clock, done, hear, trouble } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  view.accept({ type: "upsert", node: node("n3", "192.0.2.3", ["10.244.3.0/24"]) }, clock.nowMs());
+  trouble.refusals = [new NetlinkError(deleteLink(9), 1, undefined, "a test")];
+  await expect(reconciler.pass(["nodes"])).rejects.toThrow();
+  expect(done.programmed.length).toBe(2);
+  trouble.refusals = [];
+  await reconciler.pass(["nodes"]);
+  expect(done.programmed.length).toBe(3);
+});
+
+test.each(["kernel", "interval", "net-conf"])("a pass for %s compares everything", async (reason) => {
+  const { reconciler, done, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  await reconciler.pass(["nodes", reason]);
+  expect(done.programmed.length).toBe(2);
 });

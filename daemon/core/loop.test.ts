@@ -132,6 +132,23 @@ test("a patient request during a pass is answered by the next pass after a succe
   expect(bench.last.reasons).toEqual(["kernel"]);
 });
 
+test("passes at an interval begin at its multiples, whenever the last pass ended", async () => {
+  const bench = new Bench({ intervalMs: 60_000 });
+  const begun = [];
+  for (const endedMs of [17_000, 60_500, 179_995]) {
+    bench.clock.advance(endedMs - bench.clock.nowMs());
+    bench.loop.ask("test");
+    bench.clock.advance(0);
+    await bench.last.end();
+    const count = bench.passes.length;
+    while (bench.passes.length === count) bench.clock.advance(5);
+    begun.push(bench.clock.nowMs());
+    await bench.last.end();
+  }
+  // The last one would have followed 5 ms after the end of the pass.
+  expect(begun).toEqual([60_000, 120_000, 240_000]);
+});
+
 test("a pass follows a success after the interval", async () => {
   const bench = new Bench({ intervalMs: 60_000 });
   bench.loop.ask("start");
@@ -188,4 +205,34 @@ test("a failed pass is not retried before its pauseMs, even if promisingMs is sh
   expect(bench.passes).toHaveLength(1);
   bench.clock.advance(1);
   expect(bench.last.reasons).toEqual(["retry", "kernel"]);
+});
+
+test("a pass that has done only a part leaves the requests that are not due", async () => {
+  const clock = new ManualClock();
+  const passes: string[] = [];
+  const loop = new Loop({
+    ...{ clock, backoff: { initialMs: 100, maxMs: 1000 }, intervalMs: 1000, onFailure: () => undefined },
+    pass: async (reasons) => {
+      passes.push(reasons.join());
+      return reasons.join() === "part" ? "part" : undefined;
+    },
+  });
+  const advance = async (ms: number) => {
+    clock.advance(ms);
+    for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+  };
+  loop.ask("all");
+  await advance(0);
+  loop.ask("soon", { delayMs: 10 });
+  loop.ask("part");
+  await advance(0);
+  expect(passes).toEqual(["all", "part"]);
+  await advance(10);
+  expect(passes).toEqual(["all", "part", "soon"]);
+  // Parts do not postpone the periodic pass.
+  await advance(600);
+  loop.ask("part");
+  await advance(0);
+  await advance(400);
+  expect(passes).toEqual(["all", "part", "soon", "part", "interval"]);
 });

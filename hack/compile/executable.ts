@@ -23,7 +23,7 @@ import type { Target } from "./target.ts";
 const HOST = `${ROOT}/pkg/sys/host`;
 /** The maximum size. The file is copied to every node. */
 const LARGEST_BYTES = 4 * 2 ** 20;
-/** Above all other sections, so that the image's size moves no other address. */
+/** Above all other sections, so that the image's size moves no other address. JS_IMMORTAL_START in hack/quickjs.patch. */
 const IMAGE_ADDRESS = "0x10000000";
 /** Enough to load the plugins. The first run measures how much they need. */
 const ROOM_BYTES = 16 * 2 ** 20;

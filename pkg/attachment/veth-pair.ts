@@ -6,9 +6,9 @@ import {
   changeLink,
   createVeth,
   getLink,
-  type Link,
+  type LinkState,
   type PortSettings,
-  parseLink,
+  parseLinkState,
   type VethSettings,
 } from "../kernel/link.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
@@ -95,11 +95,11 @@ export function waitForCarrier(
   system: System,
   hostName: string,
   others: readonly number[] = [],
-  look: (link: Link) => void = () => undefined,
-): readonly [end: Link, ...others: Link[]] {
+  look: (link: LinkState) => void = () => undefined,
+): readonly [end: LinkState, ...others: LinkState[]] {
   for (const waitMs of CARRIER_WAITS_MS) {
     if (waitMs > 0) system.sleep(waitMs);
-    const [link, ...rest] = host.run(getLink(hostName), ...others.map(getLink)).map(parseLink);
+    const [link, ...rest] = host.run(getLink(hostName), ...others.map(getLink)).map(parseLinkState);
     if (link === undefined) continue;
     look(link);
     if (link.isOperational) return [link, ...rest];

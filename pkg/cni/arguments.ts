@@ -27,6 +27,7 @@ export class CniArguments {
    */
   read(...keys: readonly string[]): ReadonlyMap<string, string> {
     const pairs = this.all();
+    if (pairs.size === 0) return pairs;
     const unknown = [...pairs.keys()].filter((key) => key !== "IgnoreUnknown" && !keys.includes(key));
     if (unknown.length > 0 && !isTrue(pairs.get("IgnoreUnknown") ?? "")) {
       throw invalid(`unknown ${unknown.join(", ")}: expected ${keys.join(", ")}, or IgnoreUnknown=1 among the pairs`);
@@ -40,7 +41,9 @@ export class CniArguments {
  * Throws `CniError` 4, which names the key.
  */
 export function parseArgument<T>(pairs: ReadonlyMap<string, string>, key: string, parse: (text: string) => T): T[] {
-  const parts = (pairs.get(key) ?? "").split(",").map((part) => part.trim());
+  const text = pairs.get(key);
+  if (text === undefined) return [];
+  const parts = text.split(",").map((part) => part.trim());
   return parts
     .filter((part) => part !== "")
     .map((part) => {

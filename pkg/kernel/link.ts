@@ -12,6 +12,7 @@ import {
   RTM_DELLINK,
   RTM_GETLINK,
   RTM_NEWLINK,
+  RTM_NEWLINK_STATE,
 } from "../netlink/link.ts";
 import {
   decode,
@@ -116,6 +117,21 @@ export function parseLink(message: Message): Link {
           }
         : undefined,
     port: port === undefined ? undefined : { isHairpin: port.hairpin === 1, isIsolated: port.isolated === 1 },
+  };
+}
+
+/** The part of a link that ADD needs of the links that it has made or brought up. */
+export type LinkState = Pick<Link, "index" | "name" | "mac" | "masterIndex" | "isOperational">;
+
+/** Reads RTM_NEWLINK like `parseLink`. */
+export function parseLinkState(message: Message): LinkState {
+  const { header, attributes } = decode(RTM_NEWLINK_STATE, message);
+  return {
+    index: header.index,
+    name: attributes.ifname ?? "",
+    mac: attributes.address === undefined ? "" : formatMac(attributes.address),
+    masterIndex: attributes.master ?? 0,
+    isOperational: attributes.operState === IF_OPER_UP,
   };
 }
 

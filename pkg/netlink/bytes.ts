@@ -52,14 +52,11 @@ export class ByteWriter {
     const at = this.#length;
     if (at + 4 > this.#capacity) this.#grow(at + 4);
     this.#length = at + 4;
-    if (littleEndian) this.patchU32(at, value);
-    else {
-      const bytes = this.#bytes;
-      bytes[at] = value >> 24;
-      bytes[at + 1] = value >> 16;
-      bytes[at + 2] = value >> 8;
-      bytes[at + 3] = value;
-    }
+    const bytes = this.#bytes;
+    bytes[at] = littleEndian ? value : value >> 24;
+    bytes[at + 1] = littleEndian ? value >> 8 : value >> 16;
+    bytes[at + 2] = littleEndian ? value >> 16 : value >> 8;
+    bytes[at + 3] = littleEndian ? value >> 24 : value;
   }
 
   i32(value: number): void {
@@ -154,10 +151,12 @@ export function u16At(bytes: Uint8Array, at: number): number {
 
 /** Reads 32 bits in host byte order, as a signed number. */
 export function i32At(bytes: Uint8Array, at: number): number {
-  return u16At(bytes, at) | (u16At(bytes, at + 2) << 16);
+  const low = (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
+  return low | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
 }
 
 /** Reads 32 bits in host byte order. */
 export function u32At(bytes: Uint8Array, at: number): number {
-  return i32At(bytes, at) >>> 0;
+  const low = (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
+  return (low | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)) >>> 0;
 }

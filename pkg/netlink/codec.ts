@@ -18,7 +18,6 @@ export interface Codec<T> {
  */
 export interface FixedCodec<T> extends Codec<T> {
   readonly size: number;
-  readonly zero: T;
   readAt(from: Uint8Array, at: number): T;
 }
 
@@ -52,13 +51,11 @@ function within<T>(name: string, work: () => T): T {
 
 function fixed<T>(
   size: number,
-  zero: T,
   write: (to: ByteWriter, value: T) => void,
   readAt: (from: Uint8Array, at: number) => T,
 ): FixedCodec<T> {
   return {
     size,
-    zero,
     write,
     readAt,
     read(from) {
@@ -70,41 +67,36 @@ function fixed<T>(
 
 export const u8 = fixed<number>(
   1,
-  0,
   (to, value) => to.u8(value),
   (from, at) => from[at] as number,
 );
 /** Host byte order. */
-export const u16 = fixed<number>(2, 0, (to, value) => to.u16(value), u16At);
+export const u16 = fixed<number>(2, (to, value) => to.u16(value), u16At);
 /** Host byte order. */
-export const u32 = fixed<number>(4, 0, (to, value) => to.u32(value), u32At);
+export const u32 = fixed<number>(4, (to, value) => to.u32(value), u32At);
 /** Host byte order. */
-export const i32 = fixed<number>(4, 0, (to, value) => to.u32(value), i32At);
+export const i32 = fixed<number>(4, (to, value) => to.u32(value), i32At);
 /** Host byte order. */
 export const u64 = fixed<bigint>(
   8,
-  0n,
   (to, value) => to.u64(value),
   (from, at) => viewOf(from).getBigUint64(at, true),
 );
 /** Network byte order. */
 export const be16 = fixed<number>(
   2,
-  0,
   (to, value) => to.u16(value, false),
   (from, at) => ((from[at] as number) << 8) | (from[at + 1] as number),
 );
 /** Network byte order. */
 export const be32 = fixed<number>(
   4,
-  0,
   (to, value) => to.u32(value, false),
   (from, at) => ((be16.readAt(from, at) << 16) | be16.readAt(from, at + 2)) >>> 0,
 );
 /** Network byte order. */
 export const be64 = fixed<bigint>(
   8,
-  0n,
   (to, value) => to.u64(value, false),
   (from, at) => viewOf(from).getBigUint64(at, false),
 );
@@ -141,14 +133,21 @@ export function struct<F extends Record<string, AnyFixed>>(
 ): FixedCodec<StructOf<F>> & { write(to: ByteWriter, value: Partial<StructOf<F>>): void } {
   const entries = Object.entries(fields as StructFields).map(([name, field]) => ({ name, field }));
   const size = entries.reduce((sum, { field }) => sum + field.size, 0);
-  const zero = Object.fromEntries(entries.map(({ name, field }) => [name, field.zero])) as StructOf<F>;
   const write = (to: ByteWriter, value: Partial<StructOf<F>>): void => {
+    let omitted = 0;
     for (let at = 0; at < entries.length; at++) {
       const { name, field } = entries[at] as (typeof entries)[number];
-      field.write(to, (value as Record<string, unknown>)[name] ?? field.zero);
+      const content = (value as Record<string, unknown>)[name];
+      if (content === undefined) omitted += field.size;
+      else {
+        if (omitted > 0) to.zeros(omitted);
+        omitted = 0;
+        field.write(to, content);
+      }
     }
+    if (omitted > 0) to.zeros(omitted);
   };
-  return fixed<StructOf<F>>(size, zero, write, (from, start) => {
+  return fixed<StructOf<F>>(size, write, (from, start) => {
     const value: Record<string, unknown> = {};
     let at = start;
     for (let index = 0; index < entries.length; index++) {
@@ -234,8 +233,9 @@ export function attributes<T extends AttributeTable>(
     ...row,
     fixed: isFixed(row.codec) ? row.codec : undefined,
   }));
-  const byType: (typeof rows)[number][] = [];
-  for (const row of rows) byType[row.type] = row;
+  // Without holes: reading a hole searches the array's prototypes.
+  const highest = Math.max(0, ...rows.map(({ type }) => type));
+  const byType = Array.from({ length: highest + 1 }, (_, type) => rows.findLast((row) => row.type === type));
   return {
     write(to, value) {
       const fields = value as Record<string, unknown>;
@@ -261,7 +261,7 @@ export function attributes<T extends AttributeTable>(
         const length = (from[at] as number) | ((from[at + 1] as number) << 8);
         if (length < NLA_HEADER || at + length > size) throw invalidLength(length, at, size);
         const type = ((from[at + 2] as number) | ((from[at + 3] as number) << 8)) & NLA_TYPE_MASK;
-        const row = byType[type];
+        const row = type > highest ? undefined : byType[type];
         if (row !== undefined) {
           try {
             value[row.name] =

@@ -75,7 +75,7 @@ const vxlan = attributes({
   udpZeroChecksum6Rx: attribute(20, "IFLA_VXLAN_UDP_ZERO_CSUM6_RX", u8),
 });
 
-/** Of the forty settings of a bridge, and of a port, the ones that weft reads or writes. */
+/** The settings of a bridge that weft reads or writes, out of forty; those of a port follow. */
 const bridge = attributes(
   {
     stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
@@ -202,6 +202,23 @@ export const RTM_NEWLINK: LinkMessage = {
   type: 16,
   header: ifinfomsg,
   attributes: linkAttributes,
+};
+const linkState = attributes(
+  {
+    address: attribute(1, "IFLA_ADDRESS", bytes),
+    ifname: attribute(3, "IFLA_IFNAME", cstring),
+    master: attribute(10, "IFLA_MASTER", u32),
+    operState: attribute(16, "IFLA_OPERSTATE", u8),
+  },
+  { dropUnknown: true },
+);
+
+/** RTM_NEWLINK for callers that wait for a link: it has only the attributes that they need. */
+export const RTM_NEWLINK_STATE: MessageType<ValueOf<typeof ifinfomsg>, ValueOf<typeof linkState>> = {
+  identifier: "RTM_NEWLINK",
+  type: 16,
+  header: ifinfomsg,
+  attributes: linkState,
 };
 export const RTM_DELLINK: LinkMessage = {
   identifier: "RTM_DELLINK",

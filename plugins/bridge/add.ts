@@ -23,7 +23,7 @@ import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
-import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { type Link, type LinkState, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { type Addressing, planAddressing } from "./addressing.ts";
@@ -172,7 +172,7 @@ function prepare({ request, config, sockets }: Work, { bridge, wasMade }: FoundB
 interface Links {
   readonly bridge: Link;
   readonly veth: VethPair;
-  readonly podLink: Link;
+  readonly podLink: LinkState;
 }
 
 /**
@@ -205,7 +205,7 @@ function configure(work: Work, { bridge, veth, podLink }: Links, prepared: Prepa
  * Builds the result. `devices` are the bridge and, if it is another device, the gateway's, which the reference lists
  * last.
  */
-function describe({ request }: Work, devices: readonly Link[], veth: VethPair, rest: Result): Result {
+function describe({ request }: Work, devices: readonly LinkState[], veth: VethPair, rest: Result): Result {
   const told = devices.map(({ name, mac }) => ({ name, mac }));
   return {
     interfaces: [

@@ -8,15 +8,15 @@ import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
 import { announceAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import type { VethPair } from "../../pkg/attachment/veth-pair.ts";
 import type { Address } from "../../pkg/ip/address.ts";
-import { changeLink, type Link } from "../../pkg/kernel/link.ts";
+import { changeLink, type LinkState } from "../../pkg/kernel/link.ts";
 import { changeNeighbour, getNeighbour, isStatic, parseNeighbourState } from "../../pkg/kernel/neighbour.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 
 export interface Announcement {
   readonly veth: VethPair;
-  readonly podLink: Link;
+  readonly podLink: LinkState;
   /** The host's device on the pod's link. */
-  readonly hostDevice: Link;
+  readonly hostDevice: LinkState;
   readonly addresses: readonly Address[];
   /** True if the bridge sends the port's frames back to it. */
   readonly isHairpin: boolean;
@@ -42,7 +42,12 @@ export function announce({ request, namespace, sockets }: AttachContext, announc
 }
 
 /** Corrects the host's entries. The host receives the announcement, too, but perhaps not before ADD returns. */
-function correctNeighbours(host: BlockingNetlink, { index }: Link, mac: string, addresses: readonly Address[]): void {
+function correctNeighbours(
+  host: BlockingNetlink,
+  { index }: LinkState,
+  mac: string,
+  addresses: readonly Address[],
+): void {
   const replies = host.exchange(addresses.map((address) => getNeighbour(index, address)));
   const outdated = addresses.filter((_, at) => {
     const message = replies[at]?.messages[0];

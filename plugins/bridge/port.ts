@@ -3,7 +3,7 @@
 import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
 import { createVethPair, type VethPair, waitForCarrier } from "../../pkg/attachment/veth-pair.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import { getLink, type Link, type PortSettings, parseLink } from "../../pkg/kernel/link.ts";
+import { getLink, type Link, type LinkState, type PortSettings, parseLink } from "../../pkg/kernel/link.ts";
 import { addPortVlans, clearPortVlans, type PortVlans } from "../../pkg/kernel/port-vlan.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -33,7 +33,7 @@ export function putInVlans(host: BlockingNetlink, name: string, vlans: PortVlans
  * Waits until the port forwards, and returns the bridge in the state with this port. If the bridge was removed
  * meanwhile (another ADD created it, failed, and removed it), the link is up but is not attached. This is an error.
  */
-export function waitForPort(host: BlockingNetlink, system: System, hostName: string, bridge: Link): Link {
+export function waitForPort(host: BlockingNetlink, system: System, hostName: string, bridge: Link): LinkState {
   const [, now = bridge] = waitForCarrier(host, system, hostName, [bridge.index], ({ masterIndex }) => {
     if (masterIndex === bridge.index) return;
     throw new CniError(

@@ -5,7 +5,7 @@ import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
 import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
-import { changeLink, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
+import { changeLink, getLink, type Link, type LinkState, parseLink, parseLinkState } from "../../pkg/kernel/link.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 
 /** The loopback device of every namespace (drivers/net/loopback.c). */
@@ -36,10 +36,10 @@ export const plugin: Plugin = {
   },
 };
 
-function bringUp(pod: BlockingNetlink): Link {
+function bringUp(pod: BlockingNetlink): LinkState {
   const [message] = pod.run(changeLink(NAME, { up: true }), getLink(NAME));
   if (message === undefined) throw new Error(`no answer to "ip link show ${NAME}" in ${pod.where}`);
-  return parseLink(message);
+  return parseLinkState(message);
 }
 
 function readLink(pod: BlockingNetlink): Link {
@@ -49,13 +49,13 @@ function readLink(pod: BlockingNetlink): Link {
 }
 
 /** Returns the addresses that the kernel added when lo came up: 127.0.0.1/8, and ::1/128 if IPv6 is enabled. */
-function addressesOf(pod: BlockingNetlink, lo: Link): ResultAddress[] {
+function addressesOf(pod: BlockingNetlink, lo: LinkState): ResultAddress[] {
   return pod.dump(addressDump(undefined, lo.index)).flatMap((message) => {
     const address = parseLinkAddress(message);
     return address === undefined || address.index !== lo.index ? [] : [{ address: address.prefix, interface: 0 }];
   });
 }
 
-function describe(request: CniRequest, lo: Link, ips: readonly ResultAddress[]): Result {
+function describe(request: CniRequest, lo: LinkState, ips: readonly ResultAddress[]): Result {
   return { interfaces: [{ name: NAME, mac: lo.mac, sandbox: request.netnsPath }], ips, routes: [], dns: {} };
 }

@@ -1,14 +1,13 @@
 /**
  * Maintains the data path to other nodes: programs the kernel from the known nodes, and announces this node to its
- * peers. Each pass is a full comparison.
+ * peers. Changes of single Nodes are programmed without a dump (`node-changes.ts`); all other passes are full comparisons.
  */
 import { isDeepStrictEqual } from "node:util";
 import { attribution } from "../../../pkg/backend/attribution.ts";
-import { BACKENDS, backendNamed, backendOf } from "../../../pkg/backend/backends.ts";
-import { type Channels, type KnownDevices, knownDevices } from "../../../pkg/backend/contributions.ts";
-import { desiredState } from "../../../pkg/backend/desired.ts";
-import { type NetConf, settingsOf } from "../../../pkg/backend/net-conf.ts";
-import type { LocalNode, Peer } from "../../../pkg/backend/node.ts";
+import { backendOf } from "../../../pkg/backend/backends.ts";
+import { knownDevices } from "../../../pkg/backend/contributions.ts";
+import type { NetConf } from "../../../pkg/backend/net-conf.ts";
+import type { LocalNode } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
@@ -20,13 +19,13 @@ import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts
 import { requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import { Attempts } from "../../core/attempts.ts";
-import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
+import type { Apply, Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
 import { errorsOf } from "../../core/controller-pass.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
 import type { KernelView, Observation } from "../../core/shared-kernel.ts";
-import type { Facts } from "../../core/topic.ts";
+import type { Fact, Facts } from "../../core/topic.ts";
 import type { InterfaceOptions, Options } from "../../options.ts";
 import type { Announcer } from "../../sources/announcer.ts";
 import type { ConflistFolder } from "../../sources/conflist-folder.ts";
@@ -38,15 +37,17 @@ import {
   GUARDED_DEVICES,
   NODE_CHOICE,
   type NodeChoice,
+  PEER_ADDRESSES,
   PODS_SEEN,
   PROGRAMMED_WAY,
 } from "../facts.ts";
 import type { PassTarget } from "./debug-state.ts";
+import { DesiredPath } from "./desired-path.ts";
 import { Followers } from "./followers.ts";
 import { FormerSubnets } from "./former-subnets.ts";
-import { guardedDevices } from "./guarded-devices.ts";
-import { filterOf, hostPrefix, type PeersFilter, peersTrigger } from "./notification-filter.ts";
-import { OldChannels } from "./old-channels.ts";
+import { guardedDevices, needsPeers, withPeers } from "./guarded-devices.ts";
+import { NodeChanges, type ProgrammedChange } from "./node-changes.ts";
+import { filterOf, hostPrefix, type PeersFilter, peersTrigger, withEntries } from "./notification-filter.ts";
 import { OldSenders } from "./old-senders.ts";
 import { announcementOf, localNode } from "./own-node.ts";
 import { OwnNodeReport } from "./own-node-report.ts";
@@ -55,6 +56,7 @@ import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./pee
 import type { RunFiles } from "./run-files.ts";
 import { SourceChange } from "./source-change.ts";
 import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
+import { settledBy, tableOf, type WantedWay } from "./wanted-way.ts";
 
 export interface PeersParts {
   readonly options: Pick<Options, "nodeName" | "publicIp"> & InterfaceOptions;
@@ -67,28 +69,16 @@ export interface PeersParts {
   /** Reads the conflists, which show whether weft takes over a network. */
   readonly conflists: () => Promise<ConflistFolder>;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly runFiles: Pick<RunFiles, "knownSubnets" | "deviceMacs" | "writeTable" | "writeStamp">;
+  readonly runFiles: Pick<
+    RunFiles,
+    "knownSubnets" | "deviceMacs" | "writeTable" | "changeTable" | "writeStamp" | "renewStamp"
+  >;
   readonly files: Files;
   readonly events: EventReporter;
   readonly health: Health;
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly clock: Clock;
-}
-
-/** The desired state of one pass. */
-export interface WantedWay {
-  readonly conf: NetConf;
-  /** The text of net-conf.json. */
-  readonly netConf: string;
-  readonly own: ClusterNode;
-  readonly node: LocalNode;
-  readonly peers: readonly Peer[];
-  readonly underlay: UnderlayChoice;
-  readonly state: DesiredState;
-  readonly choice: NodeChoice;
-  /** True if flanneld's routes to the right next hops are to become ours. */
-  readonly adopt: boolean;
 }
 
 const FULL_COMPARISON_MS = 60_000;
@@ -100,10 +90,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
   readonly #report: OwnNodeReport;
   readonly #conditions: PeerConditions;
   readonly #former: FormerSubnets;
-  readonly #oldChannels = new Map(BACKENDS.map((backend) => [backend, new OldChannels()]));
+  readonly #desiredPath: DesiredPath;
   readonly #oldSenders = new OldSenders();
   readonly #sourceChange = new SourceChange();
-  /** The counts of the last pass that programmed something. */
+  /** The counts of the last pass. */
   #count = { peers: 0, connected: 0 };
   /** The link and the addresses from which packets to other nodes left in the last pass. */
   #source: string | undefined;
@@ -118,6 +108,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   /** Arrival times of the events that this pass programs. */
   #heardMs: readonly number[] = [];
   readonly #followers: Followers;
+  readonly #changes: NodeChanges;
   #beganMs = 0;
   #programsMs = 0;
   #programmedMs = 0;
@@ -128,10 +119,16 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#report = new OwnNodeReport(parts);
     this.#conditions = new PeerConditions(parts);
     this.#followers = new Followers(parts.clock);
+    this.#desiredPath = new DesiredPath(parts.clock);
     this.#former = new FormerSubnets(parts.runFiles.knownSubnets);
+    this.#changes = new NodeChanges({ ...parts, oldSenders: this.#oldSenders, followers: this.#followers });
     this.subscriptions = {
       topics: [sources.nodes, sources.netConfChange, facts.of(PODS_SEEN)],
-      reasonFor: (message: Message) => peersTrigger(message, this.#filter),
+      reasonFor: (message: Message) => {
+        const trigger = peersTrigger(message, this.#filter);
+        if (trigger !== undefined) this.#changes.doubts();
+        return trigger;
+      },
       intervalMs: FULL_COMPARISON_MS,
     };
   }
@@ -143,14 +140,25 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
   /** The desired state of the last pass. */
   get target(): PassTarget | undefined {
-    return this.#target;
+    return this.#target && { ...this.#target, desired: this.#changes.state ?? this.#target.desired };
+  }
+
+  async change(pass: Pass, apply: Apply): Promise<boolean> {
+    const { sources, clock } = this.#parts;
+    this.#beganMs = clock.nowMs();
+    this.#heardMs = sources.view.takeHeard();
+    const programmed = await this.#changes.program(pass, apply, ({ before, after }) => {
+      this.#filter = this.#filter && withEntries(this.#filter, before, after);
+    });
+    if (programmed !== undefined) await this.#changed(pass, programmed);
+    return programmed !== undefined;
   }
 
   async desired(pass: Pass): Promise<WantedWay | undefined> {
     const { options, sources, runFiles, clock } = this.#parts;
     const { view } = sources;
-    this.#beganMs = clock.nowMs();
-    this.#heardMs = view.takeHeard();
+    this.#changes.compares();
+    this.#heardMs = [...this.#heardMs, ...view.takeHeard()];
     // Read once for the entire pass, because the file may change in the meantime.
     const { conf, text } = sources.netConf.current;
     const known = this.#report.ownNode(view, conf);
@@ -162,29 +170,35 @@ export class PeersController implements Controller<WantedWay, Observation> {
     again(pass, "the old address expires", this.#sourceChange.nextMs(clock.nowMs()));
     this.#underlay = underlay.link.name;
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
-    const peers = view.peers.map(peerOf);
-    const desired = this.#desire(pass, conf, node, peers, knownDevices(state.links, runFiles.deviceMacs), known.own);
+    const nodes = view.peers;
+    const peers = nodes.map(peerOf);
+    const devices = knownDevices(state.links, runFiles.deviceMacs);
+    const { basis, state: desired, nextMs } = this.#desiredPath.compute(conf, node, peers, devices, peerOf(known.own));
+    again(pass, "an old VTEP expires", nextMs);
     this.#noteUnderlay(underlay);
     this.#noteFormer(known.subnets);
-    const senders = this.#oldSenders.with(view.peers.flatMap(sourcesOf), clock.nowMs());
+    const senders = this.#oldSenders.with(nodes.flatMap(sourcesOf), clock.nowMs());
     again(pass, "an old sender expires", this.#oldSenders.nextMs(clock.nowMs()));
-    const choice = this.#publish(conf, node, underlay, desired, senders);
+    const choice = this.#publish(conf, node, underlay, desired);
+    const addresses = published(this.#parts.facts.of(PEER_ADDRESSES), {
+      choice,
+      senders,
+      unmasqueraded: desired.unmasqueraded,
+    });
     // `attach` reports a directory that cannot be read.
     const folder = await this.#parts.conflists().catch(() => undefined);
     const adopt = folder?.predecessor !== undefined;
-    return { conf, netConf: text, own: known.own, node, peers, underlay, state: desired, choice, adopt };
+    const wanted = { conf, netConf: text, own: known.own, node, peers, underlay, state: desired, choice };
+    return { ...wanted, nodes, basis, addresses, adopt };
   }
 
   /** Writes the node table first: an executable that acts for a weftd that died must not restore a removed peer. */
-  async prepare({ netConf, node, peers, state, choice }: WantedWay): Promise<void> {
+  async prepare(wanted: WantedWay): Promise<void> {
     const { runFiles, clock } = this.#parts;
-    const deviceMacs = new Map(
-      state.dataPath.devices.flatMap(({ name, mac }) => (mac === undefined ? [] : [[name, mac]])),
-    );
     try {
-      await runFiles.writeTable({ netConf, node, deviceMacs, peers, formerSubnets: choice.former });
+      await runFiles.writeTable({ ...tableOf(wanted), peers: wanted.peers });
     } finally {
-      await this.#awaitFollowers(choice);
+      await this.#awaitFollowers(wanted);
       this.#programsMs = clock.nowMs();
     }
   }
@@ -195,7 +209,8 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
   plan({ state: { dataPath }, adopt }: WantedWay, { state }: Observation): StepPlan {
     const { requests, isComplete, conflicts } = planDataPath(dataPath, state, { adopt });
-    const isRepair = requests.length > 0 && this.#dataPath !== undefined && isDeepStrictEqual(this.#dataPath, dataPath);
+    const last = this.#changes.state?.dataPath ?? this.#dataPath;
+    const isRepair = requests.length > 0 && last !== undefined && isDeepStrictEqual(last, dataPath);
     return { steps: requests.map((request) => requestStep(request, isRepair)), isComplete, conflicts };
   }
 
@@ -227,7 +242,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
       attribution(state, observed.state),
     );
     this.#count = { peers: peers.length, connected };
-    this.#log(pass, outcome);
+    this.#log(
+      pass,
+      outcome.done.flatMap((step) => (step.kind === "request" ? [step.request] : [])),
+    );
 
     const { backend } = conf;
     announcer.announce(announcementOf(backend, node, own, underlay, state.endpoints), own);
@@ -243,7 +261,23 @@ export class PeersController implements Controller<WantedWay, Observation> {
       devices: guarded.map(({ name, index }) => ({ name, index })),
     });
     if (refusals.length > 0) await attempts.try(() => Promise.reject(refusedError(refusals, this.#count)));
+    this.#changes.settle(settledBy(outcome));
     attempts.end();
+  }
+
+  /** Reports a change of single peers. */
+  async #changed(pass: Pass, { peers, slices, requests, programsMs }: ProgrammedChange): Promise<void> {
+    const { runFiles, facts, clock } = this.#parts;
+    this.#programmedMs = clock.nowMs();
+    this.#programsMs = programsMs;
+    this.#dataPath = undefined; // From now on, only `#changes` has the desired state.
+    const connected = this.#conditions.report(peers, slices.problems, { conflicts: [], refusals: [] }, () => undefined);
+    this.#count = { peers: peers.length, connected };
+    if (this.#target !== undefined) this.#target = { ...this.#target, peers };
+    const guarded = facts.of(GUARDED_DEVICES);
+    if (guarded.value?.some(needsPeers) === true) guarded.publish(withPeers(guarded.value, slices.state.dataPath));
+    this.#log(pass, requests);
+    await runFiles.renewStamp();
   }
 
   succeeded(): void {
@@ -258,6 +292,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
   failed(error: unknown, retryMs: number): void {
     const { health, log, sources } = this.#parts;
+    this.#changes.doubts();
     sources.view.giveBackHeard(this.#heardMs);
     this.#ended("failure");
     const text = error instanceof Error ? error.message : String(error);
@@ -277,51 +312,21 @@ export class PeersController implements Controller<WantedWay, Observation> {
     metrics.passDuration.observe((clock.nowMs() - this.#beganMs) / 1000);
   }
 
-  /**
-   * Includes channels that this node has announced, and those that peers may still use until they see the new
-   * announcement.
-   */
-  #desire(
-    pass: Pass,
-    conf: NetConf,
-    node: LocalNode,
-    peers: readonly Peer[],
-    known: KnownDevices,
-    own: ClusterNode,
-  ): DesiredState {
-    const nowMs = this.#parts.clock.nowMs();
-    const announced = announcedChannels(conf, peerOf(own));
-    const needed = desiredState(conf, node, peers, known, announced);
-    const kept = new Map<string, readonly unknown[]>();
-    for (const [backend, old] of this.#oldChannels) {
-      const devices = needed.dataPath.devices.filter((device) => device.backend === backend.name);
-      const had = backend.channels.of(known.get(backend.name) ?? []);
-      const still = old.kept(had, backend.channels.in(devices), nowMs);
-      again(pass, "an old VTEP expires", old.nextMs(nowMs));
-      if (still.length > 0) kept.set(backend.name, [...(announced.get(backend.name) ?? []), ...still]);
-    }
-    return kept.size === 0 ? needed : desiredState(conf, node, peers, known, new Map([...announced, ...kept]));
-  }
-
   #publish(
     { backend, networks }: NetConf,
     node: LocalNode,
     { link }: UnderlayChoice,
-    { dataPath, podMtu, unmasqueraded, tunnels }: DesiredState,
-    senders: NodeChoice["senders"],
+    { dataPath, podMtu, tunnels }: DesiredState,
   ): NodeChoice {
-    const fact = this.#parts.facts.of(NODE_CHOICE);
-    const choice: NodeChoice = {
-      ...{ node, networks, podMtu, unmasqueraded, senders },
+    const former = this.#former.all;
+    const isFormer = (subnet: Prefix) => former.some((one) => overlaps(one, subnet));
+    return published(this.#parts.facts.of(NODE_CHOICE), {
+      ...{ node, networks, podMtu, tunnels, former },
       underlayName: link.name,
       executable: backendOf(backend).executable,
       devices: dataPath.devices.map(({ name }) => name),
-      tunnels,
-      peerSubnets: dataPath.routes.map(({ destination }) => destination),
-      former: this.#former.all,
-    };
-    fact.publish(choice);
-    return fact.value ?? choice;
+      takenSubnets: former.length === 0 ? [] : dataPath.routes.map(({ destination }) => destination).filter(isFormer),
+    });
   }
 
   /** Keeps former subnets in which `attach` has seen pods. The others expire. */
@@ -340,11 +345,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
    * former subnet of this node, also waits for the removal of its gateway's address from the bridge, because the kernel
    * refuses the peer's routes while that address exists.
    */
-  async #awaitFollowers(choice: NodeChoice): Promise<void> {
+  async #awaitFollowers({ choice, addresses }: WantedWay): Promise<void> {
     const { facts } = this.#parts;
-    await this.#followers.caughtUp(facts.of(FIREWALLED), choice);
-    const isTaken = choice.former.some((former) => choice.peerSubnets.some((subnet) => overlaps(subnet, former)));
-    if (isTaken) await this.#followers.caughtUp(facts.of(ATTACHED), choice);
+    await this.#followers.caughtUp(facts.of(FIREWALLED), addresses);
+    if (choice.takenSubnets.length > 0) await this.#followers.caughtUp(facts.of(ATTACHED), choice);
   }
 
   #chosenBy({ internalAddresses }: ClusterNode): readonly Prefix[] {
@@ -360,9 +364,8 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#source = source;
   }
 
-  #log({ reasons }: Pass, { done }: PlanOutcome<WantedWay, Observation>): void {
+  #log({ reasons }: Pass, requests: ProgrammedChange["requests"]): void {
     const { log, metrics } = this.#parts;
-    const requests = done.flatMap((step) => (step.kind === "request" ? [step.request] : []));
     for (const { identifier } of requests) metrics.changes.inc({ request: identifier });
     const line = {
       reasons,
@@ -382,11 +385,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
   }
 }
 
-/** Returns the channels that this node has announced, as last seen. */
-function announcedChannels(conf: NetConf, own: Peer): Channels {
-  const backend = backendNamed(own.backendType);
-  const settings = backend && settingsOf(conf, backend);
-  return new Map(settings && backend ? [[backend.name, backend.channels.to(settings, own)]] : []);
+/** Publishes a value and returns it, or the equal one that was published before. */
+function published<T>(fact: Fact<T>, value: T): T {
+  fact.publish(value);
+  return fact.value ?? value;
 }
 
 function again(pass: Pass, reason: string, delayMs: number | undefined): void {

@@ -8,7 +8,8 @@
  * the image contains all of QuickJS's state: its blocks (below), and the handles in `struct host_image`.
  *
  * After the image is sealed, small blocks come from free lists and from chunks that malloc allocates; larger blocks
- * come from malloc directly.
+ * come from malloc directly. The first write to a page of the image copies it, which costs more than 1 us. So blocks that
+ * were freed in the image are not used again, and reference counts of its values are not written (hack/quickjs.patch).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -192,6 +193,7 @@ static void *reallocate(JSMallocState *state, void *block, size_t size)
 
 void host_seal_image(void)
 {
+	/* New blocks are close together in a chunk, and not scattered over the image. */
 	memset(host_image.free_lists, 0, sizeof(host_image.free_lists));
 	host_image.cursor = host_image.end = NULL;
 	host_image.is_sealed = true;

@@ -249,6 +249,10 @@ static int seed(const char *script, const char *image)
 		dprintf(STDERR_FILENO, "weft: seed %s %s: %s\n", script, image, strerror(error));
 		return 1;
 	}
+	if ((uintptr_t)&host_image != JS_IMMORTAL_START) {
+		dprintf(STDERR_FILENO, "weft: seed: the image is at %p: expected %p\n", (void *)&host_image, (void *)JS_IMMORTAL_START);
+		return 1;
+	}
 	ctx = new_context();
 	if (!ctx) {
 		dprintf(STDERR_FILENO, "weft: seed: out of memory\n");
@@ -333,6 +337,7 @@ int main(int argc, char **argv)
 	ensure_standard_streams();
 	if (!host_image.is_sealed)
 		_exit(argc == 3 ? host_on_fixed_stack(seed, argv[1], argv[2]) : 1);
+	js_immortal_bytes = sizeof(host_image);
 	/* The image was made on another stack. */
 	JS_UpdateStackTop(host_image.runtime);
 	if (!program && argc > 1)
