@@ -112,10 +112,10 @@ export const BRIDGE_DSTNAT_PRIORITY = -300;
 export const RULE_HANDLES_USERDATA = 119;
 
 /** Type of the userdata of a table by which executables recognise an unchanged table (`pkg/nft/stamp.ts`). */
-export const STAMP_USERDATA = 120;
+export const STAMP_USERDATA = 213;
 
 /** Type of the userdata with the digest of an attachment's elements, in the index of `weft_portmap`. */
-export const DIGEST_USERDATA = 121;
+export const DIGEST_USERDATA = 214;
 
 /** Bit of the packet mark by which connections to Services are masqueraded (0x4000), as in kube-proxy. */
 export const DEFAULT_SERVICE_MARK_BIT = 14;
