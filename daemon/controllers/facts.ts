@@ -1,5 +1,6 @@
 /** Facts that controllers of this node publish for each other. */
 
+import { isDeepStrictEqual } from "node:util";
 import type { LocalNode } from "../../pkg/backend/node.ts";
 import type { Renumbering } from "../../pkg/backend/renumbering.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
@@ -8,10 +9,10 @@ import type { LinkReference } from "../../pkg/kernel/link.ts";
 import type { Judgement, Question } from "../../pkg/policy/judgement.ts";
 import type { PolicyChange, Profile } from "../../pkg/policy/state.ts";
 import type { Frontend, FrontendChange } from "../../pkg/services/frontend.ts";
-import type { Tunnel } from "../../pkg/tables/node-rules.ts";
+import type { AddressChange, Tunnel } from "../../pkg/tables/node-rules.ts";
 import { FactKey } from "../core/topic.ts";
 
-/** The choices of `peers`, before they are programmed. */
+/** The choices of `peers`, before they are programmed, without what depends on single peers. */
 export interface NodeChoice {
   readonly node: LocalNode;
   /** The underlay's interface. */
@@ -22,20 +23,36 @@ export interface NodeChoice {
   readonly networks: readonly Prefix[];
   /** The MTU of pods and bridge, in bytes. */
   readonly podMtu: number;
-  /** Destinations that are not pods but to which pods send with their own addresses. */
-  readonly unmasqueraded: readonly Address[];
   /** The names of the devices to other nodes. */
   readonly devices: readonly string[];
   readonly tunnels: readonly Tunnel[];
-  /** Addresses from which peers' packets may arrive. */
-  readonly senders: readonly Address[];
-  /** The peers' subnets to which this node has routes. */
-  readonly peerSubnets: readonly Prefix[];
+  /** The peers' subnets with routes of this node that overlap one of `former`. */
+  readonly takenSubnets: readonly Prefix[];
   /** The subnets that this node had earlier in this boot. */
   readonly former: readonly Prefix[];
 }
 
 export const NODE_CHOICE = new FactKey<NodeChoice>("the node's choices");
+
+/** Addresses of peers that this node's rules need, before the peers' entries are programmed. */
+export interface PeerAddresses {
+  readonly choice: NodeChoice;
+  /** Destinations that are not pods but to which pods send with their own addresses. */
+  readonly unmasqueraded: readonly Address[];
+  /** Addresses from which peers' packets may arrive. */
+  readonly senders: readonly Address[];
+  /** The difference from an earlier value, if only addresses of single peers have changed. */
+  readonly change?: AddressChange & { readonly since: PeerAddresses };
+}
+
+export const PEER_ADDRESSES = new FactKey<PeerAddresses>("the peers' addresses", isSameAddresses);
+
+/** A value with a `change` differs from the one before. */
+function isSameAddresses(a: PeerAddresses, b: PeerAddresses): boolean {
+  if (b.change !== undefined) return false;
+  const lists = ({ unmasqueraded, senders }: PeerAddresses) => [unmasqueraded, senders];
+  return a.choice === b.choice && isDeepStrictEqual(lists(a), lists(b));
+}
 
 /** A VXLAN device, this node's address on it, and the addresses of its peers' VTEPs. */
 export interface GuardedDevice extends LinkReference {
@@ -70,8 +87,8 @@ export interface PodsSeen {
 
 export const PODS_SEEN = new FactKey<PodsSeen>("this node's pods");
 
-/** The last choice whose rules `firewall` has tried to program. */
-export const FIREWALLED = new FactKey<NodeChoice>("firewalled", (a, b) => a === b);
+/** The last addresses whose rules `firewall` has tried to program. */
+export const FIREWALLED = new FactKey<PeerAddresses>("firewalled", (a, b) => a === b);
 
 /** The last choice that `attach` has handled. Objects on the bridge for earlier choices are removed by then. */
 export const ATTACHED = new FactKey<NodeChoice>("attached", (a, b) => a === b);

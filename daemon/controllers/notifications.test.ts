@@ -4,6 +4,7 @@ import { parseMac } from "../../pkg/ip/mac.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, deleteAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, deleteLink } from "../../pkg/kernel/link.ts";
+import { changeNeighbour, replaceForwarding, replaceNeighbour } from "../../pkg/kernel/neighbour.ts";
 import { addRoute, deleteRoute } from "../../pkg/kernel/route.ts";
 import { AF_BRIDGE, AF_INET, IFF_UP, RTM_DELLINK, RTM_NEWLINK } from "../../pkg/netlink/link.ts";
 import { type Encodable, type Message, query } from "../../pkg/netlink/message.ts";
@@ -44,7 +45,9 @@ const OUTSIDE = "cni:cbr0/c9/eth0";
 const filter: NotificationFilter = {
   linkNames: new Set(["eth0", "flannel.1"]),
   linkIndexes: new Set([UNDERLAY, VTEP]),
-  deviceIndexes: new Set([VTEP]),
+  devices: new Map([["flannel.1", VTEP]]),
+  neighbours: new Map([[`${VTEP} 10.244.2.0`, "0a:00:00:00:00:02"]]),
+  forwarding: new Map([[`${VTEP} 0a:00:00:00:00:02`, "192.0.2.2"]]),
   underlayAddresses: [parsePrefix("198.51.100.1/32")],
   destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
   routed: undefined,
@@ -61,6 +64,13 @@ const filter: NotificationFilter = {
 function notification({ type, body }: Encodable, portId = 0): Message {
   return { type, flags: 0, sequence: 0, portId, payload: body };
 }
+
+const MAC3 = "0a:00:00:00:00:03";
+const GATEWAY3 = parsePrefix("10.244.3.0/24").address;
+const NEIGHBOUR = { index: VTEP, address: parsePrefix("10.244.2.0/24").address, mac: "0a:00:00:00:00:02" };
+const FORWARDING = { index: VTEP, mac: NEIGHBOUR.mac, destination: parsePrefix("192.0.2.2/32").address };
+/** The kernel announces the removal of an entry with the same content. */
+const deleted = (entry: Encodable): Encodable => ({ ...entry, type: RTM_DELNEIGH.type, body: entry.body });
 
 const link = (index: number, ifname: string) => query(RTM_NEWLINK, "", { index }, { ifname });
 const neighbour = (index: number, family: number, type = RTM_NEWNEIGH) => query(type, "", { index, family }, {});
@@ -114,6 +124,17 @@ test.each<[string, Encodable, string | undefined]>([
   ["a foreign route elsewhere", addRoute(route("198.51.100.0/24", 3)), undefined],
   ["a neighbour on a device of ours", neighbour(VTEP, AF_INET), "neighbour"],
   ["a forwarding entry removed", neighbour(VTEP, AF_BRIDGE, RTM_DELNEIGH), "neighbour"],
+  ["our neighbour added", replaceNeighbour(NEIGHBOUR), undefined],
+  ["our neighbour with another hardware address", replaceNeighbour({ ...NEIGHBOUR, mac: MAC3 }), "neighbour"],
+  ["our neighbour no longer permanent", changeNeighbour(NEIGHBOUR), "neighbour"],
+  ["our neighbour removed", deleted(replaceNeighbour(NEIGHBOUR)), "neighbour"],
+  ["another neighbour on a device of ours", replaceNeighbour({ ...NEIGHBOUR, address: GATEWAY3 }), "neighbour"],
+  ["another neighbour removed", deleted(replaceNeighbour({ ...NEIGHBOUR, address: GATEWAY3 })), undefined],
+  ["our forwarding entry added", replaceForwarding(FORWARDING), undefined],
+  ["our forwarding entry to another node", replaceForwarding({ ...FORWARDING, destination: GATEWAY3 }), "neighbour"],
+  ["our forwarding entry removed", deleted(replaceForwarding(FORWARDING)), "neighbour"],
+  ["another forwarding entry on a device of ours", replaceForwarding({ ...FORWARDING, mac: MAC3 }), "neighbour"],
+  ["another forwarding entry removed", deleted(replaceForwarding({ ...FORWARDING, mac: MAC3 })), undefined],
   ["a neighbour on the underlay", neighbour(UNDERLAY, AF_INET), undefined],
 ])("%s: the reason for %o is %s", (_name, sent, expected) => {
   expect(reasonToCompare(notification(sent), filter)).toBe(expected);

@@ -39,7 +39,7 @@ import { NodeView } from "../sources/node-view.ts";
 import { AttachController } from "./attach/attach.ts";
 import { OutsidePods } from "./attach/outside-pods.ts";
 import { RuntimeOffer } from "./attach/runtime-offer.ts";
-import { NODE_CHOICE, POLICY_STATE, PROGRAMMED_WAY } from "./facts.ts";
+import { PEER_ADDRESSES, POLICY_STATE, PROGRAMMED_WAY } from "./facts.ts";
 import { FirewallController } from "./node-rules/firewall-controller.ts";
 import { NodeRulesController } from "./node-rules/node-rules.ts";
 import { LINGER_MS } from "./peers/old-channels.ts";
@@ -195,6 +195,11 @@ function bench({ knowsPolicies = true } = {}) {
         done.tablesWritten.push(table);
         return true;
       },
+      changeTable: async (table) => {
+        if (trouble.runDir !== undefined) throw trouble.runDir;
+        done.tablesWritten.push(table);
+      },
+      renewStamp: async () => undefined,
       writeStamp: async (stamp) => {
         if (trouble.stamp !== undefined) throw trouble.stamp;
         done.stamps.push(stamp);
@@ -230,6 +235,12 @@ function bench({ knowsPolicies = true } = {}) {
       delayMs: 0,
       forwardDueInMs: undefined,
       restore: async () => [],
+      change: async (changeOf) => {
+        const { table, requests } = changeOf(done.tables.at(-1) as Table);
+        if (trouble.nftables !== undefined) throw trouble.nftables;
+        done.tables.push(table);
+        return requests;
+      },
       keep: async ({ table }) => {
         if (trouble.nftables !== undefined) throw trouble.nftables;
         done.tables.push(table);
@@ -246,8 +257,8 @@ function bench({ knowsPolicies = true } = {}) {
     runnable(attach, { drivers, gate: newGate() }),
   ];
   // As the controller's loop would do.
-  facts.of(NODE_CHOICE).subscribe(() => {
-    firewall.run({ reasons: ["choice"], kernel, later: () => undefined }).catch(() => undefined);
+  facts.of(PEER_ADDRESSES).subscribe(() => {
+    firewall.run({ reasons: [PEER_ADDRESSES.name], kernel, later: () => undefined }).catch(() => undefined);
   });
   const later = (_reason: string, delayMs: number) => done.later.push(delayMs);
   const pass = async (reasons: readonly string[]) => {
@@ -362,7 +373,7 @@ test("a pass sets the filter for notifications", async () => {
   expect(reconciler.filter).toMatchObject({
     linkNames: new Set(["eth0"]),
     linkIndexes: new Set([2]),
-    deviceIndexes: new Set(),
+    devices: new Map(),
     destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
     bridge: { name: "cni0", index: 0, network: "cbr0", mac: expect.any(String) },
     ownPort: 77,

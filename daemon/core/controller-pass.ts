@@ -32,12 +32,21 @@ export function runnable<D, O>(controller: Controller<D, O>, core: ControllerCor
   return {
     ...{ name, subscriptions },
     retry: { promisingMs: () => core.gate.nextMs?.(), ...controller.retry },
-    run: (pass) => runPass(controller, core, pass),
+    run: async (pass) => ((await hasChanged(controller, core, pass)) ? "part" : runPass(controller, core, pass)),
     succeeded: () => controller.succeeded?.(),
     ...(controller.failed && { failed: (error, retryMs) => controller.failed?.(error, retryMs) }),
     ...(controller.debug && { debug: controller.debug.bind(controller) }),
     stop: () => controller.stop?.(),
   };
+}
+
+async function hasChanged<D, O>(
+  controller: Controller<D, O>,
+  { drivers, gate }: ControllerCore,
+  pass: Pass,
+): Promise<boolean> {
+  const owner = { name: controller.name, mayPutBack: () => true, refused: gate.refused.bind(gate) };
+  return (await controller.change?.(pass, (steps) => drivers.apply(owner, steps, false))) ?? false;
 }
 
 async function runPass<D, O>(

@@ -5,9 +5,9 @@
  */
 import type { Message } from "../../pkg/netlink/message.ts";
 import type { TablePlace } from "../../pkg/nft/ruleset.ts";
-import type { StepPlan } from "../../pkg/reconcile/plan-step.ts";
+import type { PlanStep, StepPlan } from "../../pkg/reconcile/plan-step.ts";
 import type { StepOutcome } from "./drivers/drivers.ts";
-import type { LoopOptions, PassRequest } from "./loop.ts";
+import type { LoopOptions, PassRequest, PassScope } from "./loop.ts";
 import type { KernelView } from "./shared-kernel.ts";
 import type { Subscribable } from "./topic.ts";
 
@@ -68,8 +68,11 @@ export interface Runnable {
   readonly subscriptions: Subscriptions;
   /** How a failed pass is retried. */
   readonly retry?: Partial<Pick<LoopOptions, "backoff" | "promisingMs" | "pauseMs" | "patienceMs">>;
-  /** Compares and changes. Rejects with the failures, after everything that does not depend on them is done. */
-  run(pass: Pass): Promise<void>;
+  /**
+   * Compares and changes. Rejects with the failures, after everything that does not depend on them is done. Resolves
+   * with "part" if it has done only the work of the pass's reasons.
+   */
+  run(pass: Pass): Promise<PassScope>;
   /** Called when a pass ended without a failure. Must not throw. */
   succeeded?(): void;
   /** Called when a pass failed. The next one begins within `retryMs`. Must not throw. */
@@ -90,8 +93,16 @@ export interface Runnable {
   stop?(): void | Promise<void>;
 }
 
+/** Carries out steps that are no repairs. */
+export type Apply = (steps: readonly PlanStep[]) => Promise<StepOutcome>;
+
 /** `D` is the desired state, `O` the observed state. */
 export interface Controller<D, O> extends Omit<Runnable, "run"> {
+  /**
+   * Does only the work of the pass's reasons, without a comparison. Resolves false if a comparison must follow; it does
+   * in the same pass.
+   */
+  change?(pass: Pass, apply: Apply): Promise<boolean>;
   /** Returns the desired state. Undefined while it is unknown: then nothing is compared and nothing changes. */
   desired(pass: Pass): D | undefined | Promise<D | undefined>;
   /** Work that must precede the first step. If it fails, the pass fails, but its steps are still carried out. */

@@ -132,6 +132,23 @@ test("a patient request during a pass is answered by the next pass after a succe
   expect(bench.last.reasons).toEqual(["kernel"]);
 });
 
+test("passes at an interval begin at its multiples, whenever the last pass ended", async () => {
+  const bench = new Bench({ intervalMs: 60_000 });
+  const begun = [];
+  for (const endedMs of [17_000, 60_500, 179_995]) {
+    bench.clock.advance(endedMs - bench.clock.nowMs());
+    bench.loop.ask("test");
+    bench.clock.advance(0);
+    await bench.last.end();
+    const count = bench.passes.length;
+    while (bench.passes.length === count) bench.clock.advance(5);
+    begun.push(bench.clock.nowMs());
+    await bench.last.end();
+  }
+  // The last one would have followed 5 ms after the end of the pass.
+  expect(begun).toEqual([60_000, 120_000, 240_000]);
+});
+
 test("a pass follows a success after the interval", async () => {
   const bench = new Bench({ intervalMs: 60_000 });
   bench.loop.ask("start");

@@ -5,10 +5,19 @@
 import { Backoff } from "../../pkg/cluster/backoff.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 
+const INTERVAL = "interval";
+
+/**
+ * The work that a successful pass has done: "part" is the work of its reasons, so passes that are requested for later
+ * still follow. Otherwise all the work is done, regardless of the requests.
+ */
+// biome-ignore lint/suspicious/noConfusingVoidType: nearly all passes do all the work, and return nothing.
+export type PassScope = "part" | void;
+
 export interface LoopOptions {
   readonly clock: Clock;
-  /** Does all the work that is due, regardless of the requests. `reasons` are for the log. */
-  readonly pass: (reasons: readonly string[]) => Promise<void>;
+  /** `reasons` are those of the requests that are due. */
+  readonly pass: (reasons: readonly string[]) => Promise<PassScope>;
   /** Called when a pass threw. The next one begins within `retryMs`. Must not throw. */
   readonly onFailure: (error: unknown, retryMs: number) => void;
   readonly backoff: { readonly initialMs: number; readonly maxMs: number };
@@ -18,7 +27,10 @@ export interface LoopOptions {
   readonly pauseMs?: () => number;
   /** The time after a failed pass during which patient requests count as caused by it. [0] */
   readonly patienceMs?: number;
-  /** The time from a successful pass to the next one if nothing requests a pass. If undefined, none follows. */
+  /**
+   * The longest time from a successful pass to the next one if nothing requests a pass. If undefined, none follows.
+   * Loops with the same interval begin these passes at the same time, so that they share one snapshot of the kernel.
+   */
   readonly intervalMs?: number;
 }
 
@@ -89,16 +101,17 @@ export class Loop {
     // A timer may fire a fraction of a millisecond early.
     const nowMs = Math.max(clock.nowMs(), Math.min(...this.#requests.values()));
     const reasons = [...this.#requests].filter(([, dueMs]) => dueMs <= nowMs).map(([reason]) => reason);
-    // Requests that are not due yet are answered, too: a pass does all the work.
+    // Requests that are not due yet are answered, too, if the pass does all the work.
+    const later = [...this.#requests].filter(([, dueMs]) => dueMs > nowMs);
     this.#requests.clear();
     try {
-      await pass(reasons);
+      if ((await pass(reasons)) === "part") this.#addAll(later);
       this.#backoff.reset();
       this.#retryAtMs = 0;
       this.#patientUntilMs = 0;
-      for (const [reason, dueMs] of this.#echoes)
-        this.#requests.set(reason, Math.min(dueMs, this.#requests.get(reason) ?? dueMs));
-      if (intervalMs !== undefined) this.#requests.set("interval", clock.nowMs() + intervalMs);
+      this.#addAll(this.#echoes);
+      if (intervalMs !== undefined && !this.#requests.has(INTERVAL))
+        this.#requests.set(INTERVAL, nextTurnMs(clock.nowMs(), intervalMs));
     } catch (error) {
       const soonMs = Math.min(this.#backoff.next(), promisingMs?.() ?? Number.POSITIVE_INFINITY);
       const retryMs = Math.max(soonMs, pauseMs?.() ?? 0);
@@ -112,4 +125,17 @@ export class Loop {
       this.#arm();
     }
   }
+
+  #addAll(requests: Iterable<readonly [reason: string, dueMs: number]>): void {
+    for (const [reason, dueMs] of requests)
+      this.#requests.set(reason, Math.min(dueMs, this.#requests.get(reason) ?? dueMs));
+  }
+}
+
+/** A pass that ends just before a common time is not repeated at that time. */
+const TOO_SOON_MS = 10;
+
+/** Returns the next time that is a multiple of the interval. */
+function nextTurnMs(nowMs: number, intervalMs: number): number {
+  return Math.ceil((nowMs + TOO_SOON_MS) / intervalMs) * intervalMs;
 }

@@ -162,9 +162,10 @@ export class Runner {
       let result: "success" | "failure" = "failure";
       state.begins(reasons);
       try {
-        await controller.run({ reasons, kernel, later });
+        const scope = await controller.run({ reasons, kernel, later });
         result = "success";
         controller.succeeded?.();
+        return scope;
       } finally {
         metrics.controllerPassSeconds.observe({ controller: name }, state.ends(result) / 1000);
         metrics.controllerPasses.inc({ controller: name, result });

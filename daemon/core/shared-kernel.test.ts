@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
@@ -55,4 +57,21 @@ test("a failed dump fails all callers that share it, and the next call starts a 
   for (const call of calls) await expect(call).rejects.toThrow("no buffer space");
   void kernel.snapshot();
   expect(dumps).toHaveLength(2);
+});
+
+test("an expired dump is not kept in memory", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const clock = new ManualClock();
+  const kernel = new SharedKernel(async () => ({ state: { ...EMPTY }, port: 7 }), clock);
+  const dump = new WeakRef(await kernel.snapshot());
+  const isHeld = async () => {
+    // Targets of weak references stay alive until the end of the turn that made or dereferenced them.
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    collect();
+    return dump.deref() !== undefined;
+  };
+  expect(await isHeld()).toBe(true);
+  clock.advance(100);
+  expect(await isHeld()).toBe(false);
 });

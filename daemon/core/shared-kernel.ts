@@ -28,11 +28,11 @@ interface Dump {
 
 export class SharedKernel implements KernelView {
   readonly #dump: () => Promise<Observation>;
-  readonly #clock: Pick<Clock, "nowMs">;
+  readonly #clock: Pick<Clock, "nowMs" | "setTimer">;
   #version = 0;
   #last: Dump | undefined;
 
-  constructor(dump: () => Promise<Observation>, clock: Pick<Clock, "nowMs">) {
+  constructor(dump: () => Promise<Observation>, clock: Pick<Clock, "nowMs" | "setTimer">) {
     this.#dump = dump;
     this.#clock = clock;
   }
@@ -55,11 +55,15 @@ export class SharedKernel implements KernelView {
     observation.then(
       () => {
         dump.endedMs = this.#clock.nowMs();
+        // A snapshot of 5,000 peers takes 4 MiB.
+        this.#clock.setTimer(SHARED_MS, () => this.#forget(dump));
       },
-      () => {
-        if (this.#last === dump) this.#last = undefined;
-      },
+      () => this.#forget(dump),
     );
     return observation;
+  }
+
+  #forget(dump: Dump): void {
+    if (this.#last === dump) this.#last = undefined;
   }
 }

@@ -12,6 +12,8 @@ export class NodeView {
   #peers: readonly ClusterNode[] | undefined;
   /** The arrival times of events that no pass has programmed yet. */
   #heardMs: number[] = [];
+  /** The names of Nodes that have changed since the last `takeChanged`; undefined if any may have. */
+  #changed: Set<string> | undefined;
 
   constructor(ownName: string) {
     this.#ownName = ownName;
@@ -23,12 +25,15 @@ export class NodeView {
       case "sync":
         this.#nodes = new Map(event.nodes.map((node) => [node.name, node]));
         this.#isSynced = true;
+        this.#changed = undefined;
         break;
       case "upsert":
         this.#nodes.set(event.node.name, event.node);
+        this.#changed?.add(event.node.name);
         break;
       case "delete":
         this.#nodes.delete(event.name);
+        this.#changed?.add(event.name);
         break;
       default:
         return false;
@@ -58,6 +63,21 @@ export class NodeView {
 
   get peerCount(): number {
     return this.#nodes.size - (this.#nodes.has(this.#ownName) ? 1 : 0);
+  }
+
+  /** The Node of this name, this node's own included. */
+  get(name: string): ClusterNode | undefined {
+    return this.#nodes.get(name);
+  }
+
+  /**
+   * Returns the names of the Nodes that were added, changed or deleted since the last call; undefined if any Node may
+   * have been.
+   */
+  takeChanged(): ReadonlySet<string> | undefined {
+    const taken = this.#changed;
+    this.#changed = new Set();
+    return taken;
   }
 
   /** Returns and clears the arrival times of the events that the pass beginning now will program. */

@@ -13,11 +13,10 @@ import type { Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Device } from "../kernel/device.ts";
 import type { Link } from "../kernel/link.ts";
-import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../reconcile/data-path.ts";
 import type { Tunnel } from "../tables/node-rules.ts";
 import type { Inspection } from "./inspection.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import type { PeerProblem } from "./state.ts";
+import type { PeerEntries, PeerProblem } from "./state.ts";
 
 /** A key of net-conf.json, documented for operators. */
 export interface NetConfKey {
@@ -80,14 +79,6 @@ export interface BackendTask<C extends BackendConf, P extends Peer, Known extend
   readonly known: readonly Known[];
   /** The channels by which the node continues to receive although no node announces them any more. */
   readonly keep: readonly Channel[];
-}
-
-/** The desired kernel entries for one peer. Undefined lists are empty. */
-export interface PeerEntries {
-  readonly peer: string;
-  readonly routes?: readonly PeerRoute[];
-  readonly neighbours?: readonly PeerNeighbour[];
-  readonly forwarding?: readonly PeerForwarding[];
 }
 
 /** A backend's contribution to the desired state of the kernel. Undefined lists are empty. */

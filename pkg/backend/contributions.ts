@@ -6,16 +6,15 @@
  * A node sends to each peer by the method that the peer announces, and receives by every method that some peer may
  * still use. So a cluster can change its backend, VNI or port node by node, and every pair of pods stays connected.
  */
-import type { Device } from "../kernel/device.ts";
 import type { Link } from "../kernel/link.ts";
 import type { DataPath, PeerForwarding, PeerNeighbour, PeerRoute } from "../reconcile/data-path.ts";
 import { admitPeers } from "./admission.ts";
 import { BACKENDS, backendNamed, backendOf } from "./backends.ts";
-import type { Backend, Contribution, KnownDevice, PeerEntries, Sending } from "./contract.ts";
+import type { Backend, Contribution, KnownDevice, Sending } from "./contract.ts";
 import { directRoute } from "./direct-route.ts";
 import { type NetConf, settingsOf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import type { PeerProblem } from "./state.ts";
+import type { EntryGroups, PeerEntries, PeerProblem } from "./state.ts";
 
 /** A value for each backend, by its name. Missing if there is none. */
 export type OfBackends<T> = ReadonlyMap<string, T>;
@@ -40,8 +39,7 @@ export interface Contributions {
   /** The accepted peers with their accepted subnets. */
   readonly peers: readonly Peer[];
   readonly parts: readonly (readonly [Backend, Contribution])[];
-  /** The entries for single peers, plain routes first. */
-  readonly entries: readonly PeerEntries[];
+  readonly entries: EntryGroups;
   readonly problems: readonly PeerProblem[];
 }
 
@@ -92,27 +90,31 @@ export function contributionsOf(
   const inOrder = [...all].sort((a, b) => (a.devices?.length ?? 0) - (b.devices?.length ?? 0));
   return {
     ...{ own, isDirect, peers, parts },
-    entries: [...direct, ...inOrder.flatMap((part) => part.entries ?? [])],
+    entries: [direct, ...inOrder.map((part) => part.entries ?? [])],
     problems: [...problems, ...all.flatMap((part) => part.problems ?? [])],
   };
 }
 
-/**
- * Returns the desired state of the kernel. Uses loops for speed: there may be thousands of peers with a few entries
- * each.
- */
+/** Returns the desired state of the kernel. */
 export function pathOf({ parts, entries }: Contributions): DataPath {
-  const devices: Device[] = [];
+  return { devices: parts.flatMap(([, part]) => part.devices ?? []), ...joinEntries(entries) };
+}
+
+/**
+ * Returns the entries of all groups, in their order. Uses loops for speed: there may be thousands of peers with a few
+ * entries each.
+ */
+export function joinEntries(groups: EntryGroups): Omit<DataPath, "devices"> {
   const routes: PeerRoute[] = [];
   const neighbours: PeerNeighbour[] = [];
   const forwarding: PeerForwarding[] = [];
-  for (const [, part] of parts) devices.push(...(part.devices ?? []));
-  for (const part of entries) {
-    if (part.routes !== undefined) routes.push(...part.routes);
-    if (part.neighbours !== undefined) neighbours.push(...part.neighbours);
-    if (part.forwarding !== undefined) forwarding.push(...part.forwarding);
-  }
-  return { devices, routes, neighbours, forwarding };
+  for (const group of groups)
+    for (const part of group) {
+      if (part.routes !== undefined) routes.push(...part.routes);
+      if (part.neighbours !== undefined) neighbours.push(...part.neighbours);
+      if (part.forwarding !== undefined) forwarding.push(...part.forwarding);
+    }
+  return { routes, neighbours, forwarding };
 }
 
 /**

@@ -3,11 +3,10 @@
  * peers.
  */
 import { backendNamed } from "./backends.ts";
-import type { PeerEntries } from "./contract.ts";
 import { type Channels, contributionsOf, type KnownDevices, pathOf } from "./contributions.ts";
 import type { NetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import type { DesiredState, EntryPeers } from "./state.ts";
+import type { DesiredState, PeerProblem } from "./state.ts";
 
 /** The parameters are those of `contributionsOf`. */
 export function desiredState(
@@ -23,27 +22,19 @@ export function desiredState(
   const isOtherwise = ({ backendType = own.name }: Peer) => backendType !== own.name;
   return {
     dataPath: pathOf(contributions),
-    entryPeers: entryPeersOf(entries),
+    entries,
     podMtu: Math.min(...all.map(({ mtu = node.underlay.mtu }) => mtu), node.underlay.mtu),
     unmasqueraded: own.seesPods ? peers.filter(seesPods).flatMap(({ addresses }) => addresses) : [],
     endpoints: parts.find(([backend]) => backend === own)?.[1].endpoints ?? {},
     tunnels: all.flatMap(({ tunnels = [] }) => tunnels),
     isAsymmetric: isDirect || all.some((part) => part.isAsymmetric === true) || peers.some(isOtherwise),
-    problems,
+    problems: byPeer(problems),
   };
 }
 
-/** Returns the peers' names in the order of `pathOf`. */
-function entryPeersOf(entries: readonly PeerEntries[]): EntryPeers {
-  const routes: string[] = [];
-  const neighbours: string[] = [];
-  const forwarding: string[] = [];
-  for (const part of entries) {
-    for (let count = part.routes?.length ?? 0; count > 0; count--) routes.push(part.peer);
-    for (let count = part.neighbours?.length ?? 0; count > 0; count--) neighbours.push(part.peer);
-    for (let count = part.forwarding?.length ?? 0; count > 0; count--) forwarding.push(part.peer);
-  }
-  return { routes, neighbours, forwarding };
+/** Sorts by the peer's name; problems of one peer keep their order. */
+export function byPeer(problems: readonly PeerProblem[]): readonly PeerProblem[] {
+  return [...problems].sort((a, b) => (a.peer < b.peer ? -1 : a.peer > b.peer ? 1 : 0));
 }
 
 /** A peer that has announced no backend yet counts as one with this node's own. */

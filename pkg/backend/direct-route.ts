@@ -2,9 +2,9 @@
 import { formatAddress } from "../ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import type { PeerRoute } from "../reconcile/data-path.ts";
-import type { PeerEntries, Sending } from "./contract.ts";
+import type { Sending } from "./contract.ts";
 import type { Peer, Underlay } from "./node.ts";
-import type { PeerProblem } from "./state.ts";
+import type { PeerEntries, PeerProblem } from "./state.ts";
 
 /** Returns a plain route to a peer on the same link, or the reason why there is none. */
 export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | PeerProblem {

@@ -64,14 +64,23 @@ export function parseStamp(bytes: Uint8Array): Stamp {
 
 export function formatNodeTable(table: NodeTable): string {
   const { bootId, generation, netConf, node, deviceMacs, peers, formerSubnets } = table;
-  return `${JSON.stringify({
+  const start = JSON.stringify({
     ...{ format: FORMAT, bootId, generation, netConf },
     node: encodeNode(node),
     // The key's name dates from when VXLAN devices were the only ones.
     vtepMacs: Object.fromEntries(deviceMacs),
-    peers: peers.map(encodePeer),
     ...(formerSubnets.length > 0 && { formerSubnets: formerSubnets.map(formatPrefix) }),
-  })}\n`;
+  });
+  return `${start.slice(0, -1)},"peers":[${peers.map(peerText).join(",")}]}\n`;
+}
+
+/** Caches the text of each peer: the table of thousands of peers is written at each change of one. */
+const peerTexts = new WeakMap<Peer, string>();
+
+function peerText(peer: Peer): string {
+  const known = peerTexts.get(peer) ?? JSON.stringify(encodePeer(peer));
+  peerTexts.set(peer, known);
+  return known;
 }
 
 /** Throws as `parseStamp` does. */

@@ -1,6 +1,6 @@
 /** The result that backends compute from the peers, in the same form for all backends. */
 import type { Address, Family } from "../ip/address.ts";
-import type { DataPath } from "../reconcile/data-path.ts";
+import type { DataPath, PeerForwarding, PeerNeighbour, PeerRoute } from "../reconcile/data-path.ts";
 import type { Tunnel } from "../tables/node-rules.ts";
 
 /** The reasons why a peer cannot be served: a word for metrics and Events, and its meaning. */
@@ -24,16 +24,24 @@ export interface PeerProblem {
   readonly reason: string;
 }
 
-/** The names of the peers that need each entry of a `DataPath`, in the order of the entries. */
-export interface EntryPeers {
-  readonly routes: readonly string[];
-  readonly neighbours: readonly string[];
-  readonly forwarding: readonly string[];
+/** The desired kernel entries for one peer. Undefined lists are empty. */
+export interface PeerEntries {
+  readonly peer: string;
+  readonly routes?: readonly PeerRoute[];
+  readonly neighbours?: readonly PeerNeighbour[];
+  readonly forwarding?: readonly PeerForwarding[];
 }
+
+/**
+ * Entries for single peers: a group of plain routes, then a group for each backend. Peers have the same order in all
+ * groups.
+ */
+export type EntryGroups = readonly (readonly PeerEntries[])[];
 
 export interface DesiredState {
   readonly dataPath: DataPath;
-  readonly entryPeers: EntryPeers;
+  /** The entries of `dataPath` by peer, in the same order. */
+  readonly entries: EntryGroups;
   /** The MTU of pods and bridge, in bytes. */
   readonly podMtu: number;
   /** Destinations, other than pods, to which pods' packets are not masqueraded. */
@@ -50,5 +58,6 @@ export interface DesiredState {
    * them.
    */
   readonly isAsymmetric: boolean;
+  /** In the order of the peers' names. */
   readonly problems: readonly PeerProblem[];
 }

@@ -5,7 +5,10 @@ export interface Clock {
   nowMs(): number;
   /** Returns a number from 0 up to, but not including, 1. */
   random(): number;
-  /** Calls `action` once after `ms`. Returns the function that cancels it. */
+  /**
+   * Calls `action` once after `ms`; with 0, as soon as the events that have already arrived are handled. Returns the
+   * function that cancels it.
+   */
   setTimer(ms: number, action: () => void): () => void;
 }
 
@@ -13,6 +16,11 @@ export const SYSTEM_CLOCK: Clock = {
   nowMs: () => performance.now(),
   random: () => Math.random(),
   setTimer: (ms, action) => {
+    // A timer of Node.js waits for at least one millisecond.
+    if (ms <= 0) {
+      const immediate = setImmediate(action);
+      return () => clearImmediate(immediate);
+    }
     const timer = setTimeout(action, ms);
     return () => clearTimeout(timer);
   },

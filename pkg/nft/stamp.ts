@@ -15,7 +15,6 @@
  * that a program has deleted and created again. Missing elements are the caller's concern.
  */
 import type { BlockingNetlink } from "../netlink/blocking.ts";
-import { be32, eachAttribute } from "../netlink/codec.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import { decode, dumpRequest, type Message, type Query, query } from "../netlink/message.ts";
 import {
@@ -84,6 +83,7 @@ export function stampedParts(table: Table, seen: readonly Message[]): readonly n
 class StampCheck {
   exists = false;
   readonly #table: Table;
+  readonly #family: number;
   #stamp: { readonly objects: number; readonly rules: number; readonly parts: readonly number[] } | undefined;
   /** The handle of the first rule, and the number of rules so far. */
   #first = 0;
@@ -92,21 +92,21 @@ class StampCheck {
 
   constructor(table: Table) {
     this.#table = table;
+    this.#family = tableHeader(table).family;
   }
 
   /** Returns false for messages of other objects. */
   see(message: Message): boolean {
-    const { family } = tableHeader(this.#table);
     if (message.type === NFT_MSG_NEWTABLE.type) {
       const { header, attributes } = decode(NFT_MSG_NEWTABLE, message);
-      if (header.family !== family || attributes.name !== this.#table.name) return false;
+      if (header.family !== this.#family || attributes.name !== this.#table.name) return false;
       this.exists = true;
       const stamp = readStamp(attributes.userdata);
       const isAlike = stamp?.layout === this.#table.stamp?.layout && stamp?.objects === attributes.use;
       this.#stamp = isAlike && attributes.flags === 0 ? stamp : undefined;
       return true;
     }
-    if (message.type !== NFT_MSG_NEWRULE.type || message.payload[0] !== family) return false;
+    if (message.type !== NFT_MSG_NEWRULE.type || message.payload[0] !== this.#family) return false;
     const handle = ruleHandle(message.payload);
     if (this.#rules === 0) this.#first = handle;
     this.#isConsecutive &&= handle === this.#first + this.#rules;
@@ -123,10 +123,10 @@ class StampCheck {
 
 /** Returns the lower 32 bits of a rule's handle; parses nothing else, because rules are long. */
 function ruleHandle(payload: Uint8Array): number {
-  let handle = 0;
-  const attributes = payload.subarray(NFGENMSG_LENGTH);
-  eachAttribute(attributes, (type, start, end) => {
-    if (type === NFTA_RULE_HANDLE) handle = be32.read(attributes.subarray(start + 4, end));
-  });
-  return handle;
+  const byteAt = (at: number) => payload[at] ?? 0;
+  let at = NFGENMSG_LENGTH;
+  while (at < payload.length && byteAt(at + 2) !== NFTA_RULE_HANDLE) {
+    at += Math.max(4, (byteAt(at) + (byteAt(at + 1) << 8) + 3) & ~3);
+  }
+  return (byteAt(at + 8) << 24) | (byteAt(at + 9) << 16) | (byteAt(at + 10) << 8) | byteAt(at + 11);
 }

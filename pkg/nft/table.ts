@@ -2,6 +2,7 @@
  * An nf_tables table as data, and the transaction that makes the kernel's table equal to it.
  */
 import {
+  lateRequest,
   NLM_F_APPEND,
   NLM_F_CREATE,
   NLM_F_EXCL,
@@ -238,21 +239,22 @@ function isMap(set: NftSet): boolean {
 
 /**
  * Adds elements. Fails with EEXIST if an element exists, whatever its comment; with `exclusive: false` it stays
- * unchanged.
+ * unchanged. `wire` are the set's elements, if the caller has encoded them (`wireElements`).
  */
 export function addElements(
   table: Table,
   set: NftSet,
-  { exclusive = true }: { readonly exclusive?: boolean } = {},
+  {
+    exclusive = true,
+    wire = wireElements(set),
+  }: { readonly exclusive?: boolean; readonly wire?: readonly SetElement[] } = {},
 ): Request[] {
-  const where = `${tableText(table)} ${set.name}`;
-  return inMessages(wireElements(set)).map((elements) =>
-    request(
+  return inMessages(wire).map((elements) =>
+    lateRequest(
       NFT_MSG_NEWSETELEM,
       () => elementsObject(tableText(table), set.name, elements),
-      `nft ${exclusive ? "create" : "add"} element ${where} ${elementsText(set)}`,
-      tableHeader(table),
-      { table: table.name, set: set.name, elements },
+      () => `nft ${exclusive ? "create" : "add"} element ${tableText(table)} ${set.name} ${elementsText(set)}`,
+      () => [tableHeader(table), { table: table.name, set: set.name, elements }],
       NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0),
     ),
   );

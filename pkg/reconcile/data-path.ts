@@ -21,10 +21,10 @@ import {
   replaceForwarding,
   replaceNeighbour,
 } from "../kernel/neighbour.ts";
-import { type Route, routeObject } from "../kernel/route.ts";
+import { DEFAULT_METRIC, type ObservedRoute, type Route, routeObject } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import type { Request } from "../netlink/message.ts";
-import { RT_SCOPE } from "../netlink/route.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
 import { gatewayRoutes, planRoutes } from "./route-plan.ts";
 
 /** A route to a peer's subnet through the underlay, or through a device of ours. */
@@ -117,8 +117,54 @@ export function planDataPath(
   };
 }
 
+/** The entries of a data path, which serve single peers. */
+export type Entries = Omit<DataPath, "devices">;
+
+/**
+ * Plans the change of single peers' entries from `before` to `after`, in the order of `planDataPath`, without reading
+ * the kernel: it must have `before`. `indexes` are those of the devices by name. If another program has changed an
+ * entry, the kernel refuses the request for it, or the notification leads to a comparison.
+ */
+export function planEntries(before: Entries, after: Entries, indexes: ReadonlyMap<string, number>): Request[] {
+  const ownDevices = new Set(indexes.values());
+  const [held, wanted] = [resolve(before, indexes), resolve(after, indexes)];
+  const neighbours = planNeighbours(
+    wanted.neighbours,
+    held.neighbours.map((one) => ({ ...one, isPermanent: true })),
+    ownDevices,
+  );
+  const forwarding = planForwarding(
+    wanted.forwarding,
+    held.forwarding.map((one) => ({ ...one, isPlain: true })),
+    ownDevices,
+  );
+  const routes = planRoutes(wanted.routes, held.routes.map(asObserved), ownDevices);
+  return [
+    ...forwarding.add,
+    ...neighbours.add,
+    ...routes.add,
+    ...routes.remove,
+    ...forwarding.remove,
+    ...neighbours.remove,
+  ];
+}
+
+/** Returns the route as the kernel reports it after `addRoute`. */
+function asObserved(route: Route): ObservedRoute {
+  return {
+    ...route,
+    ...{ protocol: route.protocol ?? RTPROT_WEFT, table: RT_TABLE_MAIN, type: RTN_UNICAST, isMultipath: false },
+    scope: route.gateway === undefined && route.destination.address.family === 4 ? RT_SCOPE.link : RT_SCOPE.universe,
+    priority: DEFAULT_METRIC[route.destination.address.family],
+    isOnlink: route.isOnlink ?? false,
+  };
+}
+
 /** The indexes of the devices by name; 0 if a device does not exist. */
-function deviceIndexes({ devices }: DataPath, { links }: Pick<KernelSnapshot, "links">): ReadonlyMap<string, number> {
+export function deviceIndexes(
+  { devices }: Pick<DataPath, "devices">,
+  { links }: Pick<KernelSnapshot, "links">,
+): ReadonlyMap<string, number> {
   return new Map(devices.map(({ name }) => [name, links.find((link) => link.name === name)?.index ?? 0]));
 }
 
@@ -133,7 +179,7 @@ export function entryObjects(desired: DataPath, observed: Pick<KernelSnapshot, "
 }
 
 /** Replaces the names of devices by their indexes. */
-function resolve(desired: DataPath, indexes: ReadonlyMap<string, number>) {
+function resolve(desired: Entries, indexes: ReadonlyMap<string, number>) {
   const indexOf = (name: string) => indexes.get(name) ?? 0;
   return {
     neighbours: desired.neighbours.map(

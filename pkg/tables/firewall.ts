@@ -9,13 +9,10 @@
 import { FILTER_PRIORITY, POD_TABLE, PRIVATE_CHAIN } from "../footprint.ts";
 import type { BridgePolicy } from "../foreign/reference-state.ts";
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
-import type { BlockingNetlink } from "../netlink/blocking.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
-import { readRuleset } from "../netlink/ruleset.ts";
 import { changeElements } from "../nft/change.ts";
 import {
-  elementDumps,
   hasSameShape,
   holdsElements,
   type ObservedTable,
@@ -36,7 +33,7 @@ import {
   returnToCaller,
 } from "../nft/expressions.ts";
 import { type AddressSet, type NftSet, readElement, readTuple, type TupleSet, wireElements } from "../nft/set.ts";
-import { readStamped, stampedParts } from "../nft/stamp.ts";
+import { stampedParts } from "../nft/stamp.ts";
 import {
   addElements,
   type Chain,
@@ -72,7 +69,7 @@ const podsSet = (family: Family) => `pods${family}`;
 const membersSet = (family: Family) => `bridge-pods${family}`;
 const memberFields = (family: Family) => ["ifname", `ipv${family}_addr`] as const;
 const recordsSet = (family: Family) => `rule-handles${family}`;
-const BRIDGES = "bridges";
+export const BRIDGES = "bridges";
 const OPEN_BRIDGES = "open-bridges";
 const EMPTY: Firewall = { pods: [], policies: new Map() };
 
@@ -109,7 +106,7 @@ export function firewallTable({ pods, policies }: Firewall): Table {
   };
 }
 
-function podSets(family: Family, pods: readonly FirewallPod[]): NftSet[] {
+export function podSets(family: Family, pods: readonly FirewallPod[]): NftSet[] {
   const own = pods.filter(({ address }) => address.family === family);
   return [
     {
@@ -198,55 +195,8 @@ export function readFirewall(seen: readonly Message[]): SeenFirewall {
   return { table, isStamped, ...(table === undefined ? EMPTY : parseElements(table.elements)) };
 }
 
-/** What `lookByKey` reads. */
-export interface KeyedFirewall {
-  /** The pods that have the addresses. */
-  readonly pods: readonly FirewallPod[];
-  readonly records: readonly RuleRecord[];
-  /** The answers to the caller's questions. */
-  readonly answers: readonly Message[];
-}
-
-/**
- * Reads only the elements of `addresses`, and the answers to `questions` before them. Undefined if the table is not
- * intact according to its stamp, or if pods request policies: bridges depend on all pods.
- */
-export function lookByKey(
-  netfilter: BlockingNetlink,
-  addresses: readonly Address[],
-  questions: readonly Query[],
-): KeyedFirewall | undefined {
-  const table = firewallTable(EMPTY);
-  const byKey = addresses.flatMap((address) =>
-    podSets(address.family, [{ owner: "", address }])
-      .slice(0, 1)
-      .map((set) => elementRequest(table, set)),
-  );
-  const all = [...questions, ...byKey, ...ruleRecordRequests(addresses)];
-  const { parts, answers } = readStamped(netfilter, table, all);
-  if (parts === undefined) return undefined;
-  const bridges = readRuleset(
-    netfilter,
-    elementDumps({ ...table, sets: table.sets.filter(({ name }) => name === BRIDGES) }),
-  );
-  if (readElements(table, bridges).get(BRIDGES)?.length) return undefined;
-  return { pods: parseElements(readElements(table, answers)).pods, records: readRuleRecords(answers), answers };
-}
-
-/** Adds pods without policies to a table that `lookByKey` has read. EEXIST or ENOENT: the table has changed since. */
-export function addKeyed(pods: readonly FirewallPod[]): Request[] {
-  const table = firewallTable({ ...EMPTY, pods });
-  return table.sets.flatMap((set) => addElements(table, set));
-}
-
-/** Removes pods that `lookByKey` has read; others are not known. ENOENT: the table has changed since. */
-export function removeKeyed(pods: readonly FirewallPod[]): Removal {
-  const table = firewallTable({ ...EMPTY, pods });
-  const requests = table.sets.flatMap((set) => deleteFromSet(table, set.name, wireElements(set)));
-  return { requests, pods, left: [], needsGeneration: false, sharesWithOthers: false };
-}
-
-function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
+/** Parses the elements of the table. */
+export function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
   const tuples = (set: string, fields: TupleSet["fields"]) =>
     (elements.get(set) ?? []).flatMap((element) => readTuple({ fields }, element)?.values ?? []);
   const bridges = new Map<string, string>();

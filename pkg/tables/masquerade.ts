@@ -72,7 +72,7 @@ export function nodeMasquerade(settings: MasqueradeSettings): Table {
 
 const rangesSet = (family: Family) => `pod-ranges${family}`;
 const nonMasqueradeSet = (family: Family) => `non-masquerade${family}`;
-const exemptSet = (family: Family) => `exempt${family}`;
+export const exemptSet = (family: Family) => `exempt${family}`;
 
 function nodeRule(family: Family): Rule {
   return {

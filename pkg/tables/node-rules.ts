@@ -4,12 +4,13 @@
  * so any other host could inject frames into the pods' network.
  */
 import { FILTER_PRIORITY } from "../footprint.ts";
-import type { Address, Family } from "../ip/address.ts";
+import { type Address, addressToBytes, type Family, isSameAddress } from "../ip/address.ts";
+import type { Request } from "../netlink/message.ts";
 import { counter, drop, matchFamily, matchSourceInSet } from "../nft/expressions.ts";
 import { matchVxlan } from "../nft/protocol-matches.ts";
 import type { NftSet } from "../nft/set.ts";
-import type { Rule, Table } from "../nft/table.ts";
-import { distinct, type MasqueradeSettings, nodeMasquerade } from "./masquerade.ts";
+import { addElements, deleteFromSet, type Rule, type Table } from "../nft/table.ts";
+import { distinct, exemptSet, type MasqueradeSettings, nodeMasquerade } from "./masquerade.ts";
 
 /** The properties that identify packets for a VTEP. */
 export interface Tunnel {
@@ -42,6 +43,43 @@ export function nodeRules({ tunnels, senders, ...masquerade }: NodeRulesSettings
       { name: "input", type: "filter", hook: "input", priority: FILTER_PRIORITY, rules: tunnels.map(tunnelRule) },
     ],
   };
+}
+
+/** A change of the addresses in `NodeRulesSettings`. */
+export interface AddressChange {
+  readonly newSenders: readonly Address[];
+  /** The change of `exempt`. */
+  readonly unmasqueraded: { readonly new: readonly Address[]; readonly gone: readonly Address[] };
+}
+
+/**
+ * Returns the table of `nodeRules` with changed addresses, and the requests for the difference. The commit fails if the
+ * kernel's sets lack an address that is gone.
+ */
+export function changeAddresses(table: Table, { newSenders, unmasqueraded }: AddressChange) {
+  const requests: Request[] = [];
+  const sets = table.sets.map((set): NftSet => {
+    if (set.kind !== "addresses") return set;
+    const isSenders = set.name === sendersSet(set.family);
+    const isExempt = set.name === exemptSet(set.family);
+    const [added, gone] = isSenders ? [newSenders, []] : isExempt ? [unmasqueraded.new, unmasqueraded.gone] : [[], []];
+    const has = (address: Address) => set.elements.some((one) => isSameAddress(one.address, address));
+    const ofSet = (addresses: readonly Address[], isHeld: boolean) =>
+      distinct(addresses.filter((address) => address.family === set.family && has(address) === isHeld));
+    const [more, less] = [ofSet(added, false).map((address) => ({ address })), ofSet(gone, true)];
+    if (more.length + less.length === 0) return set;
+    const isGone = (address: Address) => less.some((one) => isSameAddress(one, address));
+    requests.push(
+      ...deleteFromSet(
+        table,
+        set.name,
+        less.map((address) => ({ key: { value: addressToBytes(address) } })),
+      ),
+    );
+    requests.push(...addElements(table, { ...set, elements: more }, { exclusive: false }));
+    return { ...set, elements: [...set.elements.filter(({ address }) => !isGone(address)), ...more] };
+  });
+  return { table: { ...table, sets }, requests };
 }
 
 function sendersOf(family: Family, senders: readonly Address[]): NftSet {

@@ -20,8 +20,16 @@ const FNV_PRIME = 0x0100_0193;
 /** A large prime, as in MurmurHash3. */
 const OTHER_PRIME = 0x85eb_ca6b;
 
-/** The sets of the index for the ports of `map`; `sets` are the maps with its ports. */
-export function indexSets({ mappings }: PortMap, sets: readonly TupleSet[]): TupleSet[] {
+/** A set with its encoded elements. */
+export interface WiredSet {
+  readonly set: TupleSet;
+  readonly wire: readonly SetElement[];
+}
+
+const wired = (set: TupleSet): WiredSet => ({ set, wire: wireElements(set) });
+
+/** Returns `sets`, which are the maps with the ports of `map`, and the sets of the index for them. */
+export function withIndex({ mappings }: PortMap, sets: readonly TupleSet[]): WiredSet[] {
   const targets = new Map(mappings.map(({ owner, target }) => [addressKey(target), { owner, target }]));
   const podSets = ([4, 6] as const).map((family): TupleSet => {
     const own = [...targets.values()].filter(({ target }) => target.family === family);
@@ -33,7 +41,8 @@ export function indexSets({ mappings }: PortMap, sets: readonly TupleSet[]): Tup
       },
     };
   });
-  return [ownerSet(digestsOf([...sets, ...podSets])), ...podSets];
+  const indexed = [...sets, ...podSets].map(wired);
+  return [...indexed, wired(ownerSet(digestsOf(indexed)))];
 }
 
 function ownerSet(digests: ReadonlyMap<string, number>): TupleSet {
@@ -54,17 +63,17 @@ export function ownerLookup(owner: string): TupleSet {
  * Compares the digest in an attachment's element of the index with `sets`, which are `portMapElements`. True if the
  * attachment has exactly their elements, and no others.
  */
-export function isIndexed(sets: readonly TupleSet[], owner: string, { userdata }: SetElement): boolean {
+export function isIndexed(sets: readonly WiredSet[], owner: string, { userdata }: SetElement): boolean {
   if (readComment(userdata) !== owner) return false;
-  return digestsOf(sets.filter(({ name }) => name !== OWNERS)).get(owner) === readDigest(userdata);
+  return digestsOf(sets.filter(({ set }) => set.name !== OWNERS)).get(owner) === readDigest(userdata);
 }
 
 /** A digest of the keys of each owner's elements; their order does not matter. */
-function digestsOf(sets: readonly TupleSet[]): ReadonlyMap<string, number> {
+function digestsOf(sets: readonly WiredSet[]): ReadonlyMap<string, number> {
   const digests = new Map<string, number>();
-  for (const set of sets) {
+  for (const { set, wire } of sets) {
     const [ofSet] = hashOf(set.name);
-    wireElements(set).forEach(({ key, keyEnd }, at) => {
+    wire.forEach(({ key, keyEnd }, at) => {
       const owner = set.elements[at]?.comment ?? "";
       const digest = hashOfBytes(keyEnd?.value, hashOfBytes(key?.value, ofSet));
       digests.set(owner, ((digests.get(owner) ?? 0) + digest) >>> 0);

@@ -5,7 +5,6 @@
  */
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { readElements } from "../nft/comparison.ts";
-import { wireElements } from "../nft/set.ts";
 import { readStamped } from "../nft/stamp.ts";
 import { addElements, deleteFromSet, elementRequest } from "../nft/table.ts";
 import { WHOLE_TABLE } from "./port-map.ts";
@@ -24,7 +23,7 @@ export function addByKey(netfilter: BlockingNetlink, wanted: PortMap): boolean {
   if (wanted.mappings.some(({ host }) => host.condition !== undefined)) return false;
   const { parts } = readStamped(netfilter, WHOLE_TABLE);
   if (parts === undefined || !hasParts(partsOfStamp(parts), partsOf(wanted))) return false;
-  netfilter.commit(portMapElements(wanted).flatMap((set) => addElements(WHOLE_TABLE, set)));
+  netfilter.commit(portMapElements(wanted).flatMap(({ set, wire }) => addElements(WHOLE_TABLE, set, { wire })));
   return true;
 }
 
@@ -46,6 +45,6 @@ export function removeByKey(
   if (entry === undefined) return [];
   const sets = portMapElements(expected);
   if (!isIndexed(sets, owner, entry)) return undefined;
-  netfilter.commit(sets.flatMap((set) => deleteFromSet(WHOLE_TABLE, set.name, wireElements(set))));
+  netfilter.commit(sets.flatMap(({ set, wire }) => deleteFromSet(WHOLE_TABLE, set.name, wire)));
   return expected.mappings;
 }

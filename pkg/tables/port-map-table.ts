@@ -34,10 +34,9 @@ import {
   setMark,
   verdictByMap,
 } from "../nft/expressions.ts";
-import type { TupleSet } from "../nft/set.ts";
 import type { Chain, Rule, Table } from "../nft/table.ts";
 import { loopbackGuard } from "./loopback-guard.ts";
-import { indexSets } from "./port-map-index.ts";
+import { type WiredSet, withIndex } from "./port-map-index.ts";
 import {
   LAYERS,
   type Layer,
@@ -87,7 +86,7 @@ export function hasParts(parts: PortMapParts, needed: PortMapParts): boolean {
  * The digest of the whole table's layout (`layoutDigest`). It changes with each change of sets, chains or rules;
  * port-map.test.ts compares it.
  */
-const LAYOUT = 0x1566_699a;
+const LAYOUT = 0x2da2_232e;
 
 /** The parts in a stamp: the number of families with layers for conditions, these families, the mark bits. */
 function stampOf({ markBits, conditional }: PortMapParts) {
@@ -100,12 +99,12 @@ export function partsOfStamp([count = 0, ...rest]: readonly number[]): PortMapPa
   return { markBits: rest.slice(count), conditional: FAMILIES.filter((family) => families.includes(family)) };
 }
 
-/** The maps of ports and their index with the elements of `map`; without maps that have none. */
-export function portMapElements(map: PortMap): TupleSet[] {
-  const sets = FAMILIES.filter((family) => map.mappings.some(({ target }) => target.family === family)).flatMap(
-    (family) => LAYERS.flatMap((layer) => layerSets(layer, family, map)),
-  );
-  return [...sets, ...indexSets(map, sets)].filter(({ elements }) => elements.length > 0);
+/** The maps of ports and their index with the elements of `map`; without those that have none. */
+export function portMapElements(map: PortMap): WiredSet[] {
+  const families = FAMILIES.filter((family) => map.mappings.some(({ target }) => target.family === family));
+  const sets = families.flatMap((family) => LAYERS.flatMap((layer) => layerSets(layer, family, map)));
+  const filled = sets.filter(({ elements }) => elements.length > 0);
+  return withIndex(map, filled).filter(({ wire }) => wire.length > 0);
 }
 
 /** Makes `table inet weft_portmap`. Chains depend only on the parts; ports are elements. */
@@ -119,7 +118,7 @@ export function portMapTable(map: PortMap, parts: PortMapParts = partsOf(map)): 
     name: POD_TABLE.portmap,
     comment: "weft: ports of the node that lead to pods",
     stamp: stampOf(parts),
-    sets: [...sets, ...indexSets(map, sets)],
+    sets: withIndex(map, sets).map(({ set }) => set),
     chains: [
       ...markBits.map(markChain),
       { name: "translate", rules: FAMILIES.flatMap((family) => translationRules(family, layersOf(family))) },

@@ -153,7 +153,7 @@ export function addPortMap(
       observed.elements,
       isOwned((owner) => outgoing.has(owner)),
     ),
-    ...portMapElements(wanted).flatMap((set) => addElements(WHOLE_TABLE, set)),
+    ...portMapElements(wanted).flatMap(({ set, wire }) => addElements(WHOLE_TABLE, set, { wire })),
   ];
   return { requests, replaced };
 }

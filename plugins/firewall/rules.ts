@@ -32,24 +32,21 @@ import {
 import { chainRequest, type NftRuleset, readChains, readRules, ruleRequest, rulesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import {
-  addKeyed,
   addToFirewall,
   deleteRuleRecords,
   type Firewall,
   type FirewallPod,
   firewallDumps,
   holdsFirewall,
-  type KeyedFirewall,
-  lookByKey,
   type Removal,
   type RuleRecord,
   readFirewall,
   readRuleRecords,
   removeFromFirewall,
-  removeKeyed,
   ruleRecordRequests,
   type SeenFirewall,
 } from "../../pkg/tables/firewall.ts";
+import { addKeyed, type KeyedFirewall, lookByKey, removeKeyed } from "../../pkg/tables/firewall-keys.ts";
 
 /** The state from which a change is planned. */
 interface Seen<Own> {

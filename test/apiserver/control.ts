@@ -28,6 +28,8 @@ export interface ControlRequest {
 }
 
 export interface Sight {
+  /** The time before the first change of this request was written to watches, in milliseconds since 1970. */
+  readonly writtenMs: number;
   readonly version: number;
   /** Number of open watches. */
   readonly watches: number;
@@ -43,8 +45,10 @@ export function serveControl(server: ApiServer, socketPath: string): Promise<voi
   const control = createServer((message, response) => {
     readText(message)
       .then((text) => {
-        carryOut(server, JSON.parse(text) as ControlRequest);
-        response.end(JSON.stringify(sightOf(server)));
+        const order = JSON.parse(text) as ControlRequest;
+        const writtenMs = performance.timeOrigin + performance.now();
+        carryOut(server, order);
+        response.end(JSON.stringify(sightOf(server, writtenMs)));
       })
       .catch((error: unknown) => {
         response.writeHead(400).end(error instanceof Error ? error.message : String(error));
@@ -86,9 +90,10 @@ function carryOut(server: ApiServer, order: ControlRequest): void {
   if (order.dropConnections) server.dropConnections();
 }
 
-function sightOf(server: ApiServer): Sight {
+function sightOf(server: ApiServer, writtenMs: number): Sight {
   const reads = server.requests.filter(({ method, watch }) => method === "GET" && !watch);
   return {
+    writtenMs,
     version: server.store.version,
     watches: server.watches(),
     requests: server.requests.length,

@@ -81,6 +81,8 @@ export interface Sample {
   readonly milliseconds: number;
   /** The peak resident memory of the process and of the processes that it waited for. */
   readonly peakKib: number;
+  /** Their processor time, in user mode and in the kernel. */
+  readonly cpuMilliseconds: number;
 }
 
 /**

@@ -38,6 +38,8 @@ export function replaceCases(older: BenchReport | undefined, newer: BenchReport)
 /** The charts by file name, without suffix. */
 export function chartsOf({ where, executables, scale }: PlotFigures): Readonly<Record<string, Chart>> {
   const { cases } = executables;
+  // Without Nodes nothing is programmed.
+  const sizes = scale.sizes.filter(({ nodes }) => nodes > 0);
   const attach = (row: string): Bar[] => [
     { label: "bridge", case: "bridge", row },
     { label: "bridge with ipMasq", case: "masquerade", row },
@@ -83,10 +85,10 @@ export function chartsOf({ where, executables, scale }: PlotFigures): Readonly<R
       title: "Time to program all peers from an empty kernel (VXLAN)",
       subtitle: `compare and program, best of ${scale.rounds}; compared with ip -batch and bridge -batch; ${where}`,
       unit: "ms",
-      groups: scale.sizes.map(({ nodes }) => `${nodes.toLocaleString("en")} nodes`),
+      groups: sizes.map(({ nodes }) => `${nodes.toLocaleString("en")} nodes`),
       series: [
-        { name: "ip -batch, bridge -batch", colour: "other", values: scale.sizes.map(({ batchMs }) => batchMs) },
-        { name: "weftd", colour: "weft", values: scale.sizes.map(({ sentMs }) => sentMs) },
+        { name: "ip -batch, bridge -batch", colour: "other", values: sizes.map(({ batchMs }) => batchMs) },
+        { name: "weftd", colour: "weft", values: sizes.map(({ sentMs }) => sentMs) },
       ],
     },
   };

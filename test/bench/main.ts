@@ -18,22 +18,23 @@ interface Options {
   readonly output: "table" | "wide" | "json";
 }
 
-const DESCRIPTION = `Measures weft, the reference plugins and floors on this machine, in turns.
-
-A floor is a C program that issues just the kernel requests of its case. Its time is what the kernel and a process take,
-so the ratio weft / floor is comparable between machines. The ratio weft / reference also depends on the reference.`;
+const DESCRIPTION = [
+  "Measures the reference plugins, floors and weft on this machine, in turns.",
+  "A floor is a C program that issues just the kernel requests of its case, without checks or repair. The ratio weft / floor is comparable between machines. The ratio weft / reference also depends on how the machine runs the reference's processes.",
+].join("\n\n");
 
 const EXAMPLES = `
 Cases:
 ${CASES.map(({ name, title }) => `  ${name.padEnd(16)}${title}`).join("\n")}
 
 A time is from the start of a process until it has ended. The time of a chain is the sum of its processes. The case
-"parallel" has a round for each 20 runs.
+"parallel" has a round for each 20 runs. DEL waits for the kernel, for a time that varies: compare it
+with 100 runs, or by its processor time (-o wide).
 
 Examples:
   npm run bench                                    all cases: ten minutes, on a machine that does nothing else
   npm run bench -- --case bridge --case chain --runs 20
-  npm run bench -- --case chain -o wide            also the slowest calls, and memory
+  npm run bench -- --case chain -o wide            also the slowest calls, processor time, memory
   npm run -s bench -- -o json | jq '.cases[].rows[] | {name, ratios}'
 
 The status is 1 if a bound is exceeded. NO_COLOR=1 disables colours.`;
@@ -48,7 +49,7 @@ const options = new Command("bench")
   .addOption(new Option("--runs <n>", "measure this many rounds of each case").default(100).argParser(parseCount(1)))
   .addOption(new Option("--warm-up <n>", "make this many unmeasured rounds first").default(5).argParser(parseCount(1)))
   .addOption(
-    new Option("-o, --output <form>", "output format; wide adds the slowest of 100 calls, and memory")
+    new Option("-o, --output <form>", "output format; wide adds the slowest of 100 calls, processor time and memory")
       .choices(["table", "wide", "json"])
       .default("table"),
   )
@@ -62,6 +63,8 @@ void cleanup
   .onSignals()
   .then(() => cleanup.run())
   .finally(() => process.exit(cleanup.interruption));
+// The reader of a pipe may end first, as head does.
+process.stdout.once("error", () => cleanup.run().finally(() => process.exit(1)));
 
 try {
   const report = await run(options);

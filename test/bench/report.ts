@@ -11,6 +11,8 @@ export interface Series {
   readonly values: Readonly<Record<string, readonly number[]>>;
   /** The peak resident memory of the largest process of each round, in KiB. Absent if it is not measured. */
   readonly peaksKib?: Readonly<Record<string, readonly number[]>>;
+  /** The processor time of each round, in milliseconds. Absent if it is not measured. */
+  readonly cpuMs?: Readonly<Record<string, readonly number[]>>;
 }
 
 export interface Figures {
@@ -18,6 +20,8 @@ export interface Figures {
   /** The 99th percentile of times, the first of rates. */
   readonly worst: number;
   readonly peakKib?: number;
+  /** The median of the processor time, in milliseconds. */
+  readonly cpuMs?: number;
 }
 
 /** The last side's median over that of another side. */
@@ -59,6 +63,7 @@ export function collect({ sides, measures }: BenchCase, calls: readonly Call[], 
       ...{ row, unit: "ms" },
       values: bySide(({ milliseconds }) => milliseconds),
       peaksKib: bySide(({ peakKib }) => peakKib),
+      cpuMs: bySide(({ cpuMilliseconds }) => cpuMilliseconds),
     };
   };
   return measures.flatMap((measure) => {
@@ -72,16 +77,19 @@ export function collect({ sides, measures }: BenchCase, calls: readonly Call[], 
   });
 }
 
+const NOTHING: Sample = { milliseconds: 0, peakKib: 0, cpuMilliseconds: 0 };
+
 /** A sample for each round: the sum of the times of the chosen calls, and the highest peak. */
 function roundsOf(calls: readonly Call[], samples: readonly Sample[], isChosen: (call: Call) => boolean): Sample[] {
   const rounds: Sample[] = [];
   for (const [at, call] of calls.entries()) {
     const sample = samples[at];
     if (sample === undefined || !isChosen(call)) continue;
-    const { milliseconds, peakKib } = rounds[call.round] ?? { milliseconds: 0, peakKib: 0 };
+    const { milliseconds, peakKib, cpuMilliseconds } = rounds[call.round] ?? NOTHING;
     rounds[call.round] = {
       milliseconds: milliseconds + sample.milliseconds,
       peakKib: Math.max(peakKib, sample.peakKib),
+      cpuMilliseconds: cpuMilliseconds + sample.cpuMilliseconds,
     };
   }
   return rounds;
@@ -105,10 +113,10 @@ export function collectRates(
 export function makeReport(benchCase: BenchCase, rounds: number, series: readonly Series[]): CaseReport {
   const { name, title, note } = benchCase;
   const sides = benchCase.sides.map((side) => ({ name: side.name, program: side.program }));
-  const rows = series.map(({ row, unit, values, peaksKib }): Row => {
+  const rows = series.map(({ row, unit, values, peaksKib, cpuMs }): Row => {
     const figures = sides.map(({ name: side }): [string, Figures] => [
       side,
-      figuresOf(unit, values[side] ?? [], peaksKib?.[side]),
+      figuresOf(unit, values[side] ?? [], peaksKib?.[side], cpuMs?.[side]),
     ]);
     return {
       ...{ name: row, unit, sides: Object.fromEntries(figures) },
@@ -118,11 +126,17 @@ export function makeReport(benchCase: BenchCase, rounds: number, series: readonl
   return { name, title, note, rounds, sides, rows };
 }
 
-function figuresOf(unit: Unit, values: readonly number[], peaksKib: readonly number[] | undefined): Figures {
+function figuresOf(
+  unit: Unit,
+  values: readonly number[],
+  peaksKib: readonly number[] | undefined,
+  cpuMs: readonly number[] | undefined,
+): Figures {
   return {
     median: median(values),
     worst: quantile(values, isRate(unit) ? 0.01 : 0.99),
     ...(peaksKib === undefined ? {} : { peakKib: median(peaksKib) }),
+    ...(cpuMs === undefined ? {} : { cpuMs: median(cpuMs) }),
   };
 }
 

@@ -7,9 +7,10 @@
  * that file becomes the configuration's prevResult. If OUTPUT is not "-", what the call prints is kept in that file.
  * CNI_PATH is set to the executable's folder. Standard input and output of the call are pipes.
  *
- * Each result is "NANOSECONDS KIBIBYTES": the time from before posix_spawn until the process is gone, and the peak
- * resident memory of the process and of those that it waited for. With the argument N, N calls run at the same time;
- * results come as calls end, and at the end the line "all NANOSECONDS" has the time from the first start to the last end.
+ * Each result is "NANOSECONDS KIBIBYTES MICROSECONDS": the time from before posix_spawn until the process is gone, and
+ * the peak resident memory and the processor time of the process and of those that it waited for. With the argument N, N
+ * calls run at the same time; results come as calls end, and at the end the line "all NANOSECONDS" has the time from the
+ * first start to the last end.
  *
  * If a call fails, the runner prints the call's output on standard error, and exits with 1.
  *
@@ -58,6 +59,11 @@ static long long since(const struct timespec *start)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (now.tv_sec - start->tv_sec) * 1000000000LL + (now.tv_nsec - start->tv_nsec);
+}
+
+static long long microseconds(const struct timeval *time)
+{
+	return time->tv_sec * 1000000LL + time->tv_usec;
 }
 
 static size_t read_all(int fd, char *text, size_t size)
@@ -190,7 +196,7 @@ static struct child *wait_for_one(int count)
 	}
 	if (strcmp(child->output, "-") != 0)
 		write_file(child->output, text, length);
-	printf("%lld %ld\n", elapsed, usage.ru_maxrss);
+	printf("%lld %ld %lld\n", elapsed, usage.ru_maxrss, microseconds(&usage.ru_utime) + microseconds(&usage.ru_stime));
 	fflush(stdout);
 	return child;
 }

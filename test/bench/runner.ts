@@ -25,8 +25,8 @@ export async function runInTurn(
 ): Promise<Sample[]> {
   const lines = await run([], calls, onSample);
   return lines.map((line) => {
-    const [nanoseconds = Number.NaN, peakKib = Number.NaN] = line.split(" ").map(Number);
-    return { milliseconds: nanoseconds / 1e6, peakKib };
+    const [nanoseconds = Number.NaN, peakKib = Number.NaN, cpuMicroseconds = Number.NaN] = line.split(" ").map(Number);
+    return { milliseconds: nanoseconds / 1e6, peakKib, cpuMilliseconds: cpuMicroseconds / 1e3 };
   });
 }
 

@@ -13,26 +13,42 @@ function styled(style: Style, text: string): string {
   return styleText(style, text, { stream: process.stdout });
 }
 
-/** `isWide` adds the worst percentile and the peak resident memory. */
-export function formatReport({ title, note, rounds, rows, ...report }: CaseReport, isWide: boolean): string {
-  const sides = report.sides.map(({ name }) => name);
-  const subject = sides.at(-1);
+/** `isWide` adds a table with the worst percentile, the processor time and the peak resident memory. */
+export function formatReport(report: CaseReport, isWide: boolean): string {
+  const { title, note, rounds } = report;
+  const heading = `${styled("bold", title)}\n${note}; medians of ${rounds} ${rounds === 1 ? "round" : "rounds"}`;
+  return [heading, formatMedians(report), ...(isWide ? [formatDetails(report)] : []), ""].join("\n");
+}
+
+function formatMedians({ sides, rows }: CaseReport): string {
+  const subject = sides.at(-1)?.name;
   const others = sides.slice(0, -1).toReversed();
   const table = makeTable([
     "",
-    ...sides,
-    ...(isWide ? sides.flatMap((side) => [`${side}\nworst 1 %`, `${side}\nmemory`]) : []),
-    ...others.flatMap((side) => [`${subject} /\n${side}`, "bound"]),
+    ...sides.map(({ name }) => name),
+    ...others.flatMap(({ name }) => [`${subject} /\n${name}`, "bound"]),
   ]);
-  const isMeasure = (name: string) => !name.includes(" ");
-  for (const { name, unit, sides: figures, ratios } of rows)
+  for (const row of rows)
     table.push([
-      isMeasure(name) ? name : `  ${name.slice(name.indexOf(" ") + 1)}`,
-      ...sides.map((side) => formatValue(unit, figures[side]?.median)),
-      ...(isWide ? sides.flatMap((side) => formatWide(unit, figures[side])) : []),
-      ...ratios.flatMap((ratio) => formatRatio(ratio, unit)),
+      formatName(row),
+      ...sides.map(({ name }) => formatValue(row.unit, row.sides[name]?.median)),
+      ...row.ratios.flatMap((ratio) => formatRatio(ratio, row.unit)),
     ]);
-  return `${styled("bold", title)}\n${note}; medians of ${rounds} ${rounds === 1 ? "round" : "rounds"}\n${table.toString()}\n`;
+  return table.toString();
+}
+
+function formatDetails({ sides, rows }: CaseReport): string {
+  const columns = ["worst 1 %", "processor", "memory"];
+  const table = makeTable(["", ...sides.flatMap(({ name }) => columns.map((column) => `${name}\n${column}`))]);
+  for (const row of rows)
+    table.push([formatName(row), ...sides.flatMap(({ name }) => formatDetail(row.unit, row.sides[name]))]);
+  return table.toString();
+}
+
+/** Rows of single plugins are indented below their chain. */
+function formatName({ name }: Row): string {
+  const space = name.indexOf(" ");
+  return space < 0 ? name : `  ${name.slice(space + 1)}`;
 }
 
 export function formatResources(resources: readonly Resource[]): string {
@@ -59,9 +75,10 @@ function formatValue(unit: Unit, value: number | undefined): string {
   return `${value.toFixed(isRate(unit) ? 0 : 2)} ${unit}`;
 }
 
-function formatWide(unit: Row["unit"], figures: Figures | undefined): string[] {
+function formatDetail(unit: Unit, figures: Figures | undefined): string[] {
   return [
     formatValue(unit, figures?.worst),
+    formatValue("ms", figures?.cpuMs),
     formatValue("MiB", figures?.peakKib === undefined ? undefined : figures.peakKib / 1024),
   ];
 }

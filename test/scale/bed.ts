@@ -8,7 +8,9 @@ import { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, type Node } from "../live/harness/cluster.ts";
 import { makeNamespace } from "../live/harness/namespace.ts";
 import { eventually, Running } from "../live/harness/process.ts";
+import { type Latencies, type NodeStep, timeSteps } from "./latency.ts";
 import { FAMILIES, macOf, OVERLAYS, peer, type Stack, subnetsOf } from "./peers.ts";
+import { type Memory, type Rest, WeftdProcess } from "./weftd-process.ts";
 
 /** The resources of weftd's process. */
 export interface Use {
@@ -63,6 +65,9 @@ interface Entries {
   readonly neighbours: readonly string[];
   readonly forwarding: readonly string[];
 }
+
+/** By then weftd has collected the garbage of its start. */
+const GARBAGE_MS = 5000;
 
 export class ScaleBed {
   readonly #cleanup: Cleanup;
@@ -341,10 +346,47 @@ export class ScaleBed {
     return Number(/^weft_netlink_overruns_total (\S+)$/m.exec(body)?.[1]);
   }
 
-  /** Processor time of weftd in so many seconds without changes. */
-  async idle(seconds: number): Promise<number> {
-    const before = await this.use();
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-    return (await this.use()).cpuSeconds - before.cpuSeconds;
+  /** Changes, deletes and creates `count` peers, one after the other. All entries are there before and after. */
+  async latencies(count: number): Promise<Latencies> {
+    const { device } = OVERLAYS[4];
+    const monitor = new Running(
+      this.#node.namespace,
+      "ip",
+      ["-o", "-tshort", "monitor", "route", "neigh"],
+      this.#cleanup,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const numbers = Array.from({ length: count }, (_, at) => at * Math.floor(this.#peers / count));
+    const time = (stepOf: (n: number) => NodeStep) =>
+      timeSteps(numbers.map(stepOf), (order) => this.#cluster.standIn(order), monitor);
+    try {
+      const change = await time((n) => {
+        const { metadata } = this.#peer(n, 200);
+        const update = [{ name: metadata.name, patch: { metadata: { annotations: metadata.annotations ?? {} } } }];
+        return { order: { update }, shown: new RegExp(`dev ${device} lladdr ${macOf(this.#peer(n, 200))} PERMANENT`) };
+      });
+      const remove = await time((n) => ({
+        order: { remove: [this.#peer(n).metadata.name] },
+        shown: new RegExp(`Deleted ${OVERLAYS[4].subnet(n)} via`),
+      }));
+      const add = await time((n) => ({
+        order: { create: [this.#peer(n)] },
+        shown: new RegExp(` ${OVERLAYS[4].subnet(n)} via`),
+      }));
+      return { add, change, remove };
+    } finally {
+      await monitor.stop("SIGTERM");
+    }
+  }
+
+  /** weftd's memory now, and at the most since its start. */
+  async memory(): Promise<Memory> {
+    return (await WeftdProcess.in(this.#node.namespace)).memory();
+  }
+
+  /** weftd in so many seconds without changes, after it has collected the garbage of its start. */
+  async rest(seconds: number): Promise<Rest> {
+    await new Promise((resolve) => setTimeout(resolve, GARBAGE_MS));
+    return (await WeftdProcess.in(this.#node.namespace)).rest(seconds);
   }
 }

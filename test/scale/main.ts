@@ -3,17 +3,20 @@ import { Command, Option } from "commander";
 import { type Programming, ScaleBed } from "./bed.ts";
 import type { Stack } from "./peers.ts";
 import { formatScale, isKept, type ScaleReport, type SizeReport } from "./report.ts";
+import type { Rest } from "./weftd-process.ts";
 
-const SIZES = [100, 1000, 5000];
+const SIZES = [0, 100, 1000, 5000];
 const DUAL_STACK_SIZES = [5000, 10_000];
 const ROUNDS = 5;
+/** weftd compares everything once a minute. */
+const REST_SECONDS = 70;
 const CHANGES_PER_SECOND = 1000;
 const CHURN_SECONDS = 10;
 const RELISTED = 50;
 
 const { output } = new Command("bench scale")
   .description(
-    "Measures one weftd with 100, 1,000 and 5,000 Nodes, and with 5,000 and 10,000 Nodes of two families: programming compared with " +
+    "Measures one weftd with 0, 100, 1,000 and 5,000 other Nodes, and with 5,000 and 10,000 Nodes of two families: programming compared with " +
       "ip -batch, memory, CPU, changes.",
   )
   .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
@@ -49,18 +52,18 @@ async function measure(bed: ScaleBed, counts: readonly number[]): Promise<SizeRe
     await bed.populate(nodes);
     const rounds: Programming[] = [];
     for (let round = 0; round < ROUNDS; round++) rounds.push(await bed.program());
-    sizes.push(sizeReport(nodes, rounds, await bed.idle(10)));
+    const { peakBytes } = await bed.memory();
+    sizes.push(sizeReport(nodes, rounds, peakBytes, await bed.rest(REST_SECONDS)));
   }
   return sizes;
 }
 
-function sizeReport(nodes: number, rounds: readonly Programming[], idleCpuSeconds: number): SizeReport {
+function sizeReport(nodes: number, rounds: readonly Programming[], peakBytes: number, rest: Rest): SizeReport {
   const best = (pick: (one: Programming) => number) => Math.min(...rounds.map(pick));
   const [sentMs, batchMs] = [best((one) => one.sentMs), best((one) => one.batchMs)];
-  const use = rounds.at(-1)?.use;
   return {
-    ...{ nodes, sentMs, batchMs, ratio: sentMs / batchMs, idleCpuSeconds },
+    ...{ nodes, sentMs, batchMs, ratio: sentMs / batchMs, peakBytes, rest },
     ...{ afterListMs: best((one) => one.weftdMs), afterStartMs: best((one) => one.startMs) },
-    ...{ residentBytes: use?.residentBytes ?? Number.NaN, cpuSeconds: use?.cpuSeconds ?? Number.NaN },
+    cpuSeconds: rounds.at(-1)?.use.cpuSeconds ?? Number.NaN,
   };
 }

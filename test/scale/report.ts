@@ -1,6 +1,7 @@
 /** The results of `npm run bench -- scale`. */
 import Table from "cli-table3";
 import type { Churn } from "./bed.ts";
+import type { Rest } from "./weftd-process.ts";
 
 export interface SizeReport {
   readonly nodes: number;
@@ -10,10 +11,11 @@ export interface SizeReport {
   readonly ratio: number;
   readonly afterListMs: number;
   readonly afterStartMs: number;
-  readonly residentBytes: number;
+  /** The largest resident memory of a start. */
+  readonly peakBytes: number;
+  readonly rest: Rest;
+  /** CPU time of a start. */
   readonly cpuSeconds: number;
-  /** In ten seconds without changes. */
-  readonly idleCpuSeconds: number;
 }
 
 export interface ScaleReport {
@@ -35,18 +37,60 @@ export interface ScaleReport {
 
 /** For the largest cluster. */
 const LARGEST_RATIO = 1;
+/** Resident memory of weftd at rest, by the number of other Nodes of one family. */
+const RESIDENT_MIB: readonly (readonly [nodes: number, mib: number])[] = [
+  [0, 60],
+  [5000, 150],
+];
+/** The share of one processor at rest, with this many other Nodes of one family. */
+const [CPU_NODES, CPU_PERCENT] = [1000, 1];
+const MIB = 2 ** 20;
 
-export function isKept({ sizes, dualStack, relist }: ScaleReport): boolean {
-  const largest = [sizes, dualStack].map((of) => of.at(-1)?.ratio ?? Number.NaN);
-  return largest.every((ratio) => ratio <= LARGEST_RATIO) && relist.removed === relist.left;
+interface Bound {
+  readonly name: string;
+  readonly measured: number;
+  readonly limit: number;
 }
 
-export function formatScale({ sizes, dualStack, churn, relist }: ScaleReport): string {
-  const table = new Table({
-    head: ["Nodes", "weftd programs", "-batch", "ratio", "after the list", "after the start", "RSS", "CPU", "CPU idle"],
-    colAligns: Array.from({ length: 9 }, () => "right" as const),
-    style: { head: [], border: [] },
-  });
+function boundsOf({ sizes, dualStack, relist }: ScaleReport): Bound[] {
+  const restWith = (nodes: number) => sizes.find((size) => size.nodes === nodes)?.rest;
+  const largest = [sizes, dualStack].flatMap((of) => of.slice(-1));
+  return [
+    ...largest.map(({ nodes, ratio }) => ({
+      name: `weftd / -batch, ${nodes} Nodes`,
+      measured: ratio,
+      limit: LARGEST_RATIO,
+    })),
+    {
+      ...{ name: "routes that a relist removed wrongly or left over", limit: 0 },
+      measured: Math.abs(relist.removed - relist.left),
+    },
+    ...RESIDENT_MIB.map(([nodes, limit]) => ({
+      ...{ name: `resident MiB at rest, ${nodes} Nodes`, limit },
+      measured: (restWith(nodes)?.residentBytes ?? Number.NaN) / MIB,
+    })),
+    {
+      ...{ name: `CPU at rest, ${CPU_NODES} Nodes, percent of a processor`, limit: CPU_PERCENT },
+      measured: 100 * (restWith(CPU_NODES)?.cpuShare ?? Number.NaN),
+    },
+  ];
+}
+
+const isBoundKept = ({ measured, limit }: Bound) => measured <= limit;
+
+export function isKept(report: ScaleReport): boolean {
+  return boundsOf(report).every(isBoundKept);
+}
+
+export function formatScale(report: ScaleReport): string {
+  const { sizes, dualStack, churn, relist } = report;
+  const style = { head: [], border: [] };
+  const head = [
+    ...["Nodes", "weftd programs", "-batch", "ratio", "after the list", "after the start", "CPU", "peak RSS"],
+    ...["RSS at rest", "without files", "CPU at rest"],
+  ];
+  const table = new Table({ head, colAligns: head.map(() => "right" as const), style });
+  const mib = (bytes: number) => `${(bytes / MIB).toFixed(0)} MiB`;
   const ms = (value: number) => `${value.toFixed(0)} ms`;
   const rows = [
     ...sizes.map((size) => ({ ...size, name: String(size.nodes) })),
@@ -55,9 +99,14 @@ export function formatScale({ sizes, dualStack, churn, relist }: ScaleReport): s
   for (const size of rows) {
     table.push([
       ...[size.name, ms(size.sentMs), ms(size.batchMs), size.ratio.toFixed(2)],
-      ...[ms(size.afterListMs), ms(size.afterStartMs), `${(size.residentBytes / 2 ** 20).toFixed(0)} MiB`],
-      ...[`${size.cpuSeconds.toFixed(2)} s`, `${size.idleCpuSeconds.toFixed(3)} s in 10 s`],
+      ...[ms(size.afterListMs), ms(size.afterStartMs), `${size.cpuSeconds.toFixed(2)} s`, mib(size.peakBytes)],
+      ...[mib(size.rest.residentBytes), mib(size.rest.anonymousBytes), `${(100 * size.rest.cpuShare).toFixed(2)} %`],
     ]);
+  }
+  const bounds = new Table({ head: ["Bound", "measured", "at most", ""], style });
+  for (const bound of boundsOf(report)) {
+    const { name, measured, limit } = bound;
+    bounds.push([name, measured.toFixed(2), String(limit), isBoundKept(bound) ? "kept" : "exceeded"]);
   }
   return [
     table.toString(),
@@ -65,5 +114,6 @@ export function formatScale({ sizes, dualStack, churn, relist }: ScaleReport): s
       `all in the kernel ${ms(churn.settledMs)} after the last, none lost`,
     `A relist of ${relist.nodes} Nodes, ${relist.left} of them deleted and ${relist.came} created: ${relist.removed} routes ` +
       `removed, done in ${ms(relist.settledMs)}`,
+    bounds.toString(),
   ].join("\n");
 }

@@ -24,6 +24,16 @@ test("a new node programs all peers with one list and one pass", async () => {
   expect(gets - before.gets).toBeLessThan(10);
 });
 
+test("weftd returns the memory that its start needed", async () => {
+  const { peakBytes } = await bed.memory();
+  const { residentBytes, anonymousBytes, cpuShare } = await bed.rest(5);
+  const mib = (bytes: number) => Math.round(bytes / 2 ** 20);
+  console.log(`peak ${mib(peakBytes)} MiB, at rest ${mib(residentBytes)} MiB (${mib(anonymousBytes)} without files)`);
+  expect(mib(residentBytes)).toBeLessThan(60);
+  expect(residentBytes).toBeLessThan(peakBytes * 0.7);
+  expect(cpuShare).toBeLessThan(0.2);
+});
+
 test("a thousand changes per second are joined into a few passes, and none is lost", async () => {
   const { changes, passes, settledMs } = await bed.churn(1000, 3);
   console.log(`${changes} changes in 3 seconds: ${passes} passes, settled ${settledMs.toFixed(0)} ms after the last`);

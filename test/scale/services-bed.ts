@@ -3,7 +3,6 @@
  * endpoints.
  */
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PoliciesPage } from "../../command/node/policies-page.ts";
 import { Cleanup } from "../live/harness/cleanup.ts";
@@ -14,6 +13,7 @@ import { eventually } from "../live/harness/process.ts";
 import { ServiceObjects } from "../live/harness/services.ts";
 import { populationService, populationSlice } from "../services/population.ts";
 import { peer } from "./peers.ts";
+import { WeftdProcess } from "./weftd-process.ts";
 
 /** A Service with a real server. */
 const STEADY = "10.97.0.1";
@@ -222,14 +222,8 @@ export class ServicesScale {
 
   /** The most memory that weftd's process has had. */
   async peakBytes(): Promise<number> {
-    const pids = await succeed("ip", ["netns", "pids", this.#node.namespace.name]);
-    for (const pid of pids.trim().split("\n")) {
-      const command = await readFile(`/proc/${pid}/cmdline`, "utf8");
-      if (!command.split("\0").some((word) => word.endsWith("/weftd.cjs"))) continue;
-      const status = await readFile(`/proc/${pid}/status`, "utf8");
-      return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
-    }
-    throw new Error("weftd is not running");
+    const { peakBytes } = await (await WeftdProcess.in(this.#node.namespace)).memory();
+    return peakBytes;
   }
 
   async residentBytes(): Promise<number> {

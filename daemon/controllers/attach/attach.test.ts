@@ -14,7 +14,7 @@ import { Drivers } from "../../core/drivers/drivers.ts";
 import type { Logger } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Facts, Topic } from "../../core/topic.ts";
-import { NODE_CHOICE, type NodeChoice, PODS_SEEN } from "../facts.ts";
+import { NODE_CHOICE, type NodeChoice, PEER_ADDRESSES, PODS_SEEN } from "../facts.ts";
 import type { DesiredFirewall } from "../node-rules/firewall.ts";
 import { FirewallController, type FirewallControllerParts } from "../node-rules/firewall-controller.ts";
 import { NodeRulesController } from "../node-rules/node-rules.ts";
@@ -38,11 +38,11 @@ function choiceOf(former: readonly string[] = []): NodeChoice {
   const subnets = [parseSubnet("10.244.1.0/24")];
   const underlay = { index: 2, mtu: 1500, local: {}, networks: [] };
   return {
-    ...{ underlayName: UNDERLAY.name, executable: "vxlan", podMtu: 1450, unmasqueraded: [], devices: ["flannel.1"] },
-    ...{ networks: [parseSubnet("10.244.0.0/16"), parseSubnet("fd00::/48")], senders: [parseAddress("192.0.2.2")] },
+    ...{ underlayName: UNDERLAY.name, executable: "vxlan", podMtu: 1450, devices: ["flannel.1"] },
+    ...{ networks: [parseSubnet("10.244.0.0/16"), parseSubnet("fd00::/48")] },
     tunnels: [{ family: 4, port: 8472, vni: 1 }],
     node: { name: "n1", subnets, underlay },
-    peerSubnets: [],
+    takenSubnets: [],
     former: former.map(parseSubnet),
   };
 }
@@ -119,6 +119,7 @@ function bench(options: BenchOptions = {}) {
       delayMs: 0,
       forwardDueInMs: undefined,
       restore: async () => [],
+      change: async () => [],
       keep: async (desired) => {
         firewalled.push(desired);
         return [];
@@ -129,6 +130,8 @@ function bench(options: BenchOptions = {}) {
   const keep = async (observed: KernelSnapshot, former: readonly string[] = []) => {
     changed = [];
     facts.of(NODE_CHOICE).publish(choiceOf(former));
+    const choice = facts.of(NODE_CHOICE).value ?? choiceOf(former);
+    facts.of(PEER_ADDRESSES).publish({ choice, senders: [parseAddress("192.0.2.2")], unmasqueraded: [] });
     const pass = {
       reasons: ["a test"],
       kernel: { snapshot: async () => ({ state: observed, port: 77 }) },

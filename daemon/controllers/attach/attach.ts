@@ -155,7 +155,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     const reserved = await this.#read(() => this.#reservations.in(wanted.reservations));
     // If weftd cannot read the directory, it does not know the pods that are attached to the bridge.
     const isUnknown = reserved === undefined && hasPorts(bridge, state);
-    const numbers = { network, bridge, routed: ends.routed, subnets, former, peerSubnets: choice.peerSubnets };
+    const numbers = { network, bridge, routed: ends.routed, subnets, former, peerSubnets: choice.takenSubnets };
     const renumbering = isUnknown ? undefined : renumberingOf(numbers, reserved ?? [], state);
     return { ...observation, ends, reserved, renumbering };
   }

@@ -6,7 +6,7 @@ import { Health } from "../../core/health.ts";
 import { openLog } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Facts } from "../../core/topic.ts";
-import { NODE_CHOICE } from "../facts.ts";
+import { PEER_ADDRESSES } from "../facts.ts";
 import { Firewall } from "./firewall.ts";
 import { FirewallController } from "./firewall-controller.ts";
 
@@ -17,7 +17,7 @@ const CHOICE = {
     underlay: { index: 2, mtu: 1500, local: {}, networks: [] },
   },
   ...{ underlayName: "eth0", executable: undefined, networks: [parseSubnet("10.244.0.0/16")], podMtu: 1500 },
-  ...{ unmasqueraded: [], devices: [], tunnels: [], senders: [], peerSubnets: [], former: [] },
+  ...{ devices: [], tunnels: [], takenSubnets: [], former: [] },
 };
 
 test("a failure to change chains stays reported while the next check of them is postponed", async () => {
@@ -27,6 +27,7 @@ test("a failure to change chains stays reported while the next check of them is 
   let error: Error | undefined;
   const programmer = {
     replaceTable: async () => false,
+    commit: async () => undefined,
     acceptForwarded: async () => {
       clock.advance(50);
       if (error !== undefined) throw error;
@@ -49,7 +50,7 @@ test("a failure to change chains stays reported while the next check of them is 
     }
     return health.readiness().text.match(/reconcile: .*/)?.[0];
   };
-  facts.of(NODE_CHOICE).publish(CHOICE);
+  facts.of(PEER_ADDRESSES).publish({ choice: CHOICE, senders: [], unmasqueraded: [] });
   await pass();
   error = new Error("nft: no buffer space");
   expect(await pass()).toContain("no buffer space");

@@ -40,6 +40,7 @@ function bench() {
         kernel.held = table;
         return true;
       },
+      async commit() {},
       async acceptForwarded(_ranges, isAllowed = () => true) {
         forward.looks += 1;
         clock.advance(forward.lookMs);

@@ -29,7 +29,7 @@ const LONGEST_TABLE_PAUSE_MS = 250;
 
 export interface FirewallOptions {
   readonly clock: Pick<Clock, "nowMs">;
-  readonly programmer: Pick<Programmer, "replaceTable" | "acceptForwarded">;
+  readonly programmer: Pick<Programmer, "replaceTable" | "commit" | "acceptForwarded">;
   readonly gate: Gate;
   /**
    * Called after each check with the chains that block pods' packets and that weftd cannot change; with none if all is
@@ -42,6 +42,12 @@ export interface DesiredFirewall {
   readonly table: Table;
   /** Pods' ranges, whose traffic other programs' chains must accept. */
   readonly ranges: readonly Prefix[];
+}
+
+/** A table with changed elements, and the requests for them. */
+export interface TableChange {
+  readonly table: Table;
+  readonly requests: readonly Request[];
 }
 
 export class Firewall {
@@ -69,6 +75,20 @@ export class Firewall {
     return this.#inTurn(() =>
       this.#apply(wanted, () => before !== undefined && isDeepStrictEqual(before, wanted.table)),
     );
+  }
+
+  /**
+   * Changes elements of the desired table, and commits the requests for them without reading the kernel's table. Throws
+   * `NetlinkError`; then the desired table is as before.
+   */
+  change(changeOf: (table: Table) => TableChange): Promise<readonly Request[]> {
+    return this.#inTurn(async () => {
+      if (this.#wanted === undefined) return [];
+      const { table, requests } = changeOf(this.#wanted.table);
+      if (requests.length > 0) await this.#options.programmer.commit(requests);
+      this.#wanted = { ...this.#wanted, table };
+      return requests;
+    });
   }
 
   /**

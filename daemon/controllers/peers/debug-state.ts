@@ -25,7 +25,7 @@ export function debugState(
 ): Record<string, unknown> {
   if (target === undefined) return { target: null, reason };
   const { node, peers, desired } = target;
-  const { dataPath, entryPeers: _names, ...rest } = desired;
+  const { dataPath, entries: _entries, ...rest } = desired;
   const { requests, conflicts } = planDataPath(dataPath, observed);
   return {
     ...{ node, peers, desired: { ...rest, ...dataPath } },

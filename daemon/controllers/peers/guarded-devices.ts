@@ -4,17 +4,22 @@ import type { DataPath } from "../../../pkg/reconcile/data-path.ts";
 import type { GuardedDevice } from "../facts.ts";
 
 /** Returns the VXLAN devices that a pass has programmed, with their indexes and peers. */
-export function guardedDevices(
-  { devices, neighbours }: DataPath,
-  { links }: Pick<KernelSnapshot, "links">,
-): GuardedDevice[] {
-  return devices.flatMap(({ name, addresses }) => {
+export function guardedDevices(dataPath: DataPath, { links }: Pick<KernelSnapshot, "links">): GuardedDevice[] {
+  const devices = dataPath.devices.flatMap(({ name, addresses }) => {
     const index = links.find((link) => link.name === name)?.index;
     const local = addresses[0]?.address;
     if (index === undefined || local === undefined) return [];
-    const peers = neighbours.flatMap(({ device, address }) =>
-      device === name && address.family === local.family ? [address] : [],
-    );
-    return [{ name, index, local, peers }];
+    return [{ name, index, local, peers: [] }];
   });
+  return withPeers(devices, dataPath);
+}
+
+/** Returns the devices with the peers that `dataPath` has. */
+export function withPeers(devices: readonly GuardedDevice[], { neighbours }: DataPath): GuardedDevice[] {
+  return devices.map((one) => ({
+    ...one,
+    peers: neighbours.flatMap(({ device, address }) =>
+      device === one.name && address.family === one.local.family ? [address] : [],
+    ),
+  }));
 }

@@ -2,16 +2,18 @@
 import type { LocalNode } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
 import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
-import { type Address, addressBits } from "../../../pkg/ip/address.ts";
+import { type Address, addressBits, formatAddress } from "../../../pkg/ip/address.ts";
 import { contains, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { parseLinkAddress } from "../../../pkg/kernel/address.ts";
 import { parseLink } from "../../../pkg/kernel/link.ts";
+import { type Forwarding, type Neighbour, parseForwarding, parseNeighbour } from "../../../pkg/kernel/neighbour.ts";
 import { parseRoute } from "../../../pkg/kernel/route.ts";
 import { RTM_DELADDR, RTM_NEWADDR } from "../../../pkg/netlink/address.ts";
 import { RTM_DELLINK, RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
 import { decode, type Message } from "../../../pkg/netlink/message.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../../pkg/netlink/neighbour.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../../../pkg/netlink/route.ts";
+import { deviceIndexes, type Entries } from "../../../pkg/reconcile/data-path.ts";
 import type { Trigger } from "../../core/controller.ts";
 import type { Observation } from "../../core/shared-kernel.ts";
 import type { UnderlayChoice } from "./underlay.ts";
@@ -24,8 +26,14 @@ export interface PeersFilter {
   readonly linkIndexes: ReadonlySet<number>;
   /** Addresses by which the underlay is chosen. Any link that has one may become the underlay. */
   readonly underlayAddresses: readonly Prefix[];
-  /** Indexes of our own devices. Only neighbours and forwarding entries on these are ours. */
-  readonly deviceIndexes: ReadonlySet<number>;
+  /** Indexes of our own devices by name. Only neighbours and forwarding entries on these are ours. */
+  readonly devices: ReadonlyMap<string, number>;
+  /**
+   * The hardware addresses of our neighbours, by `neighbourKey`, and the destinations of our forwarding entries, by
+   * `forwardingKey`. The kernel announces our own changes of them without our port.
+   */
+  readonly neighbours: ReadonlyMap<string, string>;
+  readonly forwarding: ReadonlyMap<string, string>;
   /** Destinations of our routes, as `formatPrefix` formats them. */
   readonly destinations: ReadonlySet<string>;
   /** The protocol number of our routes. */
@@ -60,10 +68,37 @@ export function peersReason(message: Message, filter: PeersFilter): string | und
     }
     case RTM_NEWNEIGH.type:
     case RTM_DELNEIGH.type:
-      return filter.deviceIndexes.has(decode(RTM_NEWNEIGH, message).header.index) ? "neighbour" : undefined;
+      return isOnDevice(message, filter) && !isAsDesired(message, filter) ? "neighbour" : undefined;
     default:
       return undefined;
   }
+}
+
+function isOnDevice(message: Message, { devices }: PeersFilter): boolean {
+  const { index } = decode(RTM_NEWNEIGH, message).header;
+  return [...devices.values()].includes(index);
+}
+
+/** True if the message announces an entry that is as weftd needs it, or the removal of one that weftd does not need. */
+function isAsDesired(message: Message, { neighbours, forwarding }: PeersFilter): boolean {
+  const isRemoval = message.type === RTM_DELNEIGH.type;
+  const neighbour = parseNeighbour(message);
+  if (neighbour !== undefined) {
+    const mac = neighbours.get(neighbourKey(neighbour));
+    return isRemoval ? mac === undefined : neighbour.isPermanent && mac === neighbour.mac;
+  }
+  const entry = parseForwarding(message);
+  if (entry === undefined) return false;
+  const destination = forwarding.get(forwardingKey(entry));
+  return isRemoval ? destination === undefined : entry.isPlain && destination === formatAddress(entry.destination);
+}
+
+function neighbourKey({ index, address }: Pick<Neighbour, "index" | "address">): string {
+  return `${index} ${formatAddress(address)}`;
+}
+
+function forwardingKey({ index, mac }: Pick<Forwarding, "index" | "mac">): string {
+  return `${index} ${mac}`;
 }
 
 /** Returns the trigger. While nothing is programmed yet, every message triggers a pass. */
@@ -79,7 +114,7 @@ export function peersTrigger(message: Message, filter: PeersFilter | undefined):
 function mayBeEcho(message: Message, filter: PeersFilter | undefined): boolean {
   if (message.portId !== 0) return false;
   if (filter === undefined) return true;
-  const isAbout = (index: number) => filter.linkIndexes.has(index) && !filter.deviceIndexes.has(index);
+  const isAbout = (index: number) => filter.linkIndexes.has(index) && ![...filter.devices.values()].includes(index);
   switch (message.type) {
     case RTM_NEWLINK.type:
     case RTM_DELLINK.type:
@@ -104,16 +139,39 @@ export function filterOf(
   const indexesOf = (names: ReadonlySet<string>) =>
     new Set(state.links.filter(({ name }) => names.has(name)).map(({ index }) => index));
   const linkNames = new Set([link.name, ...devices]);
-  return {
+  const none = { neighbours: new Map(), forwarding: new Map(), destinations: new Set<string>() };
+  const filter: PeersFilter = {
     linkNames,
     linkIndexes: indexesOf(linkNames),
-    deviceIndexes: indexesOf(devices),
-    // The kernel creates the routes to our own subnets. They are as important as ours.
-    destinations: new Set([...dataPath.routes.map(({ destination }) => destination), ...subnets].map(formatPrefix)),
+    devices: deviceIndexes(dataPath, state),
+    ...none,
     routeProtocol: RTPROT_WEFT,
     underlayAddresses: chosenBy,
     ownPort: port,
   };
+  const { destinations, ...rest } = withEntries(filter, NO_ENTRIES, dataPath);
+  // The kernel creates the routes to our own subnets. They are as important as ours.
+  return { ...rest, destinations: new Set([...destinations, ...subnets.map(formatPrefix)]) };
+}
+
+const NO_ENTRIES: Entries = { routes: [], neighbours: [], forwarding: [] };
+
+/** Returns the filter after a change of some of our entries. */
+export function withEntries(filter: PeersFilter, before: Entries, after: Entries): PeersFilter {
+  const indexOf = (device: string) => filter.devices.get(device) ?? 0;
+  const neighbours = new Map(filter.neighbours);
+  const forwarding = new Map(filter.forwarding);
+  const destinations = new Set(filter.destinations);
+  for (const { device, address } of before.neighbours)
+    neighbours.delete(neighbourKey({ index: indexOf(device), address }));
+  for (const { device, mac } of before.forwarding) forwarding.delete(forwardingKey({ index: indexOf(device), mac }));
+  for (const { destination } of before.routes) destinations.delete(formatPrefix(destination));
+  for (const { device, address, mac } of after.neighbours)
+    neighbours.set(neighbourKey({ index: indexOf(device), address }), mac);
+  for (const { device, mac, destination } of after.forwarding)
+    forwarding.set(forwardingKey({ index: indexOf(device), mac }), formatAddress(destination));
+  for (const { destination } of after.routes) destinations.add(formatPrefix(destination));
+  return { ...filter, neighbours, forwarding, destinations };
 }
 
 /** Returns a prefix that contains only this address. */

@@ -12,7 +12,7 @@ export const LINGER_MS = 30_000;
 
 export class OldSenders {
   /** The current addresses at the last call. */
-  #current: ReadonlyMap<string, Address> = new Map();
+  #current = new Map<string, Address>();
   readonly #old = new Map<string, { readonly address: Address; readonly sinceMs: number }>();
 
   /** Returns `current` and the addresses that stopped being current less than `LINGER_MS` ago. */
@@ -24,6 +24,24 @@ export class OldSenders {
       if (known.has(key) || nowMs - sinceMs >= LINGER_MS) this.#old.delete(key);
     this.#current = known;
     return [...known.values(), ...[...this.#old.values()].map(({ address }) => address)];
+  }
+
+  /**
+   * Notes a change of single nodes. Returns those of `came` that the last result of `with` does not contain. An address
+   * that another node still has counts as a former one until the next call of `with`.
+   */
+  change(left: readonly Address[], came: readonly Address[], nowMs: number): readonly Address[] {
+    const added: Address[] = [];
+    for (const address of left) {
+      const key = formatAddress(address);
+      if (this.#current.delete(key)) this.#old.set(key, { address, sinceMs: nowMs });
+    }
+    for (const address of came) {
+      const key = formatAddress(address);
+      if (!this.#old.delete(key) && !this.#current.has(key)) added.push(address);
+      this.#current.set(key, address);
+    }
+    return added;
   }
 
   /** Returns the time until the next address expires; undefined if all are current. */

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { attribution } from "../../../pkg/backend/attribution.ts";
+import { joinEntries } from "../../../pkg/backend/contributions.ts";
 import type { VxlanPeer } from "../../../pkg/backend/vxlan/peer.ts";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
@@ -27,28 +28,22 @@ const peer = (number: number): VxlanPeer => ({
   vtepMacs: { 4: `0a:00:00:00:00:0${number}` },
 });
 const peers = [2, 3, 4, 5].map(peer);
-const names = peers.map(({ name }) => name);
 const VTEP = vtepDevice({
   ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
 });
+const entries = peers.map(({ name, subnets, addresses, vtepMacs: { 4: mac = "" } }) => ({
+  peer: name,
+  routes: subnets.map((destination) => ({ destination, gateway: destination.address, by: { device: VTEP.name } })),
+  neighbours: subnets.map(({ address }) => ({ device: VTEP.name, address, mac })),
+  forwarding: addresses.map((destination) => ({ device: VTEP.name, mac, destination })),
+}));
 const noPeer = () => undefined;
 /** Attributes VTEP entries on the device 4 to their peers. */
 const peerOf = attribution(
   {
-    dataPath: {
-      devices: [VTEP],
-      routes: peers.flatMap(({ subnets }) =>
-        subnets.map((destination) => ({ destination, gateway: destination.address, by: { device: VTEP.name } })),
-      ),
-      neighbours: peers.flatMap(({ subnets, vtepMacs }) =>
-        subnets.map(({ address }) => ({ device: VTEP.name, address, mac: vtepMacs[4] ?? "" })),
-      ),
-      forwarding: peers.flatMap(({ addresses, vtepMacs }) =>
-        addresses.map((destination) => ({ device: VTEP.name, mac: vtepMacs[4] ?? "", destination })),
-      ),
-    },
-    entryPeers: { routes: names, neighbours: names, forwarding: names },
+    dataPath: { devices: [VTEP], ...joinEntries([entries]) },
+    entries: [entries],
   },
   { links: [{ index: 4, name: VTEP.name } as Link] },
 );

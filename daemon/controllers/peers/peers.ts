@@ -16,11 +16,11 @@ import { formatAddress } from "../../../pkg/ip/address.ts";
 import { contains, overlaps, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Message } from "../../../pkg/netlink/message.ts";
-import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
+import { type DataPath, deviceIndexes, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import { requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import { Attempts } from "../../core/attempts.ts";
-import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
+import type { Apply, Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
 import { errorsOf } from "../../core/controller-pass.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
@@ -38,21 +38,25 @@ import {
   GUARDED_DEVICES,
   NODE_CHOICE,
   type NodeChoice,
+  PEER_ADDRESSES,
+  type PeerAddresses,
   PODS_SEEN,
   PROGRAMMED_WAY,
 } from "../facts.ts";
 import type { PassTarget } from "./debug-state.ts";
 import { Followers } from "./followers.ts";
 import { FormerSubnets } from "./former-subnets.ts";
-import { guardedDevices } from "./guarded-devices.ts";
-import { filterOf, hostPrefix, type PeersFilter, peersTrigger } from "./notification-filter.ts";
+import { guardedDevices, withPeers } from "./guarded-devices.ts";
+import { NodeChanges, type ProgrammedChange, type Settled } from "./node-changes.ts";
+import { filterOf, hostPrefix, type PeersFilter, peersTrigger, withEntries } from "./notification-filter.ts";
 import { OldChannels } from "./old-channels.ts";
 import { OldSenders } from "./old-senders.ts";
 import { announcementOf, localNode } from "./own-node.ts";
 import { OwnNodeReport } from "./own-node-report.ts";
 import { peerOf, sourcesOf } from "./peer.ts";
 import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
-import type { RunFiles } from "./run-files.ts";
+import type { SliceBasis } from "./peer-slices.ts";
+import type { RunFiles, TableContent } from "./run-files.ts";
 import { SourceChange } from "./source-change.ts";
 import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
 
@@ -67,7 +71,10 @@ export interface PeersParts {
   /** Reads the conflists, which show whether weft takes over a network. */
   readonly conflists: () => Promise<ConflistFolder>;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly runFiles: Pick<RunFiles, "knownSubnets" | "deviceMacs" | "writeTable" | "writeStamp">;
+  readonly runFiles: Pick<
+    RunFiles,
+    "knownSubnets" | "deviceMacs" | "writeTable" | "changeTable" | "writeStamp" | "renewStamp"
+  >;
   readonly files: Files;
   readonly events: EventReporter;
   readonly health: Health;
@@ -84,14 +91,22 @@ export interface WantedWay {
   readonly own: ClusterNode;
   readonly node: LocalNode;
   readonly peers: readonly Peer[];
+  /** The Nodes of `peers`. */
+  readonly nodes: readonly ClusterNode[];
   readonly underlay: UnderlayChoice;
   readonly state: DesiredState;
   readonly choice: NodeChoice;
+  /** The arguments of `desiredState`. */
+  readonly basis: SliceBasis;
+  readonly addresses: PeerAddresses;
   /** True if flanneld's routes to the right next hops are to become ours. */
   readonly adopt: boolean;
 }
 
 const FULL_COMPARISON_MS = 60_000;
+
+/** Peers of a guarded device, several times as many as are asked. */
+const ENOUGH_GUARDED = 16;
 
 export class PeersController implements Controller<WantedWay, Observation> {
   readonly name = "peers";
@@ -118,6 +133,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   /** Arrival times of the events that this pass programs. */
   #heardMs: readonly number[] = [];
   readonly #followers: Followers;
+  readonly #changes: NodeChanges;
   #beganMs = 0;
   #programsMs = 0;
   #programmedMs = 0;
@@ -129,9 +145,14 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#conditions = new PeerConditions(parts);
     this.#followers = new Followers(parts.clock);
     this.#former = new FormerSubnets(parts.runFiles.knownSubnets);
+    this.#changes = new NodeChanges({ ...parts, oldSenders: this.#oldSenders, followers: this.#followers });
     this.subscriptions = {
       topics: [sources.nodes, sources.netConfChange, facts.of(PODS_SEEN)],
-      reasonFor: (message: Message) => peersTrigger(message, this.#filter),
+      reasonFor: (message: Message) => {
+        const trigger = peersTrigger(message, this.#filter);
+        if (trigger !== undefined) this.#changes.doubts();
+        return trigger;
+      },
       intervalMs: FULL_COMPARISON_MS,
     };
   }
@@ -143,14 +164,26 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
   /** The desired state of the last pass. */
   get target(): PassTarget | undefined {
-    return this.#target;
+    return this.#target && { ...this.#target, desired: this.#changes.state ?? this.#target.desired };
+  }
+
+  async change(pass: Pass, apply: Apply): Promise<boolean> {
+    const { sources, clock } = this.#parts;
+    this.#beganMs = clock.nowMs();
+    this.#heardMs = sources.view.takeHeard();
+    const programmed = await this.#changes.program(pass, apply, ({ before, after }) => {
+      this.#filter = this.#filter && withEntries(this.#filter, before, after);
+    });
+    if (programmed === undefined) return false;
+    await this.#changed(pass, programmed);
+    return true;
   }
 
   async desired(pass: Pass): Promise<WantedWay | undefined> {
     const { options, sources, runFiles, clock } = this.#parts;
     const { view } = sources;
-    this.#beganMs = clock.nowMs();
-    this.#heardMs = view.takeHeard();
+    this.#changes.compares();
+    this.#heardMs = [...this.#heardMs, ...view.takeHeard()];
     // Read once for the entire pass, because the file may change in the meantime.
     const { conf, text } = sources.netConf.current;
     const known = this.#report.ownNode(view, conf);
@@ -162,29 +195,30 @@ export class PeersController implements Controller<WantedWay, Observation> {
     again(pass, "the old address expires", this.#sourceChange.nextMs(clock.nowMs()));
     this.#underlay = underlay.link.name;
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
-    const peers = view.peers.map(peerOf);
-    const desired = this.#desire(pass, conf, node, peers, knownDevices(state.links, runFiles.deviceMacs), known.own);
+    const nodes = view.peers;
+    const peers = nodes.map(peerOf);
+    const devices = knownDevices(state.links, runFiles.deviceMacs);
+    const [basis, desired] = this.#desire(pass, conf, node, peers, devices, known.own);
     this.#noteUnderlay(underlay);
     this.#noteFormer(known.subnets);
-    const senders = this.#oldSenders.with(view.peers.flatMap(sourcesOf), clock.nowMs());
+    const senders = this.#oldSenders.with(nodes.flatMap(sourcesOf), clock.nowMs());
     again(pass, "an old sender expires", this.#oldSenders.nextMs(clock.nowMs()));
-    const choice = this.#publish(conf, node, underlay, desired, senders);
+    const choice = this.#publish(conf, node, underlay, desired);
+    const addresses = this.#publishAddresses({ choice, senders, unmasqueraded: desired.unmasqueraded });
     // `attach` reports a directory that cannot be read.
     const folder = await this.#parts.conflists().catch(() => undefined);
     const adopt = folder?.predecessor !== undefined;
-    return { conf, netConf: text, own: known.own, node, peers, underlay, state: desired, choice, adopt };
+    const wanted = { conf, netConf: text, own: known.own, node, peers, underlay, state: desired, choice };
+    return { ...wanted, nodes, basis, addresses, adopt };
   }
 
   /** Writes the node table first: an executable that acts for a weftd that died must not restore a removed peer. */
-  async prepare({ netConf, node, peers, state, choice }: WantedWay): Promise<void> {
+  async prepare(wanted: WantedWay): Promise<void> {
     const { runFiles, clock } = this.#parts;
-    const deviceMacs = new Map(
-      state.dataPath.devices.flatMap(({ name, mac }) => (mac === undefined ? [] : [[name, mac]])),
-    );
     try {
-      await runFiles.writeTable({ netConf, node, deviceMacs, peers, formerSubnets: choice.former });
+      await runFiles.writeTable({ ...tableOf(wanted), peers: wanted.peers });
     } finally {
-      await this.#awaitFollowers(choice);
+      await this.#awaitFollowers(wanted);
       this.#programsMs = clock.nowMs();
     }
   }
@@ -195,7 +229,8 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
   plan({ state: { dataPath }, adopt }: WantedWay, { state }: Observation): StepPlan {
     const { requests, isComplete, conflicts } = planDataPath(dataPath, state, { adopt });
-    const isRepair = requests.length > 0 && this.#dataPath !== undefined && isDeepStrictEqual(this.#dataPath, dataPath);
+    const last = this.#changes.state?.dataPath ?? this.#dataPath;
+    const isRepair = requests.length > 0 && last !== undefined && isDeepStrictEqual(last, dataPath);
     return { steps: requests.map((request) => requestStep(request, isRepair)), isComplete, conflicts };
   }
 
@@ -227,7 +262,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
       attribution(state, observed.state),
     );
     this.#count = { peers: peers.length, connected };
-    this.#log(pass, outcome);
+    this.#log(
+      pass,
+      outcome.done.flatMap((step) => (step.kind === "request" ? [step.request] : [])),
+    );
 
     const { backend } = conf;
     announcer.announce(announcementOf(backend, node, own, underlay, state.endpoints), own);
@@ -243,7 +281,27 @@ export class PeersController implements Controller<WantedWay, Observation> {
       devices: guarded.map(({ name, index }) => ({ name, index })),
     });
     if (refusals.length > 0) await attempts.try(() => Promise.reject(refusedError(refusals, this.#count)));
+    this.#changes.settle(settledBy(outcome));
     attempts.end();
+  }
+
+  /** Reports a change of single peers. */
+  async #changed(pass: Pass, { peers, slices, requests, programsMs }: ProgrammedChange): Promise<void> {
+    const { runFiles, facts, clock } = this.#parts;
+    this.#programmedMs = clock.nowMs();
+    this.#programsMs = programsMs;
+    // From now on, only `#changes` knows the desired state.
+    this.#dataPath = undefined;
+    const none = { conflicts: [], refusals: [] };
+    const connected = this.#conditions.report(peers, slices.problems, none, () => undefined);
+    this.#count = { peers: peers.length, connected };
+    if (this.#target !== undefined) this.#target = { ...this.#target, peers };
+    const guarded = facts.of(GUARDED_DEVICES);
+    // Later peers are published by the next comparison: the list is long enough to find peers that answer.
+    if (guarded.value?.some((device) => device.peers.length < ENOUGH_GUARDED) === true)
+      guarded.publish(withPeers(guarded.value, slices.state.dataPath));
+    this.#log(pass, requests);
+    await runFiles.renewStamp();
   }
 
   succeeded(): void {
@@ -258,6 +316,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
   failed(error: unknown, retryMs: number): void {
     const { health, log, sources } = this.#parts;
+    this.#changes.doubts();
     sources.view.giveBackHeard(this.#heardMs);
     this.#ended("failure");
     const text = error instanceof Error ? error.message : String(error);
@@ -288,10 +347,11 @@ export class PeersController implements Controller<WantedWay, Observation> {
     peers: readonly Peer[],
     known: KnownDevices,
     own: ClusterNode,
-  ): DesiredState {
+  ): [SliceBasis, DesiredState] {
     const nowMs = this.#parts.clock.nowMs();
     const announced = announcedChannels(conf, peerOf(own));
     const needed = desiredState(conf, node, peers, known, announced);
+    const basis = { conf, node, known };
     const kept = new Map<string, readonly unknown[]>();
     for (const [backend, old] of this.#oldChannels) {
       const devices = needed.dataPath.devices.filter((device) => device.backend === backend.name);
@@ -300,28 +360,36 @@ export class PeersController implements Controller<WantedWay, Observation> {
       again(pass, "an old VTEP expires", old.nextMs(nowMs));
       if (still.length > 0) kept.set(backend.name, [...(announced.get(backend.name) ?? []), ...still]);
     }
-    return kept.size === 0 ? needed : desiredState(conf, node, peers, known, new Map([...announced, ...kept]));
+    if (kept.size === 0) return [{ ...basis, keep: announced }, needed];
+    const keep = new Map([...announced, ...kept]);
+    return [{ ...basis, keep }, desiredState(conf, node, peers, known, keep)];
   }
 
   #publish(
     { backend, networks }: NetConf,
     node: LocalNode,
     { link }: UnderlayChoice,
-    { dataPath, podMtu, unmasqueraded, tunnels }: DesiredState,
-    senders: NodeChoice["senders"],
+    { dataPath, podMtu, tunnels }: DesiredState,
   ): NodeChoice {
     const fact = this.#parts.facts.of(NODE_CHOICE);
+    const former = this.#former.all;
+    const isFormer = (subnet: Prefix) => former.some((one) => overlaps(one, subnet));
     const choice: NodeChoice = {
-      ...{ node, networks, podMtu, unmasqueraded, senders },
+      ...{ node, networks, podMtu, former },
       underlayName: link.name,
       executable: backendOf(backend).executable,
       devices: dataPath.devices.map(({ name }) => name),
       tunnels,
-      peerSubnets: dataPath.routes.map(({ destination }) => destination),
-      former: this.#former.all,
+      takenSubnets: former.length === 0 ? [] : dataPath.routes.map(({ destination }) => destination).filter(isFormer),
     };
     fact.publish(choice);
     return fact.value ?? choice;
+  }
+
+  #publishAddresses(addresses: PeerAddresses): PeerAddresses {
+    const fact = this.#parts.facts.of(PEER_ADDRESSES);
+    fact.publish(addresses);
+    return fact.value ?? addresses;
   }
 
   /** Keeps former subnets in which `attach` has seen pods. The others expire. */
@@ -340,11 +408,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
    * former subnet of this node, also waits for the removal of its gateway's address from the bridge, because the kernel
    * refuses the peer's routes while that address exists.
    */
-  async #awaitFollowers(choice: NodeChoice): Promise<void> {
+  async #awaitFollowers({ choice, addresses }: WantedWay): Promise<void> {
     const { facts } = this.#parts;
-    await this.#followers.caughtUp(facts.of(FIREWALLED), choice);
-    const isTaken = choice.former.some((former) => choice.peerSubnets.some((subnet) => overlaps(subnet, former)));
-    if (isTaken) await this.#followers.caughtUp(facts.of(ATTACHED), choice);
+    await this.#followers.caughtUp(facts.of(FIREWALLED), addresses);
+    if (choice.takenSubnets.length > 0) await this.#followers.caughtUp(facts.of(ATTACHED), choice);
   }
 
   #chosenBy({ internalAddresses }: ClusterNode): readonly Prefix[] {
@@ -360,9 +427,8 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#source = source;
   }
 
-  #log({ reasons }: Pass, { done }: PlanOutcome<WantedWay, Observation>): void {
+  #log({ reasons }: Pass, requests: ProgrammedChange["requests"]): void {
     const { log, metrics } = this.#parts;
-    const requests = done.flatMap((step) => (step.kind === "request" ? [step.request] : []));
     for (const { identifier } of requests) metrics.changes.inc({ request: identifier });
     const line = {
       reasons,
@@ -387,6 +453,23 @@ function announcedChannels(conf: NetConf, own: Peer): Channels {
   const backend = backendNamed(own.backendType);
   const settings = backend && settingsOf(conf, backend);
   return new Map(settings && backend ? [[backend.name, backend.channels.to(settings, own)]] : []);
+}
+
+/** Returns the state for changes of single peers; undefined if the kernel does not have all of it. */
+function settledBy(outcome: PlanOutcome<WantedWay, Observation>): Settled | undefined {
+  const { desired, observed, failures, conflicts, resting } = outcome;
+  if (failures.length + conflicts.length + resting.length > 0) return undefined;
+  const { basis, nodes, state, addresses } = desired;
+  const indexes = deviceIndexes(state.dataPath, observed.state);
+  return { basis, nodes, state, addresses, indexes, table: tableOf(desired) };
+}
+
+/** Returns the node table's content without peers. */
+function tableOf({ netConf, node, state, choice }: WantedWay): Omit<TableContent, "peers"> {
+  const macs = state.dataPath.devices.flatMap(({ name, mac }): [string, string][] =>
+    mac === undefined ? [] : [[name, mac]],
+  );
+  return { netConf, node, deviceMacs: new Map(macs), formerSubnets: choice.former };
 }
 
 function again(pass: Pass, reason: string, delayMs: number | undefined): void {

@@ -16,7 +16,7 @@ import {
 import { STAMP_FILE, TABLE_FILE } from "../../../pkg/footprint.ts";
 import type { Prefix } from "../../../pkg/ip/prefix.ts";
 import { BOOT_ID_FILE } from "../../../pkg/sys/boot.ts";
-import { replaceFile } from "../../core/drivers/replace-file.ts";
+import { overwriteFile, replaceFile } from "../../core/drivers/replace-file.ts";
 
 export type TableContent = Pick<NodeTable, "netConf" | "node" | "deviceMacs" | "peers" | "formerSubnets">;
 export type StampContent = Pick<Stamp, "backend" | "devices">;
@@ -25,6 +25,8 @@ export class RunFiles {
   readonly #directory: string;
   readonly #bootId: string;
   #generation: number;
+  /** The last stamp. */
+  #stamp: StampContent | undefined;
   #deviceMacs: ReadonlyMap<string, string>;
   /** Subnets that an earlier weftd of this boot has served. */
   readonly knownSubnets: readonly Prefix[];
@@ -54,15 +56,32 @@ export class RunFiles {
     const text = (generation: number) => formatNodeTable({ bootId: this.#bootId, generation, ...table });
     this.#deviceMacs = table.deviceMacs;
     if ((await content(path)) === text(this.#generation)) return false;
+    await this.#write(table);
+    return true;
+  }
+
+  /** Replaces the table, which differs from the last one, under a new generation. */
+  async changeTable(table: TableContent): Promise<void> {
+    this.#deviceMacs = table.deviceMacs;
+    await this.#write(table);
+  }
+
+  async #write(table: TableContent): Promise<void> {
     const generation = this.#generation + 1;
-    const isReplaced = await replaceFile(path, text(generation));
+    const text = formatNodeTable({ bootId: this.#bootId, generation, ...table });
+    await overwriteFile(join(this.#directory, TABLE_FILE), text);
     // Set only now: a stamp must not name a generation that no table has.
     this.#generation = generation;
-    return isReplaced;
+  }
+
+  /** Replaces the last stamp by one with the table's generation. */
+  async renewStamp(): Promise<void> {
+    if (this.#stamp !== undefined) await this.writeStamp(this.#stamp);
   }
 
   /** Replaces the stamp if it differs, with the table's generation. True if it did. */
   async writeStamp(stamp: StampContent): Promise<boolean> {
+    this.#stamp = stamp;
     const text = formatStamp({ bootId: this.#bootId, generation: this.#generation, ...stamp });
     return replaceFile(join(this.#directory, STAMP_FILE), text);
   }

@@ -44,8 +44,10 @@ export class ServiceMetrics {
       labelNames: ["kind"] as const,
       registers,
       collect() {
-        for (const kind of FRONTEND_KINDS) this.set({ kind }, 0);
-        for (const { kind } of map.frontends()) this.inc({ kind });
+        // `inc` formats the labels at each call, which takes 3 ms for 30,000 frontends.
+        const counts = new Map<string, number>();
+        for (const { kind } of map.frontends()) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+        for (const kind of FRONTEND_KINDS) this.set({ kind }, counts.get(kind) ?? 0);
       },
     });
     new Gauge({

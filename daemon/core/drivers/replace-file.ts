@@ -17,6 +17,12 @@ export const PERMISSIONS = 0o7777;
 export async function replaceFile(path: string, content: string, mode?: number): Promise<boolean> {
   const isAsWanted = async () => mode === undefined || ((await stat(path)).mode & PERMISSIONS) === mode;
   if ((await currentContent(path)) === content && (await isAsWanted())) return false;
+  await overwriteFile(path, content, mode);
+  return true;
+}
+
+/** Replaces the file as `replaceFile` does, whatever its content. */
+export async function overwriteFile(path: string, content: string, mode?: number): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.new`);
   const file = await open(temporary, "w", mode ?? 0o644);
   try {
@@ -30,7 +36,6 @@ export async function replaceFile(path: string, content: string, mode?: number):
     await file.close();
   }
   await rename(temporary, path);
-  return true;
 }
 
 async function currentContent(path: string): Promise<string | undefined> {

@@ -7,8 +7,7 @@ import { type Address, type Family, isSameAddress } from "../../ip/address.ts";
 import type { Prefix } from "../../ip/prefix.ts";
 import type { Vtep } from "../../kernel/vtep.ts";
 import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../../reconcile/data-path.ts";
-import type { PeerEntries } from "../contract.ts";
-import type { PeerProblem } from "../state.ts";
+import type { PeerEntries, PeerProblem } from "../state.ts";
 import { carries, type Overlay, preferred } from "./overlay.ts";
 import type { VxlanPeer } from "./peer.ts";
 

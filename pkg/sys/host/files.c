@@ -399,6 +399,7 @@ static JSValue close_descriptor(JSContext *ctx, JSValueConst self, int argc, JSV
 	(void)self, (void)argc;
 	if (JS_ToInt32(ctx, &fd, argv[0]))
 		return JS_EXCEPTION;
+	host_hand_over(fd);
 	close(fd);
 	return JS_UNDEFINED;
 }

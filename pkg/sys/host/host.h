@@ -70,6 +70,12 @@ bool host_get_bytes(JSContext *ctx, JSValueConst value, const uint8_t **bytes, s
  */
 const char *host_get_path(JSContext *ctx, JSValueConst value);
 
+/*
+ * Lets the kernel close an nfnetlink socket after the process has closed it; does nothing with other descriptors. See
+ * network.c.
+ */
+void host_hand_over(int fd);
+
 /* Ends the making of the image: later blocks are outside of it. */
 void host_seal_image(void);
 

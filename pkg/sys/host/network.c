@@ -114,6 +114,35 @@ static int open_socket(int protocol, int namespace)
 	return fd;
 }
 
+/*
+ * When an nfnetlink socket is closed, the kernel waits until everything that was deleted from nftables in the namespace
+ * is freed (nft_rcv_nl_event): a grace period of RCU, about 10 ms after a DEL. The deletion itself has long taken effect.
+ * Therefore the socket goes into a message to one end of a Unix socket pair, together with that end. No process can
+ * receive the message, so the kernel's garbage collection of Unix sockets closes both, in a thread of its own.
+ */
+void host_hand_over(int fd)
+{
+	char control[CMSG_SPACE(2 * sizeof(int))] = { 0 };
+	struct iovec byte = { .iov_base = "", .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &byte, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+	int protocol = 0, pair[2];
+	socklen_t length = sizeof(protocol);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) < 0 || protocol != NETLINK_NETFILTER)
+		return;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return;
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = CMSG_LEN(2 * sizeof(int));
+	memcpy(CMSG_DATA(rights), (int[]){ fd, pair[0] }, 2 * sizeof(int));
+	/* If this fails, the process closes the socket, and waits. */
+	sendmsg(pair[1], &message, MSG_NOSIGNAL);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 /* A batch of nftables changes is one datagram, and its answers wait in the receive buffer. */
 enum { SOCKET_BUFFER_BYTES = 4 << 20 };
 

@@ -143,7 +143,7 @@ export class Cluster {
   }
 
   /** The addresses that a node, or the API server, has on the link. */
-  #addressesOf(number: number): readonly [string, ...string[]] {
+  addressesOf(number: number): readonly [string, ...string[]] {
     return addressesOf(number, this.#underlay) as [string, ...string[]];
   }
 
@@ -153,7 +153,7 @@ export class Cluster {
   }
 
   get #apiHost(): string {
-    const [address] = this.#addressesOf(API_NUMBER);
+    const [address] = this.addressesOf(API_NUMBER);
     return address.includes(":") ? `[${address}]` : address;
   }
 
@@ -164,7 +164,7 @@ export class Cluster {
 
   async #plugIn(namespace: Namespace, number: number): Promise<void> {
     await this.#connect(namespace, `port${number}`, "eth0");
-    const commands = this.#addressesOf(number).map(
+    const commands = this.addressesOf(number).map(
       (address) => `address add ${address}/${address.includes(":") ? 64 : 24} dev eth0 nodad\n`,
     );
     await succeed("ip", ["-n", namespace.name, "-batch", "-"], { input: commands.join("") });
@@ -288,7 +288,7 @@ export class Cluster {
     ]);
     const netConf = `${folder}/net-conf.json`;
     this.configure({ netConf }, { Type: this.mode });
-    const [address] = this.#addressesOf(number);
+    const [address] = this.addressesOf(number);
     return { name, number, address, namespace, inside, confDir, runDir, stateDir, netConf };
   }
 
@@ -342,7 +342,7 @@ export class Cluster {
     await this.api("POST", "/api/v1/nodes", {
       ...{ apiVersion: "v1", kind: "Node", metadata: { name } },
       spec: podCIDRs.length === 0 ? {} : { podCIDR: podCIDRs[0], podCIDRs },
-      status: { addresses: this.#addressesOf(number).map((address) => ({ type: "InternalIP", address })) },
+      status: { addresses: this.addressesOf(number).map((address) => ({ type: "InternalIP", address })) },
     });
   }
 
