@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { parsePrefix } from "../ip/prefix.ts";
 import { ByteWriter } from "../netlink/bytes.ts";
 import { NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, splitDatagram } from "../netlink/message.ts";
-import { NFT_MSG_GETCHAIN, NFT_MSG_GETTABLE } from "../netlink/nftables.ts";
+import { NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETTABLE } from "../netlink/nftables.ts";
 import { SystemError } from "../sys/errors.ts";
 import type { NetlinkSocket, System } from "../sys/system.ts";
 import { addMasquerade, removeMasquerade } from "./masquerade.ts";
@@ -23,9 +23,11 @@ function systemWith(lookErrno: number, batchErrnos: readonly number[]) {
     send(datagram) {
       for (const { type, flags, sequence } of splitDatagram(datagram)) {
         const isDump = (flags & NLM_F_DUMP) === NLM_F_DUMP;
-        const isQuestion = isDump || type === NFT_MSG_GETTABLE.type || type === NFT_MSG_GETCHAIN.type;
+        const isGeneration = type === NFT_MSG_GETGEN.type;
+        const isQuestion = isDump || isGeneration || type === NFT_MSG_GETTABLE.type || type === NFT_MSG_GETCHAIN.type;
         if (!isQuestion && (flags & NLM_F_ACK) === 0) continue;
-        const lookedUp = lookErrno === 0 && !isDump ? ENOENT : lookErrno;
+        const missing = isGeneration ? 0 : ENOENT;
+        const lookedUp = lookErrno === EINVAL || isDump ? lookErrno : missing;
         const errno = isQuestion ? lookedUp : (batchErrnos[counts.batches++] ?? 0);
         const writer = new ByteWriter();
         writer.u32(36);

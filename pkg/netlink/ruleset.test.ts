@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import type { NetlinkSocket, System } from "../sys/system.ts";
 import { ByteWriter } from "./bytes.ts";
 import { NLM_F_ACK, NLMSG_ERROR, request, splitDatagram } from "./message.ts";
-import { NFT_MSG_DELTABLE } from "./nftables.ts";
-import { changeSeen } from "./ruleset.ts";
+import { NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE } from "./nftables.ts";
+import { changeOf, changeSeen } from "./ruleset.ts";
 
 const ERESTART = 85;
 const EEXIST = 17;
@@ -76,4 +76,15 @@ test("retries other refusals a few times", () => {
   const { system, seen } = systemWith([EEXIST, ERESTART, EEXIST]);
   change(system);
   expect([seen.generations.length, seen.sleeps]).toEqual([4, [5, 1, 10]]);
+});
+
+test("a change that deletes a table is valid only for the generation that was read", () => {
+  expect(changeOf([deleteT], 7).generation).toBe(7);
+  expect(changeOf([], 7).generation).toBe(undefined);
+});
+
+test("a change that deletes others' elements is valid only for the generation that was read", () => {
+  const deleteE = { ...deleteT, type: NFT_MSG_DELSETELEM.type };
+  expect(changeOf([deleteE], 7).generation).toBe(undefined);
+  expect(changeOf([deleteE], 7, { deletesOthers: true }).generation).toBe(7);
 });

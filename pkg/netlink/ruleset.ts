@@ -7,7 +7,7 @@ import type { System } from "../sys/system.ts";
 import { type BlockingNetlink, openNetfilter } from "./blocking.ts";
 import { isNetlinkError } from "./errors.ts";
 import { decode, type Message, type Query, query, type Request } from "./message.ts";
-import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from "./nftables.ts";
+import { NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE, NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from "./nftables.ts";
 
 /**
  * Another process rarely changes a table between our read and our commit. So many conflicts in a row have another
@@ -42,8 +42,27 @@ export function changeRuleset(
   dumps: readonly Query[],
   plan: (dumped: readonly Message[]) => readonly Request[],
 ): void {
-  const asChange = (dumped: Message[]) => ({ requests: plan(dumped), generation: undefined });
-  changeSeen(system, (netfilter) => readRuleset(netfilter, dumps), asChange);
+  changeSeen(
+    system,
+    (netfilter) => ({ generation: readGeneration(netfilter), dumped: readRuleset(netfilter, dumps) }),
+    ({ generation, dumped }) => changeOf(plan(dumped), generation),
+  );
+}
+
+/**
+ * The transaction of `requests`, which were planned from a dump of `generation`. Single objects can be created, and one's
+ * own deleted, whatever another process has committed since the dump: the kernel refuses what conflicts. A table that is
+ * deleted to be created again could lose elements that another process has added since, so such a change is valid only
+ * for the generation. So is one that deletes elements if `deletesOthers`: elements that another process adds during the
+ * dump are read in part, and look like remains.
+ */
+export function changeOf(
+  requests: readonly Request[],
+  generation: number | undefined,
+  { deletesOthers = false } = {},
+): Change {
+  const types: readonly number[] = [NFT_MSG_DELTABLE.type, ...(deletesOthers ? [NFT_MSG_DELSETELEM.type] : [])];
+  return { requests, generation: requests.some(({ type }) => types.includes(type)) ? generation : undefined };
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Adds elements to a table that its stamp shows to be intact (`stamp.ts`), at a cost that does not depend on its elements. */
 import type { Message, Request } from "../netlink/message.ts";
-import { changeSeen, readRuleset } from "../netlink/ruleset.ts";
+import { changeOf, changeSeen, readGeneration, readRuleset } from "../netlink/ruleset.ts";
 import type { System } from "../sys/system.ts";
 import { tableQuestions } from "./comparison.ts";
 import { readStamped } from "./stamp.ts";
@@ -21,9 +21,11 @@ export function addToStamped(
     (netfilter) => {
       const isIntact = isFirst && readStamped(netfilter, table).parts !== undefined;
       isFirst = false;
-      return isIntact ? undefined : readRuleset(netfilter, tableQuestions(table));
+      if (isIntact) return undefined;
+      return { generation: readGeneration(netfilter), dumped: readRuleset(netfilter, tableQuestions(table)) };
     },
-    (dumped) => ({ requests: dumped === undefined ? additions(table) : plan(dumped), generation: undefined }),
+    (seen) =>
+      seen === undefined ? changeOf(additions(table), undefined) : changeOf(plan(seen.dumped), seen.generation),
   );
 }
 

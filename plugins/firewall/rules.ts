@@ -21,6 +21,7 @@ import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Query } from "../../pkg/netlink/message.ts";
 import {
+  changeOf,
   changeSeen,
   generationOf,
   generationRequest,
@@ -161,12 +162,10 @@ export function addRules(
         const seen = lookAtAll(system, netfilter, scope);
         return { ...seen, entries: addToFirewall(seen.own, wanted, [...seen.isolated, ...isolatedElsewhere]) };
       },
-      ({ records: held, foreign, entries }) => {
+      ({ generation, records: held, foreign, entries }) => {
         records = held;
-        return {
-          requests: [...entries, ...acceptForwarded(foreign, forwarded(wanted), options)],
-          generation: undefined,
-        };
+        const requests = [...entries, ...acceptForwarded(foreign, forwarded(wanted), options)];
+        return changeOf(requests, generation, { deletesOthers: true });
       },
     );
     keepRecords(system, addresses, records, echoes);

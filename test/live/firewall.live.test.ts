@@ -331,7 +331,7 @@ test("gives all of many concurrent pods access, and keeps nothing after their DE
     Promise.all(
       pods.map(async ({ configuration, options }) => {
         const { status, output } = await bed.call(OURS, "firewall", verb, configuration, options);
-        expect({ status, output }).toMatchObject({ status: 0 });
+        expect({ verb, status, output }).toMatchObject({ status: 0 });
       }),
     );
   await all("ADD");
@@ -476,7 +476,7 @@ describe("legacy iptables", () => {
       Promise.all(
         pods.map(async ({ configuration, options }) => {
           const { status, output } = await bed.call(OURS, "firewall", verb, configuration, options);
-          expect({ status, output }).toMatchObject({ status: 0 });
+          expect({ verb, status, output }).toMatchObject({ status: 0 });
         }),
       );
     await all("ADD");
