@@ -55,7 +55,7 @@ const INITIAL_STATE = halvesOf(firstPrimes(8).map((prime) => rootBits(prime, 2n)
 
 /**
  * SHA-512 (FIPS 180-4) of the text in UTF-8, in hexadecimal digits. The reference plugins derive object names from it.
- * Words are pairs of 32-bit halves, the upper one first: QuickJS takes six times as long with BigInt.
+ * Words are pairs of 32-bit halves, the upper one first: QuickJS takes 2.6 times as many instructions with BigInt.
  */
 export function sha512(text: string): string {
   const bytes = new TextEncoder().encode(text);
@@ -77,21 +77,23 @@ const HALF = 2 ** 32;
 /** Reads one block of 128 bytes, and expands it to a word for each round (section 6.4.2, step 1). */
 function scheduleOf(block: DataView, start: number): Int32Array {
   const words = new Int32Array(2 * ROUNDS);
-  const half = (at: number) => words[at] as number;
   for (let at = 0; at < 32; at++) words[at] = block.getInt32(start + at * 4);
   for (let at = 32; at < 2 * ROUNDS; at += 2) {
-    const [oldHigh, oldLow, recentHigh, recentLow] = [half(at - 30), half(at - 29), half(at - 4), half(at - 3)];
+    const oldHigh = words[at - 30] as number;
+    const oldLow = words[at - 29] as number;
+    const recentHigh = words[at - 4] as number;
+    const recentLow = words[at - 3] as number;
     const low =
       (scheduleSigma0(oldLow, oldHigh, oldHigh) >>> 0) +
       (scheduleSigma1(recentLow, recentHigh, recentHigh) >>> 0) +
-      (half(at - 13) >>> 0) +
-      (half(at - 31) >>> 0);
+      ((words[at - 13] as number) >>> 0) +
+      ((words[at - 31] as number) >>> 0);
     words[at] =
       scheduleSigma0(oldHigh, oldLow, 0) +
       scheduleSigma1(recentHigh, recentLow, 0) +
-      half(at - 14) +
-      half(at - 32) +
-      Math.floor(low / HALF);
+      (words[at - 14] as number) +
+      (words[at - 32] as number) +
+      ((low / HALF) | 0);
     words[at + 1] = low;
   }
   return words;
@@ -140,12 +142,12 @@ function compress(state: Int32Array, schedule: Int32Array): void {
       ((eHigh & (e[at + 4] as number)) ^ (~eHigh & (e[at + 2] as number))) +
       (ROUND_CONSTANTS[at] as number) +
       (schedule[at] as number) +
-      Math.floor(low / HALF);
+      ((low / HALF) | 0);
     const eSum = ((a[at + 1] as number) >>> 0) + (low >>> 0);
-    e[at + 8] = (a[at] as number) + high + Math.floor(eSum / HALF);
+    e[at + 8] = (a[at] as number) + high + ((eSum / HALF) | 0);
     e[at + 9] = eSum;
     const aSum = (low >>> 0) + (sigma0(aLow, aHigh) >>> 0) + (majority(aLow, a[at + 5], a[at + 3]) >>> 0);
-    a[at + 8] = high + sigma0(aHigh, aLow) + majority(aHigh, a[at + 4], a[at + 2]) + Math.floor(aSum / HALF);
+    a[at + 8] = high + sigma0(aHigh, aLow) + majority(aHigh, a[at + 4], a[at + 2]) + ((aSum / HALF) | 0);
     a[at + 9] = aSum;
   }
   for (let at = 0; at < 8; at += 2) {
@@ -159,6 +161,6 @@ const majority = (one = 0, two = 0, three = 0) => (one & two) ^ (one & three) ^ 
 /** Adds the word at `from` to that at `to`. */
 function add(sums: Int32Array, to: number, words: Int32Array, from: number): void {
   const low = ((sums[to + 1] as number) >>> 0) + ((words[from + 1] as number) >>> 0);
-  sums[to] = (sums[to] as number) + (words[from] as number) + Math.floor(low / HALF);
+  sums[to] = (sums[to] as number) + (words[from] as number) + ((low / HALF) | 0);
   sums[to + 1] = low;
 }
