@@ -12,7 +12,15 @@ import type { Result } from "../../pkg/cni/result.ts";
 import type { Undo } from "../../pkg/cni/undo.ts";
 import { EGRESS_IFB_START, INGRESS_IFB_START } from "../../pkg/footprint.ts";
 import { sha512 } from "../../pkg/kernel/digest.ts";
-import { changeLink, createIfb, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
+import {
+  changeLink,
+  createIfb,
+  getLink,
+  type Link,
+  type LinkState,
+  parseLink,
+  parseLinkState,
+} from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import { addBucket, type Limit } from "../../pkg/kernel/traffic-control.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
@@ -72,7 +80,7 @@ export function makeIfb(
   host: BlockingNetlink,
   { role = EGRESS_IFB_START, mtu, limit }: { readonly role?: IfbRole; readonly mtu: number; readonly limit: Limit },
   undo: Undo,
-): Link {
+): LinkState {
   const name = ifbName(request, role);
   const [made, got] = host.exchange([createIfb(name, mtu), getLink(name)]);
   if (made?.error !== undefined) {
@@ -87,7 +95,7 @@ export function makeIfb(
   if (got?.error !== undefined) throw got.error;
   const [message] = got?.messages ?? [];
   if (message === undefined) throw new Error(`no answer to "ip link show ${name}" in ${host.where}`);
-  const ifb = parseLink(message);
+  const ifb = parseLinkState(message);
   host.run(addBucket(ifb.index, limit), changeLink(ifb.index, { alias: ownerOf(request), up: true }));
   return ifb;
 }
