@@ -10,26 +10,43 @@ import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import type { Undo } from "../../pkg/cni/undo.ts";
-import { EGRESS_IFB_START, type INGRESS_IFB_START } from "../../pkg/footprint.ts";
+import { EGRESS_IFB_START, INGRESS_IFB_START } from "../../pkg/footprint.ts";
 import { sha512 } from "../../pkg/kernel/digest.ts";
-import { changeLink, createIfb, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
+import {
+  changeLink,
+  createIfb,
+  getLink,
+  type Link,
+  type LinkState,
+  parseLink,
+  parseLinkState,
+} from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import { addBucket, type Limit } from "../../pkg/kernel/traffic-control.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
-import { isExists } from "../../pkg/netlink/errors.ts";
+import { isExists, isGoneErrno } from "../../pkg/netlink/errors.ts";
 
 /**
  * The purpose of an ifb device: one for packets that the pod sends, one for packets that it receives from some subnets
  * only.
  */
-export type IfbRole = typeof EGRESS_IFB_START | typeof INGRESS_IFB_START;
+const IFB_ROLES = [EGRESS_IFB_START, INGRESS_IFB_START] as const;
+export type IfbRole = (typeof IFB_ROLES)[number];
 
 /**
  * Returns the device's name. For `bwp` it is the reference's name, so that each of the two plugins removes the other's
  * device.
  */
-export function ifbName({ network, containerId }: CniRequest, role: IfbRole = EGRESS_IFB_START): string {
-  return `${role}${sha512(`${network}${containerId}`)}`.slice(0, 15);
+export function ifbName(request: CniRequest, role: IfbRole = EGRESS_IFB_START): string {
+  return nameFor(role, digestOf(request));
+}
+
+function nameFor(role: IfbRole, digest: string): string {
+  return `${role}${digest}`.slice(0, 15);
+}
+
+function digestOf({ network, containerId }: CniRequest): string {
+  return sha512(`${network}${containerId}`);
 }
 
 /**
@@ -63,7 +80,7 @@ export function makeIfb(
   host: BlockingNetlink,
   { role = EGRESS_IFB_START, mtu, limit }: { readonly role?: IfbRole; readonly mtu: number; readonly limit: Limit },
   undo: Undo,
-): Link {
+): LinkState {
   const name = ifbName(request, role);
   const [made, got] = host.exchange([createIfb(name, mtu), getLink(name)]);
   if (made?.error !== undefined) {
@@ -78,17 +95,27 @@ export function makeIfb(
   if (got?.error !== undefined) throw got.error;
   const [message] = got?.messages ?? [];
   if (message === undefined) throw new Error(`no answer to "ip link show ${name}" in ${host.where}`);
-  const ifb = parseLink(message);
+  const ifb = parseLinkState(message);
   host.run(addBucket(ifb.index, limit), changeLink(ifb.index, { alias: ownerOf(request), up: true }));
   return ifb;
 }
 
 /** Finds the attachment's ifb device: with our mark, or without any mark, as the reference creates it. */
-export function findIfb(
-  request: CniRequest,
-  host: BlockingNetlink,
-  role: IfbRole = EGRESS_IFB_START,
-): Link | undefined {
+export function findIfb(request: CniRequest, host: BlockingNetlink, role: IfbRole): Link | undefined {
   const link = findLink(host, ifbName(request, role));
-  return link?.kind === "ifb" && (link.alias === "" || link.alias === ownerOf(request)) ? link : undefined;
+  return link !== undefined && isIfbOf(request, link) ? link : undefined;
+}
+
+/** Removes the attachment's ifb devices, which `findIfb` finds. */
+export function removeIfbs(request: CniRequest, host: BlockingNetlink): void {
+  const digest = digestOf(request);
+  for (const reply of host.exchange(IFB_ROLES.map((role) => getLink(nameFor(role, digest))))) {
+    if (isGoneErrno(reply.errno)) continue;
+    if (reply.error !== undefined) throw reply.error;
+    for (const link of reply.messages.map(parseLink)) if (isIfbOf(request, link)) removeLink(host, link.index);
+  }
+}
+
+function isIfbOf(request: CniRequest, { kind, alias }: Link): boolean {
+  return kind === "ifb" && (alias === "" || alias === ownerOf(request));
 }

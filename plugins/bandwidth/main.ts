@@ -4,7 +4,7 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
-import { removeHostLinks, removeLink } from "../../pkg/attachment/links.ts";
+import { removeHostLinks } from "../../pkg/attachment/links.ts";
 import { garbageOf } from "../../pkg/attachment/owner.ts";
 import { messageOf } from "../../pkg/cni/errors.ts";
 import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
@@ -32,7 +32,7 @@ import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Query, Request } from "../../pkg/netlink/message.ts";
 import { type Bandwidth, parseBandwidth, type Subnets } from "./config.ts";
-import { findIfb, hostDevice, type IfbRole, ifbName, makeIfb } from "./devices.ts";
+import { findIfb, hostDevice, type IfbRole, ifbName, makeIfb, removeIfbs } from "./devices.ts";
 import { filtersOf, type Way, waysOf } from "./subnets.ts";
 
 export const plugin: Plugin = {
@@ -46,12 +46,7 @@ export const plugin: Plugin = {
     return onHost(request, (host) => undoing((undo) => shape(request, host, bandwidth, previous, undo)));
   },
   del(request) {
-    onHost(request, (host) => {
-      for (const role of ["bwp", "bwi"] as const) {
-        const ifb = findIfb(request, host, role);
-        if (ifb !== undefined) removeLink(host, ifb.index);
-      }
-    });
+    onHost(request, (host) => removeIfbs(request, host));
   },
   check(request) {
     const bandwidth = parseBandwidth(request.config);
