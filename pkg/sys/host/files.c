@@ -33,7 +33,7 @@ static JSValue read_file(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 		error = host_read_all(fd, &buffer);
 		close(fd);
 		result = error ? host_fail(ctx, "read", path, error) : host_new_bytes(ctx, buffer.data, buffer.length);
-		free(buffer.data);
+		host_buffer_free(&buffer);
 	}
 	JS_FreeCString(ctx, path);
 	return result;

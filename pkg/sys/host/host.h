@@ -30,7 +30,7 @@ extern const size_t host_command_length, host_command_size;
 #define HOST_IMAGE_BYTES (8 << 20)
 #endif
 
-enum { HOST_SIZE_CLASSES = 33 };
+enum { HOST_SMALL_CLASSES = 33, HOST_MEDIUM_CLASSES = 6 };
 
 /* QuickJS's memory and the references into it: see image.c. */
 struct host_image {
@@ -42,7 +42,7 @@ struct host_image {
 	/* Makes the exceptions for failed system calls. */
 	JSValue failure_factory;
 	uint8_t *cursor, *end;
-	void *free_lists[HOST_SIZE_CLASSES];
+	void *free_lists[HOST_SMALL_CLASSES + HOST_MEDIUM_CLASSES];
 	_Alignas(16) uint8_t memory[HOST_IMAGE_BYTES];
 };
 
@@ -82,7 +82,7 @@ void host_seal_image(void);
 /* The allocator of QuickJS. */
 extern const JSMallocFunctions host_allocator;
 
-/* A growing buffer; `data` belongs to malloc. */
+/* A growing buffer, empty with all fields 0. host_buffer_free frees `data`. */
 struct host_buffer {
 	uint8_t *data;
 	size_t length;
@@ -91,6 +91,8 @@ struct host_buffer {
 
 /* Ensures space for `more` bytes after `length`. False if out of memory. */
 bool host_buffer_reserve(struct host_buffer *buffer, size_t more);
+
+void host_buffer_free(struct host_buffer *buffer);
 
 /* Reads until the end of the file. Returns 0 or an errno. */
 int host_read_all(int fd, struct host_buffer *buffer);

@@ -7,8 +7,8 @@
  * This works because a static executable has fixed addresses, so every pointer in the image stays valid, and because
  * the image contains all of QuickJS's state: its blocks (below), and the handles in `struct host_image`.
  *
- * After the image is sealed, small blocks come from free lists and from chunks that malloc allocates; larger blocks
- * come from malloc directly. The first write to a page of the image copies it, which costs more than 1 us. So blocks that
+ * After the image is sealed, small and medium blocks come from free lists and from chunks that malloc allocates; larger
+ * blocks come from malloc directly. malloc maps and unmaps pages for nearly each of the medium blocks. The first write to a page of the image copies it, which costs more than 1 us. So blocks that
  * were freed in the image are not used again, and reference counts of its values are not written (hack/quickjs.patch).
  */
 #include <stdlib.h>
@@ -26,12 +26,14 @@ struct host_image host_image __attribute__((section(".image"), aligned(4096)));
 
 enum {
 	STEP = 16,           /* blocks with their headers are rounded up to a multiple of this */
-	LARGEST_SMALL = 504, /* larger blocks come from malloc after the image is sealed */
+	LARGEST_SMALL = 504,
+	SMALLEST_MEDIUM = 1024, /* after the image is sealed, medium blocks with their headers are powers of two */
+	LARGEST_MEDIUM = (SMALLEST_MEDIUM << (HOST_MEDIUM_CLASSES - 1)) - 8, /* larger blocks come from malloc */
 	CHUNK = 256 * 1024,
 };
 
 /*
- * The header of each block: its size, and its class, or 0 for a large block. Blocks are aligned to eight bytes, which
+ * The header of each block: its size, and its class, or 0 for a block without a free list. Blocks are aligned to eight bytes, which
  * is sufficient for QuickJS's structures; with sixteen, each object would be larger by a fifth.
  */
 struct header {
@@ -43,7 +45,7 @@ struct header {
 	uint64_t class : 8;
 };
 
-_Static_assert((LARGEST_SMALL + sizeof(struct header)) / STEP + 1 == HOST_SIZE_CLASSES, "a free list for each size");
+_Static_assert((LARGEST_SMALL + sizeof(struct header)) / STEP + 1 == HOST_SMALL_CLASSES, "a free list for each size");
 
 struct free_block {
 	struct free_block *next;
@@ -112,25 +114,40 @@ static void *cut(size_t whole, size_t class)
 	return header + 1;
 }
 
+/* Returns the newest free block of the class, or a new one; NULL if out of memory. */
+static void *take(size_t whole, size_t class)
+{
+	struct free_block *block = host_image.free_lists[class];
+
+	if (!block)
+		return cut(whole, class);
+	host_image.free_lists[class] = block->next;
+	return block;
+}
+
+static void *allocate_medium(size_t least)
+{
+	size_t whole = SMALLEST_MEDIUM, class = HOST_SMALL_CLASSES;
+
+	for (; whole < least; whole *= 2)
+		class++;
+	return take(whole, class);
+}
+
 static void *allocate(JSMallocState *state, size_t size)
 {
 	size_t whole = (size + sizeof(struct header) + STEP - 1) / STEP * STEP;
-	size_t class = whole / STEP;
-	struct free_block *block;
 	struct header *header;
 
 	(void)state;
 	if (size > SIZE_MAX / 512)
 		return NULL;
-	if (size <= LARGEST_SMALL) {
-		block = host_image.free_lists[class];
-		if (!block)
-			return cut(whole, class);
-		host_image.free_lists[class] = block->next;
-		return block;
-	}
+	if (size <= LARGEST_SMALL)
+		return take(whole, whole / STEP);
 	if (!host_image.is_sealed)
 		return cut(whole, 0);
+	if (size <= LARGEST_MEDIUM)
+		return allocate_medium(whole);
 	header = malloc(whole);
 	if (!header)
 		return NULL;

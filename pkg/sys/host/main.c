@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -101,7 +103,7 @@ bool host_buffer_reserve(struct host_buffer *buffer, size_t more)
 	}
 	if (capacity == buffer->capacity)
 		return true;
-	data = realloc(buffer->data, capacity);
+	data = host_allocator.js_realloc(NULL, buffer->data, capacity);
 	if (!data)
 		return false;
 	buffer->data = data;
@@ -109,12 +111,17 @@ bool host_buffer_reserve(struct host_buffer *buffer, size_t more)
 	return true;
 }
 
+void host_buffer_free(struct host_buffer *buffer)
+{
+	host_allocator.js_free(NULL, buffer->data);
+}
+
 int host_read_all(int fd, struct host_buffer *buffer)
 {
 	for (;;) {
 		ssize_t count;
 
-		if (!host_buffer_reserve(buffer, 4096))
+		if (!host_buffer_reserve(buffer, 512))
 			return ENOMEM;
 		count = read(fd, buffer->data + buffer->length, buffer->capacity - buffer->length);
 		if (count == 0)
@@ -239,12 +246,18 @@ static JSValue load(JSContext *ctx, const uint8_t *bytecode, size_t length)
  */
 static int seed(const char *script, const char *image)
 {
-	struct host_buffer bytecode = { 0 };
+	struct stat status = { 0 };
+	const uint8_t *bytecode = NULL;
 	int from = open(script, O_RDONLY | O_CLOEXEC), to = open(image, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	int error = from < 0 || to < 0 ? errno : host_read_all(from, &bytecode);
+	int error = from < 0 || to < 0 || fstat(from, &status) < 0 ? errno : 0;
 	JSContext *ctx;
 	size_t used;
 
+	/* Mapped, since a buffer would become a part of the image. */
+	if (!error)
+		bytecode = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, from, 0);
+	if (bytecode == MAP_FAILED)
+		error = errno;
 	if (error) {
 		dprintf(STDERR_FILENO, "weft: seed %s %s: %s\n", script, image, strerror(error));
 		return 1;
@@ -259,7 +272,7 @@ static int seed(const char *script, const char *image)
 		return 1;
 	}
 	add_host(ctx);
-	if (JS_IsException(load(ctx, bytecode.data, bytecode.length)))
+	if (JS_IsException(load(ctx, bytecode, (size_t)status.st_size)))
 		return report_exception(ctx);
 	used = (size_t)(host_image.cursor - host_image.memory);
 	host_seal_image();

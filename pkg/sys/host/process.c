@@ -64,7 +64,7 @@ static JSValue read_input(JSContext *ctx, JSValueConst self, int argc, JSValueCo
 	JSValue result = error ? host_fail(ctx, "read", "standard input", error) : host_new_bytes(ctx, buffer.data, buffer.length);
 
 	(void)self, (void)argc, (void)argv;
-	free(buffer.data);
+	host_buffer_free(&buffer);
 	return result;
 }
 
@@ -290,8 +290,8 @@ static JSValue execute(JSContext *ctx, JSValueConst self, int argc, JSValueConst
 	JS_SetPropertyUint32(ctx, result, 0, JS_NewInt32(ctx, WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)));
 	JS_SetPropertyUint32(ctx, result, 1, host_new_bytes(ctx, output.data, output.length));
 	JS_SetPropertyUint32(ctx, result, 2, host_new_bytes(ctx, errors.data, errors.length));
-	free(output.data);
-	free(errors.data);
+	host_buffer_free(&output);
+	host_buffer_free(&errors);
 	return result;
 }
 

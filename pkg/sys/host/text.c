@@ -123,7 +123,7 @@ static JSValue decode_leniently(JSContext *ctx, const uint8_t *bytes, size_t len
 		size_t written = is_whole ? count : 3;
 
 		if (!host_buffer_reserve(&clean, written)) {
-			free(clean.data);
+			host_buffer_free(&clean);
 			return JS_ThrowOutOfMemory(ctx);
 		}
 		memcpy(clean.data + clean.length, is_whole ? (const char *)bytes + at : replacement, written);
@@ -131,7 +131,7 @@ static JSValue decode_leniently(JSContext *ctx, const uint8_t *bytes, size_t len
 		at += count;
 	}
 	text = JS_NewStringLen(ctx, (const char *)clean.data, clean.length);
-	free(clean.data);
+	host_buffer_free(&clean);
 	return text;
 }
 
