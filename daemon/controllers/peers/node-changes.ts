@@ -79,7 +79,7 @@ export class NodeChanges {
   }
 
   /** The kernel's state may differ from the one that this object knows. The next pass must be a comparison. */
-  doubts(): void {
+  doubts(): undefined {
     this.#isCertain = false;
   }
 
