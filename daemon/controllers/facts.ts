@@ -41,8 +41,11 @@ export interface PeerAddresses {
   readonly unmasqueraded: readonly Address[];
   /** Addresses from which peers' packets may arrive. */
   readonly senders: readonly Address[];
-  /** The difference from an earlier value, if only addresses of single peers have changed. */
-  readonly change?: AddressChange & { readonly since: PeerAddresses };
+  /**
+   * The difference from an earlier value, if only addresses of single peers have changed. `since` is the list `senders`
+   * of that value, the same object: a reference to the value itself would keep all earlier values in memory.
+   */
+  readonly change?: AddressChange & { readonly since: PeerAddresses["senders"] };
 }
 
 export const PEER_ADDRESSES = new FactKey<PeerAddresses>("the peers' addresses", isSameAddresses);

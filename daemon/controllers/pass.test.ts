@@ -602,6 +602,42 @@ test("the change of a Node is programmed without reading the kernel", async () =
   expect(done.programmed.length).toBe(1);
 });
 
+test("changes that arrive while this node is unknown are programmed when it is known again", async () => {
+  const { reconciler, view, clock, done, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  view.accept({ type: "delete", name: "n1" }, clock.nowMs());
+  view.accept({ type: "upsert", node: node("n3", "192.0.2.3", ["10.244.3.0/24"]) }, clock.nowMs());
+  await reconciler.pass(["nodes"]);
+  view.accept({ type: "upsert", node: node("n4", "192.0.2.4", ["10.244.4.0/24"]) }, clock.nowMs());
+  await reconciler.pass(["nodes"]);
+  expect(done.sent.join()).not.toMatch(/10\.244\.[34]\.0/);
+  view.accept({ type: "upsert", node: own }, clock.nowMs());
+  await reconciler.pass(["nodes"]);
+  expect(done.programmed.at(-1)?.routes.map(({ destination }) => formatPrefix(destination))).toEqual([
+    "10.244.2.0/24",
+    "10.244.3.0/24",
+    "10.244.4.0/24",
+  ]);
+});
+
+test("a change of addresses keeps no earlier value in memory", async () => {
+  const { reconciler, view, clock, done, hear, facts } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  const first = facts.of(PEER_ADDRESSES).value;
+  for (const at of [3, 4]) {
+    view.accept({ type: "upsert", node: node(`n${at}`, `192.0.2.${at}`, [`10.244.${at}.0/24`]) }, clock.nowMs());
+    await reconciler.pass(["nodes"]);
+  }
+  expect(done.programmed.length).toBe(1);
+  const value = facts.of(PEER_ADDRESSES).value;
+  const { change, senders = [] } = value ?? {};
+  expect(value).not.toBe(first);
+  expect(change?.newSenders).toEqual([parseAddress("192.0.2.4")]);
+  expect(change?.since).toEqual(senders.slice(0, -1));
+});
+
 test("a refused change of a Node leads to a comparison in the same pass", async () => {
   const { reconciler, view, clock, done, hear, trouble } = bench();
   hear(own, peer);

@@ -2,7 +2,15 @@
 import { Command, Option } from "commander";
 import { type Programming, ScaleBed } from "./bed.ts";
 import type { Stack } from "./peers.ts";
-import { formatScale, isKept, latencyReport, type ScaleReport, type SizeReport } from "./report.ts";
+import {
+  formatLatency,
+  formatScale,
+  isKept,
+  isLatencyKept,
+  latencyReport,
+  type ScaleReport,
+  type SizeReport,
+} from "./report.ts";
 import type { Rest } from "./weftd-process.ts";
 
 const SIZES = [0, 100, 1000, 5000];
@@ -18,14 +26,15 @@ const LATENCY_STEPS = 200;
 // As on a node, where /run is a tmpfs.
 process.env.TMPDIR ??= "/dev/shm";
 
-const { output } = new Command("bench scale")
+const { only, output } = new Command("bench scale")
   .description(
     "Measures one weftd with 0, 100, 1,000 and 5,000 other Nodes, and with 5,000 and 10,000 Nodes of two families: programming compared with " +
       "ip -batch, memory, CPU, changes.",
   )
+  .addOption(new Option("--only <section>", "measure only this section").choices(["latency"]))
   .addOption(new Option("-o, --output <form>", "output format").choices(["table", "json"]).default("table"))
   .parse()
-  .opts<{ output: "table" | "json" }>();
+  .opts<{ only?: "latency"; output: "table" | "json" }>();
 
 const latency = await withBed("ipv4", async (bed) => {
   console.error(`scale: latency with ${LATENCY_NODES} Nodes`);
@@ -35,17 +44,26 @@ const latency = await withBed("ipv4", async (bed) => {
   await bed.latencies(LATENCY_STEPS / 2);
   return latencyReport(LATENCY_NODES, await bed.latencies(LATENCY_STEPS));
 });
-const single = await withBed("ipv4", async (bed) => {
-  const sizes = await measure(bed, SIZES);
-  console.error(`scale: ${CHANGES_PER_SECOND} changes a second, then a relist`);
-  const churn = await bed.churn(CHANGES_PER_SECOND, CHURN_SECONDS);
-  const { removed, ...relist } = await bed.relist(RELISTED);
-  return { sizes, churn, relist: { nodes: SIZES.at(-1) ?? 0, ...relist, removed: new Set(removed).size } };
-});
-const dualStack = await withBed("dual", (bed) => measure(bed, DUAL_STACK_SIZES));
-const report: ScaleReport = { rounds: ROUNDS, latency, ...single, dualStack };
-console.log(output === "json" ? JSON.stringify(report, undefined, 2) : formatScale(report));
-process.exitCode = isKept(report) ? 0 : 1;
+if (only === "latency") {
+  console.log(output === "json" ? JSON.stringify(latency, undefined, 2) : formatLatency(latency));
+  process.exitCode = isLatencyKept(latency) ? 0 : 1;
+} else {
+  await measureAll();
+}
+
+async function measureAll(): Promise<void> {
+  const single = await withBed("ipv4", async (bed) => {
+    const sizes = await measure(bed, SIZES);
+    console.error(`scale: ${CHANGES_PER_SECOND} changes a second, then a relist`);
+    const churn = await bed.churn(CHANGES_PER_SECOND, CHURN_SECONDS);
+    const { removed, ...relist } = await bed.relist(RELISTED);
+    return { sizes, churn, relist: { nodes: SIZES.at(-1) ?? 0, ...relist, removed: new Set(removed).size } };
+  });
+  const dualStack = await withBed("dual", (bed) => measure(bed, DUAL_STACK_SIZES));
+  const report: ScaleReport = { rounds: ROUNDS, latency, ...single, dualStack };
+  console.log(output === "json" ? JSON.stringify(report, undefined, 2) : formatScale(report));
+  process.exitCode = isKept(report) ? 0 : 1;
+}
 
 async function withBed<T>(stack: Stack, work: (bed: ScaleBed) => Promise<T>): Promise<T> {
   console.error(`scale: ${stack}`);

@@ -24,12 +24,20 @@ export interface SizeReport {
 /** Latencies of the changes of one Node, in milliseconds. */
 export interface LatencyReport {
   readonly nodes: number;
-  readonly steps: readonly { readonly name: keyof Latencies; readonly p50Ms: number; readonly p99Ms: number }[];
+  readonly steps: readonly {
+    readonly name: keyof Latencies;
+    readonly p50Ms: number;
+    readonly p90Ms: number;
+    readonly p99Ms: number;
+  }[];
 }
 
 export function latencyReport(nodes: number, times: Latencies): LatencyReport {
   const names = ["add", "change", "remove"] as const;
-  const steps = names.map((name) => ({ name, p50Ms: median(times[name]), p99Ms: quantile(times[name], 0.99) }));
+  const steps = names.map((name) => ({
+    ...{ name, p50Ms: median(times[name]) },
+    ...{ p90Ms: quantile(times[name], 0.9), p99Ms: quantile(times[name], 0.99) },
+  }));
   return { nodes, steps };
 }
 
@@ -100,8 +108,21 @@ function boundsOf({ latency, sizes, dualStack, relist }: ScaleReport): Bound[] {
 
 const isBoundKept = ({ measured, limit }: Bound) => measured <= limit;
 
+export function isLatencyKept({ steps }: LatencyReport): boolean {
+  return steps.every(({ p99Ms }) => p99Ms <= LATENCY_P99_MS);
+}
+
 export function isKept(report: ScaleReport): boolean {
   return boundsOf(report).every(isBoundKept);
+}
+
+export function formatLatency({ nodes, steps }: LatencyReport): string {
+  const texts = steps.map(
+    ({ name, p50Ms, p90Ms, p99Ms }) =>
+      `One Node of ${nodes}, ${name}: from the event to the kernel's notification ` +
+      `p50 ${p50Ms.toFixed(1)} ms, p90 ${p90Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`,
+  );
+  return texts.join("\n");
 }
 
 export function formatScale(report: ScaleReport): string {
@@ -132,11 +153,7 @@ export function formatScale(report: ScaleReport): string {
   }
   return [
     table.toString(),
-    ...latency.steps.map(
-      ({ name, p50Ms, p99Ms }) =>
-        `One Node of ${latency.nodes}, ${name}: from the event to the kernel's notification ` +
-        `p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`,
-    ),
+    formatLatency(latency),
     `${churn.changes} Node changes in ${churn.seconds} s: ${churn.passes} passes, ${churn.cpuSeconds.toFixed(1)} s of CPU, ` +
       `all in the kernel ${ms(churn.settledMs)} after the last, none lost`,
     `A relist of ${relist.nodes} Nodes, ${relist.left} of them deleted and ${relist.came} created: ${relist.removed} routes ` +

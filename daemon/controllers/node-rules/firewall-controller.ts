@@ -100,7 +100,7 @@ export class FirewallController implements Runnable {
   async #change(wanted: PeerAddresses): Promise<boolean> {
     const { firewall, facts, metrics, log } = this.#parts;
     const { change } = wanted;
-    if (change === undefined || change.since !== this.#kept) return false;
+    if (change === undefined || change.since !== this.#kept?.senders) return false;
     const requests = await firewall.change((table) => changeAddresses(table, change)).catch(() => undefined);
     if (requests === undefined) return false;
     this.#kept = wanted;

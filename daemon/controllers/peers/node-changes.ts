@@ -79,7 +79,7 @@ export class NodeChanges {
   }
 
   /** The kernel's state may differ from the one that this object knows. The next pass must be a comparison. */
-  doubts(): void {
+  doubts(): undefined {
     this.#isCertain = false;
   }
 
@@ -91,8 +91,9 @@ export class NodeChanges {
   }
 
   /**
-   * Programs the Nodes that have changed since the last pass. `onSend` is called before the kernel is changed. Undefined if this pass must compare everything instead;
-   * the comparison then also covers a change that was carried out in part.
+   * Programs the Nodes that have changed since the last pass. `onSend` is called before the kernel is changed. Returns
+   * undefined if this pass must compare everything instead; the comparison then also covers a change that was carried
+   * out in part.
    */
   async program(
     { reasons, later }: Pass,
@@ -153,7 +154,7 @@ export class NodeChanges {
       choice: since.choice,
       senders: [...since.senders, ...newSenders],
       unmasqueraded: [...since.unmasqueraded.filter((address) => !gone.has(address)), ...after],
-      change: { since, newSenders, unmasqueraded: differenceOf(before, after) },
+      change: { since: since.senders, newSenders, unmasqueraded: differenceOf(before, after) },
     };
     facts.of(PEER_ADDRESSES).publish(addresses);
     await followers.caughtUp(facts.of(FIREWALLED), addresses);

@@ -162,7 +162,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     // Read once for the entire pass, because the file may change in the meantime.
     const { conf, text } = sources.netConf.current;
     const known = this.#report.ownNode(view, conf);
-    if (known === undefined) return undefined;
+    if (known === undefined) return this.#changes.doubts(); // The changes since the last pass are not programmed.
 
     const { state } = await pass.kernel.snapshot();
     const criteria = { ...options, internalAddresses: known.own.internalAddresses, last: this.#underlay };

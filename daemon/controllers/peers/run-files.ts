@@ -16,7 +16,7 @@ import {
 import { STAMP_FILE, TABLE_FILE } from "../../../pkg/footprint.ts";
 import type { Prefix } from "../../../pkg/ip/prefix.ts";
 import { BOOT_ID_FILE } from "../../../pkg/sys/boot.ts";
-import { overwriteFile, replaceFile } from "../../core/drivers/replace-file.ts";
+import { overwriteVolatileFile, replaceFile } from "../../core/drivers/replace-file.ts";
 
 export type TableContent = Pick<NodeTable, "netConf" | "node" | "deviceMacs" | "peers" | "formerSubnets">;
 export type StampContent = Pick<Stamp, "backend" | "devices">;
@@ -56,20 +56,21 @@ export class RunFiles {
     const text = (generation: number) => formatNodeTable({ bootId: this.#bootId, generation, ...table });
     this.#deviceMacs = table.deviceMacs;
     if ((await content(path)) === text(this.#generation)) return false;
-    await this.#write(table);
+    this.#write(table);
     return true;
   }
 
   /** Replaces the table, which differs from the last one, under a new generation. */
   async changeTable(table: TableContent): Promise<void> {
     this.#deviceMacs = table.deviceMacs;
-    await this.#write(table);
+    this.#write(table);
   }
 
-  async #write(table: TableContent): Promise<void> {
+  #write(table: TableContent): void {
     const generation = this.#generation + 1;
     const text = formatNodeTable({ bootId: this.#bootId, generation, ...table });
-    await overwriteFile(join(this.#directory, TABLE_FILE), text);
+    // A table of an earlier boot is never read.
+    overwriteVolatileFile(join(this.#directory, TABLE_FILE), text);
     // Set only now: a stamp must not name a generation that no table has.
     this.#generation = generation;
   }

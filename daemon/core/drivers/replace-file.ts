@@ -2,6 +2,7 @@
  * Replaces a file atomically: at any time, also after this process or the machine dies, readers find the old content or
  * the new.
  */
+import { renameSync, writeFileSync } from "node:fs";
 import { open, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { readRegularFile } from "../regular-file.ts";
@@ -22,8 +23,8 @@ export async function replaceFile(path: string, content: string, mode?: number):
 }
 
 /** Replaces the file as `replaceFile` does, whatever its content. */
-export async function overwriteFile(path: string, content: string, mode?: number): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.new`);
+async function overwriteFile(path: string, content: string, mode?: number): Promise<void> {
+  const temporary = temporaryOf(path);
   const file = await open(temporary, "w", mode ?? 0o644);
   try {
     // Must precede the write: the umask removes bits when a file is created, and a leftover file may be readable by
@@ -36,6 +37,21 @@ export async function overwriteFile(path: string, content: string, mode?: number
     await file.close();
   }
   await rename(temporary, path);
+}
+
+/**
+ * Replaces a file that no reader uses after the machine dies. Blocks, because each asynchronous call waits for a thread
+ * of Node.js's pool, which takes longer than the call: use it only for a directory in memory, such as /run. Throws
+ * the errors of `node:fs`.
+ */
+export function overwriteVolatileFile(path: string, content: string): void {
+  const temporary = temporaryOf(path);
+  writeFileSync(temporary, content, { mode: 0o644 });
+  renameSync(temporary, path);
+}
+
+function temporaryOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.new`);
 }
 
 async function currentContent(path: string): Promise<string | undefined> {
