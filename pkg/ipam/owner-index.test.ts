@@ -199,6 +199,32 @@ describe("the index", () => {
   });
 });
 
+describe("the index of a version with fewer shards", () => {
+  /** Moves each line of the index to a shard with a shorter name, and sets the times as that version did. */
+  function earlier(): FakeSystem {
+    const system = machine();
+    reserve(system, "c1", "10.0.0.5");
+    const path = `${INDEX}/first`;
+    for (const shard of system.readDirectory(path)) system.rename(`${path}/${shard}`, `${path}/${shard.slice(1)}`);
+    const savedMs = Math.floor(system.status(DIRECTORY)?.modifiedMs ?? 0) + 0.5;
+    for (const each of [path, DIRECTORY]) system.setModified(each, savedMs);
+    return system;
+  }
+
+  test("is rebuilt, and hides no reservation from a repeated ADD", () => {
+    const system = earlier();
+    const found = inStore(system, (store) => store.listOfNew(ownerOf("c1")));
+    expect(found.map(({ address }) => formatAddress(address))).toEqual(["10.0.0.5"]);
+    expect(indexLines(system)).toEqual(["c1@eth0 10.0.0.5"]);
+  });
+
+  test("is evidence of earlier reservations after a reboot", () => {
+    const system = boot(earlier(), "second");
+    reserve(system, "c2", "10.0.0.9");
+    expect(reserved(system)).toEqual(["10.0.0.9"]);
+  });
+});
+
 describe("after a reboot", () => {
   function started(): FakeSystem {
     const system = machine();

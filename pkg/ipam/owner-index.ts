@@ -8,7 +8,7 @@
  * small: it has 15 lines if the node has 60,000 reservations. Indexing them takes no more than `SHARDS` files.
  *
  * The index may be wrong. An entry counts only if the reservation's own file confirms it. To detect changes by other
- * programs, a call ends by setting the same modification time on both directories, with half a millisecond as its
+ * programs, a call ends by setting the same modification time on both directories, with a quarter of a millisecond as its
  * fraction. The kernel updates the time of the network's directory when any program creates or removes a file, however
  * soon after.
  *
@@ -27,8 +27,13 @@ import { rewriteFile } from "./rewrite.ts";
 /** With 256 shards, an ADD on a node with 60,000 reservations needed 2.6 times the instructions of one on an empty node. */
 const SHARDS = 4096;
 const SHARD_DIGITS = 3;
-/** The fraction of the times that the index sets. Other times have it by chance once in a million. */
-const FRACTION_MS = 0.5;
+/**
+ * The fraction of the times that the index sets. Other times have it by chance once in a million. It differs for each
+ * layout of the shards, so that a version of weft with another layout rebuilds the index instead of missing entries.
+ */
+const FRACTION_MS = 0.25;
+/** The fraction of versions with 256 shards. */
+const EARLIER_FRACTION_MS = 0.5;
 
 /**
  * Valid starts of an owner's line. Other owners can only be in files of another program; they are found without the
@@ -55,6 +60,8 @@ export class OwnerIndex {
   readonly #thisBoot: string;
   #path: string;
   #isCurrent: boolean;
+  /** True if no program other than weft, of any version, had changed the directory when the index was opened. */
+  readonly isUntouched: boolean;
   /** The shards that were read or must be written: a line feed, then each line with its line feed. */
   readonly #shards = new Map<string, string>();
   readonly #changed = new Set<string>();
@@ -66,7 +73,9 @@ export class OwnerIndex {
     this.#path = path;
     const savedMs = system.status(path)?.modifiedMs ?? 0;
     // Before Linux 6.13, the kernel's own times are as coarse as its clock tick: two changes in one tick would look like one.
-    this.#isCurrent = savedMs % 1 === FRACTION_MS && savedMs === system.status(directory)?.modifiedMs;
+    const isSame = savedMs === system.status(directory)?.modifiedMs;
+    this.#isCurrent = isSame && savedMs % 1 === FRACTION_MS;
+    this.isUntouched = this.#isCurrent || (isSame && savedMs % 1 === EARLIER_FRACTION_MS);
   }
 
   /**

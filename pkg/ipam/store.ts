@@ -251,11 +251,10 @@ export class ReservationStore {
    * power failure is released: the index still has its name.
    */
   #releaseEarlier(index: OwnerIndex): void {
-    const isUntouched = index.isCurrent;
     for (const reservation of this.list()) {
       const entry = entryOf(formatAddress(reservation.address), reservation);
       const isTorn = entry.containerId === "" && index.hasSeenName(entry.name);
-      const isEarlier = isMadeByHand(reservation) ? isTorn : isUntouched || index.hasSeen(entry);
+      const isEarlier = isMadeByHand(reservation) ? isTorn : index.isUntouched || index.hasSeen(entry);
       if (!isEarlier) continue;
       try {
         this.#remove(entry);

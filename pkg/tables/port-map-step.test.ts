@@ -101,7 +101,7 @@ test("removes the ports of the attachment, by two datagrams", () => {
   expect(removeByKey(bed.netlink, "a", first)).toEqual(first.mappings);
   expect(bed.sent).toHaveLength(2);
   expect(bed.kernel.list()).toEqual(new Bed(second).kernel.list());
-  expect(removeByKey(bed.netlink, "a", first)).toEqual([]);
+  expect(removeByKey(bed.netlink, "a", EMPTY_PORT_MAP)).toEqual([]);
   expect(bed.sent).toHaveLength(3);
 });
 
@@ -159,6 +159,21 @@ test("a missing element of the index shows in a comparison", () => {
   bed.kernel.do(...["owners", "pods4"].map((set) => flushSet(WHOLE_TABLE, set)));
   expect(bed.missing(first)).toHaveLength(2);
   expect(bed.add(podOf("b", "10.1.0.3", 80))).toBe("EEXIST");
+});
+
+test("a comparison removes the index of ports that a version without the index has deleted", () => {
+  const bed = new Bed(first, second);
+  bed.kernel.do(...["ports4", "masquerade4"].map((set) => flushSet(WHOLE_TABLE, set)));
+  const next = podOf("c", "10.1.0.2", 80);
+  expect(bed.add(next)).toBe("EEXIST");
+  bed.compare(next);
+  expect(bed.kernel.list()).toEqual(new Bed(next).kernel.list());
+});
+
+test("ports without an entry of the index are left to a comparison", () => {
+  const bed = new Bed(first);
+  bed.kernel.do(flushSet(WHOLE_TABLE, "owners"));
+  expect(removeByKey(bed.netlink, "a", first)).toBeUndefined();
 });
 
 test("ports with conditions are left to a comparison", () => {

@@ -28,9 +28,9 @@ export function addByKey(netfilter: BlockingNetlink, wanted: PortMap): boolean {
 }
 
 /**
- * Removes and returns the ports of `owner`. Undefined if the table is not as it should be, or if the owner has other
- * ports than `expected`. Throws `NetlinkError`, ENOENT among others if an element is missing, and then has changed
- * nothing.
+ * Removes and returns the ports of `owner`. Undefined if the table is not as it should be, or if the index does not
+ * have exactly the ports of `expected`. Throws `NetlinkError`, ENOENT among others if an element is missing, and then
+ * has changed nothing.
  */
 export function removeByKey(
   netfilter: BlockingNetlink,
@@ -42,7 +42,8 @@ export function removeByKey(
   if (!exists) return [];
   if (parts === undefined) return undefined;
   const [entry] = readElements(WHOLE_TABLE, answers).get(lookup.name) ?? [];
-  if (entry === undefined) return [];
+  // Another program may have removed the entry without the ports.
+  if (entry === undefined) return expected.mappings.length === 0 ? [] : undefined;
   const sets = portMapElements(expected);
   if (!isIndexed(sets, owner, entry)) return undefined;
   netfilter.commit(sets.flatMap(({ set, wire }) => deleteFromSet(WHOLE_TABLE, set.name, wire)));

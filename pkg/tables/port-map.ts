@@ -147,11 +147,13 @@ export function addPortMap(
     const table = portMapTable(whole);
     return { requests: [deleteTable(table, observed.handle), ...createTable(table)], replaced };
   }
+  // A version without the index deletes only ports. The rest of its index would refuse the address's next attachment.
+  const holders = new Set(held.mappings.map(({ owner }) => owner));
   const requests = [
     ...deleteElements(
       WHOLE_TABLE,
       observed.elements,
-      isOwned((owner) => outgoing.has(owner)),
+      isOwned((owner) => outgoing.has(owner) || !holders.has(owner)),
     ),
     ...portMapElements(wanted).flatMap(({ set, wire }) => addElements(WHOLE_TABLE, set, { wire })),
   ];
