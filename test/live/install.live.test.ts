@@ -131,7 +131,7 @@ test("reports a full disk and leaves the directory unchanged; with enough space,
   const script = `
     set -eu
     mkdir -p ${folder}/small
-    mount -t tmpfs -o size=3m none ${folder}/small
+    mount -t tmpfs -o size=2m none ${folder}/small
     printf foreign > ${folder}/small/bridge
     status=0
     ${weft} install ${folder}/small || status=$?
