@@ -8,7 +8,7 @@
  */
 import { FILTER_PRIORITY, POD_TABLE, PRIVATE_CHAIN } from "../footprint.ts";
 import type { BridgePolicy } from "../foreign/reference-state.ts";
-import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
+import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
 import { changeElements } from "../nft/change.ts";
@@ -349,9 +349,4 @@ export function holdsFirewall({ table: observed, policies: held }: SeenFirewall,
   return firewallTable({ ...wanted, policies }).sets.every((set) =>
     holdsElements(set, observed.elements.get(set.name) ?? []),
   );
-}
-
-/** Describes a pod for people: "10.22.0.2 of cni:net/c1/eth0". */
-export function describePod({ address, owner }: FirewallPod): string {
-  return `${formatAddress(address)} of ${owner}`;
 }

@@ -18,12 +18,6 @@ export const PERMISSIONS = 0o7777;
 export async function replaceFile(path: string, content: string, mode?: number): Promise<boolean> {
   const isAsWanted = async () => mode === undefined || ((await stat(path)).mode & PERMISSIONS) === mode;
   if ((await currentContent(path)) === content && (await isAsWanted())) return false;
-  await overwriteFile(path, content, mode);
-  return true;
-}
-
-/** Replaces the file as `replaceFile` does, whatever its content. */
-async function overwriteFile(path: string, content: string, mode?: number): Promise<void> {
   const temporary = temporaryOf(path);
   const file = await open(temporary, "w", mode ?? 0o644);
   try {
@@ -37,6 +31,7 @@ async function overwriteFile(path: string, content: string, mode?: number): Prom
     await file.close();
   }
   await rename(temporary, path);
+  return true;
 }
 
 /**

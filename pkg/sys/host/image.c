@@ -8,8 +8,9 @@
  * the image contains all of QuickJS's state: its blocks (below), and the handles in `struct host_image`.
  *
  * After the image is sealed, small and medium blocks come from free lists and from chunks that malloc allocates; larger
- * blocks come from malloc directly. malloc maps and unmaps pages for nearly each of the medium blocks. The first write to a page of the image copies it, which costs more than 1 us. So blocks that
- * were freed in the image are not used again, and reference counts of its values are not written (hack/quickjs.patch).
+ * blocks come from malloc directly. malloc maps and unmaps pages for nearly each of the medium blocks. The first write
+ * to a page of the image copies it, which costs more than 1 us. So blocks that were freed in the image are not used
+ * again, and reference counts of its values are not written (hack/quickjs.patch).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,8 +34,8 @@ enum {
 };
 
 /*
- * The header of each block: its size, and its class, or 0 for a block without a free list. Blocks are aligned to eight bytes, which
- * is sufficient for QuickJS's structures; with sixteen, each object would be larger by a fifth.
+ * The header of each block: its size, and its class, or 0 for a block without a free list. Blocks are aligned to eight
+ * bytes, which is sufficient for QuickJS's structures; with sixteen, each object would be larger by a fifth.
  */
 struct header {
 	/*
